@@ -1,0 +1,53 @@
+"""The life of a held call, as data: which event may take a hold from which state to which (DESIGN: holding).
+
+`held → approved → releasing → released | uncertain`, `held → denied | expired | cancelled`, `approved → expired`.
+Timeout is never approval. Terminal states never change. The stores carry these transitions out atomically; they
+have no rule of their own.
+"""
+
+import enum
+
+from proxy.core.model import HoldState
+
+
+class Event(enum.StrEnum):
+    """What can happen to a hold."""
+
+    APPROVE = "approve"  # a verified release was recorded
+    DENY = "deny"  # a verified denial was recorded
+    CANCEL = "cancel"  # the agent, or whoever ends its mandate, withdrew the call
+    EXPIRE = "expire"  # the deadline passed
+    CLAIM = "claim"  # one node is about to send; durable before the first byte may leave
+    SENT = "sent"  # the response's head arrived
+    UNSENT = "unsent"  # provably nothing left: back to approved
+    LOST = "lost"  # nobody knows what upstream saw; never re-sent by itself
+
+
+TRANSITIONS: dict[Event, tuple[frozenset[HoldState], HoldState]] = {
+    Event.APPROVE: (frozenset({HoldState.HELD}), HoldState.APPROVED),
+    Event.DENY: (frozenset({HoldState.HELD}), HoldState.DENIED),
+    Event.CANCEL: (frozenset({HoldState.HELD}), HoldState.CANCELLED),
+    Event.EXPIRE: (frozenset({HoldState.HELD, HoldState.APPROVED}), HoldState.EXPIRED),
+    Event.CLAIM: (frozenset({HoldState.APPROVED}), HoldState.RELEASING),
+    Event.SENT: (frozenset({HoldState.RELEASING}), HoldState.RELEASED),
+    Event.UNSENT: (frozenset({HoldState.RELEASING}), HoldState.APPROVED),
+    Event.LOST: (frozenset({HoldState.RELEASING}), HoldState.UNCERTAIN),
+}
+
+OPEN = frozenset({HoldState.HELD, HoldState.APPROVED, HoldState.RELEASING, HoldState.UNCERTAIN})
+"""States a hold can still leave, or that still wait for a human."""
+
+TERMINAL = frozenset(HoldState) - OPEN
+"""States that never change; the stored call is deleted on entering one."""
+
+FENCED = frozenset({Event.SENT, Event.UNSENT, Event.LOST})
+"""Events that only the claim's owner may report."""
+
+DENIAL_STICKS_S = 86_400
+"""How long a denial answers equal calls, unless the mandate ends before."""
+
+
+def after(state: HoldState, event: Event) -> HoldState | None:
+    """The state that follows, or None when `event` may not happen in `state`."""
+    sources, target = TRANSITIONS[event]
+    return target if state in sources else None

@@ -1,0 +1,81 @@
+"""Compact JWS, one strict profile for every signed statement (RFC 7515 §7.1, RFC 8725 §3)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.core.encoding import Json, b64u, canonical_json, parse_json, sha256_b64u, unb64u
+from proxy.core.errors import Code, Rejected
+from proxy.core.keys import PrivateKey, sign, verifies
+from proxy.core.model import PublicKey
+
+MAX_TOKEN_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """A well-formed JWS whose signature has not been checked yet."""
+
+    token: str
+    typ: str
+    alg: str
+    kid: str
+    claims: Mapping[str, Json]
+    signing_input: bytes
+    signature: bytes
+
+    @property
+    def id(self) -> str:
+        """Base64url SHA-256 of the signing input."""
+        return sha256_b64u(self.signing_input)
+
+
+def open_envelope(token: str, *, typ: str, code: Code) -> Envelope:
+    """Read a compact JWS whose header is exactly `typ`, `alg` and `kid`.
+
+    Not checked here: the signature, and that `alg` is the key's.
+
+    Raises:
+        Rejected(code): another shape, size, header, type, or a payload that is not one strict JSON object.
+    """
+    parts = token.split(".")
+    if len(token) > MAX_TOKEN_BYTES or len(parts) != 3:
+        raise Rejected(code, f"expected a compact JWS of three parts and at most {MAX_TOKEN_BYTES} characters")
+    header = parse_json(unb64u(parts[0], code=code, field="header"), code=code, what="the JWS header")
+    claims = parse_json(unb64u(parts[1], code=code, field="payload"), code=code, what="the JWS payload")
+    if not isinstance(header, Mapping) or set(header) != {"typ", "alg", "kid"}:
+        raise Rejected(code, "the JWS header must have exactly typ, alg and kid", field="header")
+    got_typ, alg, kid = header["typ"], header["alg"], header["kid"]
+    if got_typ != typ:
+        raise Rejected(code, f"the JWS must be of type {typ}, got {got_typ!r}", field="typ")
+    if not isinstance(alg, str) or not isinstance(kid, str):
+        raise Rejected(code, "alg and kid must be strings", field="header")
+    if not isinstance(claims, Mapping):
+        raise Rejected(code, "the JWS payload must be a JSON object", field="payload")
+    return Envelope(
+        token=token,
+        typ=typ,
+        alg=alg,
+        kid=kid,
+        claims=claims,
+        signing_input=f"{parts[0]}.{parts[1]}".encode("ascii"),
+        signature=unb64u(parts[2], code=code, field="signature"),
+    )
+
+
+def check_signature(envelope: Envelope, key: PublicKey, *, code: Code) -> None:
+    """Accept the envelope only as `key`'s: same `kid`, the key's own algorithm, a valid signature.
+
+    Raises:
+        Rejected(code): any of them fails.
+    """
+    if envelope.kid != key.kid or envelope.alg != key.alg:
+        raise Rejected(code, f"signed with {envelope.alg} key {envelope.kid}, expected {key.alg} key {key.kid}")
+    if not verifies(key, envelope.signing_input, envelope.signature):
+        raise Rejected(code, f"the signature is not that of key {key.kid}", field="signature")
+
+
+def seal(claims: Mapping[str, Json], *, typ: str, key: PrivateKey) -> str:
+    """Sign `claims` as a compact JWS in the same strict profile."""
+    header = canonical_json({"typ": typ, "alg": key.public.alg, "kid": key.public.kid})
+    signing_input = f"{b64u(header)}.{b64u(canonical_json(claims))}"
+    return f"{signing_input}.{b64u(sign(key, signing_input.encode('ascii')))}"

@@ -1,0 +1,199 @@
+"""What lies outside the pure core, as small Protocols. Each has an in-memory form held to the same contract suite.
+
+Every method raises only `Rejected` (the input is bad) or `Unavailable` (we could not tell), and answers within the
+store's deadline. Absence is a value (`None`), never an error.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from proxy.core.control import ControlView
+from proxy.core.encoding import Json
+from proxy.core.holds import Event
+from proxy.core.model import Bundle, Evidence, Hold, HoldState, IPAddress
+
+
+class Inventory(Protocol):
+    """The signed bundle in force."""
+
+    def current(self) -> Bundle: ...
+
+
+class Replays(Protocol):
+    """The nonce store of the whole deployment."""
+
+    async def spend(self, evidence: Evidence) -> None:
+        """Use a proof's nonce up, once in the deployment.
+
+        Raises:
+            Rejected(PROOF_REPLAYED): it was spent before.
+            Unavailable(REPLAY_EPOCH): the proof is older than the store's birth + 5 s.
+            Unavailable(CLOCK_WRONG): our clock and the store's differ by more than 2 s.
+            Unavailable(STORE_DOWN): no answer in time.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldCaps:
+    """How much may be held at once. Counted per root mandate and per sponsor."""
+
+    open_per_root: int
+    open_per_sponsor: int
+    per_hour_per_root: int
+    bytes_per_root: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filed:
+    """The outcome of filing: `created` is False when an equal call already had a hold that still counts."""
+
+    hold: Hold
+    created: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """The outcome of a transition: `applied` is False when the state no longer permitted it; `hold` is as it is now."""
+
+    hold: Hold
+    applied: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldNews:
+    """One line of the holds' event stream."""
+
+    cursor: str
+    hold_id: str
+    state: HoldState
+    version: int
+
+
+class Holds(Protocol):
+    """The queue of held calls. Every transition is atomic and follows `proxy.core.holds`."""
+
+    async def file(self, draft: Hold, sealed: bytes, *, ttl_s: int, caps: HoldCaps) -> Filed:
+        """Store a new hold, or return the one an equal call (root, digest) already has.
+
+        A hold that is open, or denied and still sticky, counts as existing; a released, expired or cancelled one does
+        not. `filed_at`, `expires_at`, `version`, `state` of the draft are set by the store's clock.
+
+        Raises:
+            Rejected(HOLD_CAP): a cap is reached; nothing was stored.
+        """
+
+    async def get(self, hold_id: str) -> Hold | None: ...
+
+    async def find(self, root_id: str, call_digest: str) -> Hold | None:
+        """The hold that counts for an equal call, as `file` would return it."""
+
+    async def sealed(self, hold_id: str) -> bytes | None:
+        """The encrypted call, or None once a terminal state deleted it."""
+
+    async def apply(
+        self,
+        hold_id: str,
+        event: Event,
+        *,
+        fence: int | None = None,
+        statement: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        sticky_until: datetime | None = None,
+    ) -> Moved:
+        """Take one step of the state machine, or say why not by returning the hold as it is.
+
+        `fence` is required for SENT, UNSENT and LOST and must be the claim's. `sticky_until` is for DENY.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is no such hold.
+        """
+
+    async def listing(
+        self,
+        *,
+        states: frozenset[HoldState] | None = None,
+        agent: str | None = None,
+        sponsor: str | None = None,
+        root_id: str | None = None,
+        limit: int = 200,
+    ) -> tuple[Hold, ...]:
+        """Holds, newest first. `states` None means the open ones (held, approved, releasing, uncertain)."""
+
+    async def sweep(self) -> tuple[Hold, ...]:
+        """Expire what is due (held or approved past its deadline) and return it."""
+
+    def news(self, after: str = "$") -> AsyncIterator[HoldNews]:
+        """Follow the event stream from a cursor; "$" is now. Ends only by cancellation or `Unavailable`."""
+
+
+class Mandates(Protocol):
+    """Chains registered for session proof, by root id. Content-addressed: verified again by whoever reads them."""
+
+    async def put(self, root_id: str, chain: tuple[str, ...], *, until: datetime) -> None: ...
+
+    async def get(self, root_id: str) -> tuple[str, ...] | None: ...
+
+
+class Control(Protocol):
+    """Signed revocations, quarantines and the kill switch, followed by every worker."""
+
+    def view(self) -> ControlView:
+        """What is in force, from local memory.
+
+        Raises:
+            Unavailable(VIEW_STALE): the last good look at the store is older than 2 s.
+        """
+
+    async def publish(self, statement: str) -> None:
+        """Store a signed control statement durably for every node."""
+
+
+class Journal(Protocol):
+    """The append-only audit trail of this worker."""
+
+    async def append(self, kind: str, fields: Mapping[str, Json]) -> None:
+        """Write one line and return when it is durable.
+
+        Raises:
+            Unavailable(JOURNAL_DOWN): it may not be durable; the worker is ending.
+        """
+
+
+class Resolver(Protocol):
+    """Names to addresses, asked only after policy passed."""
+
+    async def resolve(self, host: str, port: int) -> tuple[IPAddress, ...]:
+        """Every address of `host`, in the order to try. IP literals resolve to themselves.
+
+        Raises:
+            Unavailable(UPSTREAM_NAME): the name does not resolve, or not in time.
+        """
+
+
+class Vault(Protocol):
+    """The deployment's secret, used for what must stay unreadable in Redis and for keyed hashes."""
+
+    def seal(self, hold_id: str, plaintext: bytes) -> bytes:
+        """AES-256-GCM under a fresh data key wrapped by the key-encryption key; AAD = id, format version, key id."""
+
+    def unseal(self, hold_id: str, sealed: bytes) -> bytes:
+        """The plaintext again.
+
+        Raises:
+            Rejected(HOLD_TAMPERED): it was changed, swapped, or sealed under a key we do not hold.
+        """
+
+    def keyed_hash(self, value: str) -> str:
+        """Base64url HMAC-SHA-256 for values that may not appear in clear: credentials in digests and the journal."""
+
+    def seal_session(self, plaintext: bytes) -> str: ...
+
+    def unseal_session(self, token: str) -> bytes:
+        """The plaintext of a session token.
+
+        Raises:
+            Rejected(PROOF_SESSION): not one of ours, or changed.
+        """
