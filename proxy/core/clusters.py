@@ -1,0 +1,190 @@
+"""Task clusters: the normal form a sponsor signs, its digest, and the way back from a stored one."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from ipaddress import ip_network
+
+from proxy.core.encoding import Json, canonical_json, sha256_b64u
+from proxy.core.errors import Code, Rejected
+from proxy.core.model import Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.templates import parse_template
+
+_CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
+_FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable in this version, but part of the form
+_OPERATION = frozenset({"name", "methods", "path", "query"})
+_QUERY = frozenset({"name", "values", "required"})
+_REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
+
+
+def normalised(cluster: Cluster) -> dict[str, Json]:
+    """The cluster as a sponsor signs it: everything that changes what is permitted, sets in order, each item once.
+
+    Left out: descriptions and where it was written. The id is in it: a sponsor approves a cluster by its name.
+    """
+    review = cluster.review
+    return {
+        "id": cluster.id,
+        "hosts": sorted({str(host) for host in cluster.hosts}),
+        "ports": sorted(cluster.ports),
+        "schemes": sorted(cluster.schemes),
+        "addresses": sorted({str(network) for network in cluster.addresses}),
+        "operations": sorted((_normal_operation(item) for item in cluster.operations), key=canonical_json),
+        "proof": cluster.proof.label,
+        "risk": cluster.risk.value,
+        "review": {
+            "always": review.always,
+            "who": sorted(set(review.who)),
+            "ttl_s": review.ttl_s,
+            "wait_s": review.wait_s,
+        },
+        **_FIXED,
+    }
+
+
+def _normal_operation(operation: Operation) -> Json:
+    query: Json = "any"
+    if not operation.any_query:
+        query = sorted((_normal_query_rule(rule) for rule in operation.query), key=canonical_json)
+    return {
+        "name": operation.name,
+        "methods": sorted(operation.methods),
+        "path": operation.template,
+        "query": query,
+    }
+
+
+def _normal_query_rule(rule: QueryRule) -> Json:
+    values: Json = None if rule.values is None else sorted(rule.values)
+    return {"name": rule.name, "values": values, "required": rule.required}
+
+
+def cluster_digest(cluster: Cluster) -> str:
+    """Base64url SHA-256 of the RFC 8785 form of the normalised cluster; `cluster.digest` itself is not looked at."""
+    return sha256_b64u(canonical_json(normalised(cluster)))
+
+
+def from_normalised(value: Json) -> Cluster:
+    """The cluster a normal form stands for, with its digest; `pinned/<digest>.json` is the place of every rule.
+
+    Not checked here: that the digest is the one the file is named for, and that hosts are canonical names.
+
+    Raises:
+        Rejected(CONFIG_INVALID): not exactly what `normalised` writes.
+    """
+    try:
+        cluster = _cluster(_members(value, _CLUSTER | set(_FIXED), "a pinned cluster"))
+        if normalised(cluster) != value:
+            raise _bad("a pinned cluster must be in normal form: members as written by this program, sets sorted")
+        digest = cluster_digest(cluster)
+    except ValueError as fault:  # an address, a number or a string that has no canonical form
+        raise _bad(f"a pinned cluster must be in normal form: {fault}") from None
+    where = f"pinned/{digest}.json"
+    operations = tuple(replace(operation, at=replace(operation.at, file=where)) for operation in cluster.operations)
+    return replace(cluster, digest=digest, operations=operations, at=replace(cluster.at, file=where))
+
+
+def _cluster(value: Mapping[str, Json]) -> Cluster:
+    name = _text(value["id"], "id")
+    operations = tuple(_operation(item, name) for item in _list(value["operations"], "operations"))
+    _once([operation.name for operation in operations], "operation")
+    review = _members(value["review"], _REVIEW, "review")
+    ports = _list(value["ports"], "ports")
+    return Cluster(
+        id=name,
+        description="",
+        hosts=tuple(_host(text) for text in _texts(value["hosts"], "hosts")),
+        ports=frozenset(_whole(port, "ports", least=1, most=65_535) for port in ports),
+        schemes=frozenset(_texts(value["schemes"], "schemes")),
+        addresses=tuple(ip_network(text) for text in _texts(value["addresses"], "addresses")),
+        operations=operations,
+        proof=_proof(_text(value["proof"], "proof")),
+        risk=Risk(_text(value["risk"], "risk")),
+        review=Review(
+            always=_flag(review["always"], "review.always"),
+            who=_texts(review["who"], "review.who"),
+            ttl_s=_whole(review["ttl_s"], "review.ttl_s"),
+            wait_s=_whole(review["wait_s"], "review.wait_s"),
+        ),
+        digest="",
+        at=RuleRef(id=name, file="", line=1),
+    )
+
+
+def _operation(value: Json, cluster: str) -> Operation:
+    members = _members(value, _OPERATION, "an operation")
+    name, query = _text(members["name"], "name"), members["query"]
+    any_query = query == "any"
+    rules = () if any_query else tuple(_query_rule(item) for item in _list(query, "query"))
+    _once([rule.name for rule in rules], "query parameter")
+    return Operation(
+        name=name,
+        methods=frozenset(_texts(members["methods"], "methods")),
+        template=parse_template(_text(members["path"], "path")).text,
+        any_query=any_query,
+        query=rules,
+        at=RuleRef(id=f"{cluster}.{name}", file="", line=1),
+    )
+
+
+def _query_rule(value: Json) -> QueryRule:
+    members = _members(value, _QUERY, "a query rule")
+    values = members["values"]
+    return QueryRule(
+        name=_text(members["name"], "name"),
+        values=None if values is None else frozenset(_texts(values, "values", empty=True)),
+        required=_flag(members["required"], "required"),
+    )
+
+
+def _host(text: str) -> HostPattern:
+    return HostPattern(name=text.removeprefix("*."), wildcard=text.startswith("*."))
+
+
+def _proof(label: str) -> Proof:
+    for proof in Proof:
+        if proof.label == label:
+            return proof
+    raise _bad(f"proof must be one of {', '.join(proof.label for proof in Proof)}; got {label!r}")
+
+
+def _once(names: list[str], what: str) -> None:
+    if len(set(names)) != len(names):
+        raise _bad(f"each {what} may appear only once")
+
+
+def _members(value: Json, names: frozenset[str] | set[str], what: str) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping) or set(value) != names:
+        raise _bad(f"{what} must have exactly the members {', '.join(sorted(names))}")
+    return value
+
+
+def _list(value: Json, field: str) -> list[Json]:
+    if not isinstance(value, list):
+        raise _bad(f"{field} must be a list")
+    return value
+
+
+def _texts(value: Json, field: str, *, empty: bool = False) -> tuple[str, ...]:
+    return tuple(_text(item, field, empty=empty) for item in _list(value, field))
+
+
+def _text(value: Json, field: str, *, empty: bool = False) -> str:
+    if not isinstance(value, str) or not (value or empty):
+        raise _bad(f"{field} must be a non-empty string" if not empty else f"{field} must be strings")
+    return value
+
+
+def _flag(value: Json, field: str) -> bool:
+    if not isinstance(value, bool):
+        raise _bad(f"{field} must be true or false")
+    return value
+
+
+def _whole(value: Json, field: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
+    if type(value) is not int or not least <= value <= most:
+        raise _bad(f"{field} must be a whole number from {least} to {most}")
+    return value
+
+
+def _bad(detail: str) -> Rejected:
+    return Rejected(Code.CONFIG_INVALID, detail)

@@ -1,0 +1,164 @@
+"""The normal form of a cluster, its digest, and the strict way back."""
+
+import copy
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from proxy.core.clusters import cluster_digest, from_normalised, normalised
+from proxy.core.encoding import Json, canonical_json, parse_json
+from proxy.core.errors import Code, Rejected
+from proxy.core.model import Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
+
+
+def at(name: str, line: int = 1) -> RuleRef:
+    return RuleRef(id=name, file="clusters.yaml", line=line)
+
+
+LIST = Operation(
+    name="list",
+    methods=frozenset({"GET", "HEAD"}),
+    template="/v1/invoices",
+    any_query=False,
+    query=(QueryRule(name="state", values=frozenset({"open", "paid"})), QueryRule(name="page", required=True)),
+    at=at("supplier-invoices.list", 9),
+)
+SEARCH = Operation(
+    name="search", methods=frozenset({"GET"}), template="/v1/search", any_query=True, query=(), at=at("search", 14)
+)
+INVOICES = Cluster(
+    id="supplier-invoices",
+    description="Read what suppliers bill us",
+    hosts=(HostPattern(name="erp.example"), HostPattern(name="cdn.example", wildcard=True)),
+    ports=frozenset({443, 8443}),
+    schemes=frozenset({"https"}),
+    addresses=(ip_network("10.1.0.0/16"), ip_network("fd00::/8")),
+    operations=(LIST, SEARCH),
+    proof=Proof.SESSION,
+    risk=Risk.ROUTINE,
+    review=Review(who=("sponsor", "deputy")),
+    digest="",
+    at=at("supplier-invoices", 3),
+)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        pytest.param(replace(INVOICES, description="Other words"), id="a description is not signed"),
+        pytest.param(replace(INVOICES, at=at("supplier-invoices", 77)), id="a line number is not signed"),
+        pytest.param(replace(INVOICES, hosts=INVOICES.hosts[::-1]), id="the order of hosts is not signed"),
+        pytest.param(replace(INVOICES, hosts=INVOICES.hosts * 2), id="a repeated host is one host"),
+        pytest.param(replace(INVOICES, addresses=INVOICES.addresses[::-1]), id="the order of networks is not signed"),
+        pytest.param(replace(INVOICES, operations=(SEARCH, LIST)), id="the order of operations is not signed"),
+        pytest.param(
+            replace(INVOICES, operations=(replace(LIST, query=LIST.query[::-1]), SEARCH)),
+            id="the order of query rules is not signed",
+        ),
+        pytest.param(
+            replace(INVOICES, review=Review(who=("deputy", "sponsor"))), id="the order of reviewers is not signed"
+        ),
+        pytest.param(replace(INVOICES, digest="old"), id="the digest it bore before is not signed"),
+    ],
+)
+def test_what_does_not_change_the_digest(same: Cluster) -> None:
+    assert cluster_digest(same) == cluster_digest(INVOICES)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(replace(INVOICES, id="invoices"), id="the name"),
+        pytest.param(replace(INVOICES, hosts=INVOICES.hosts[:1]), id="a host"),
+        pytest.param(
+            replace(INVOICES, hosts=(HostPattern(name="erp.example"), HostPattern(name="cdn.example"))),
+            id="a wildcard made exact",
+        ),
+        pytest.param(replace(INVOICES, ports=frozenset({443})), id="a port"),
+        pytest.param(replace(INVOICES, schemes=frozenset({"https", "http"})), id="a scheme"),
+        pytest.param(replace(INVOICES, addresses=()), id="the address rule"),
+        pytest.param(replace(INVOICES, operations=(LIST,)), id="an operation"),
+        pytest.param(replace(INVOICES, operations=(replace(LIST, name="all"), SEARCH)), id="an operation's name"),
+        pytest.param(replace(INVOICES, operations=(replace(LIST, methods=frozenset({"GET"})), SEARCH)), id="a method"),
+        pytest.param(replace(INVOICES, operations=(replace(LIST, template="/v1"), SEARCH)), id="a path"),
+        pytest.param(replace(INVOICES, operations=(replace(LIST, query=()), SEARCH)), id="a query rule"),
+        pytest.param(replace(INVOICES, operations=(LIST, replace(SEARCH, any_query=False))), id="`query: any`"),
+        pytest.param(
+            replace(INVOICES, operations=(LIST, SEARCH, replace(SEARCH, template="/v2"))),
+            id="an operation hidden behind another's name",
+        ),
+        pytest.param(replace(INVOICES, proof=Proof.REQUEST), id="the proof"),
+        pytest.param(replace(INVOICES, risk=Risk.TRANSFORMATIVE), id="the risk"),
+        pytest.param(replace(INVOICES, review=Review(always=True)), id="the review rule"),
+        pytest.param(replace(INVOICES, review=Review(ttl_s=60)), id="how long a hold may take"),
+    ],
+)
+def test_what_changes_the_digest(other: Cluster) -> None:
+    assert cluster_digest(other) != cluster_digest(INVOICES)
+
+
+def test_a_pinned_cluster_comes_back_as_it_was_signed() -> None:
+    stored = canonical_json(normalised(INVOICES))
+
+    back = from_normalised(parse_json(stored, code=Code.CONFIG_INVALID, what="pin"))
+
+    assert normalised(back) == normalised(INVOICES)
+    assert back.digest == cluster_digest(back) == cluster_digest(INVOICES)
+    assert back.at == RuleRef(id="supplier-invoices", file=f"pinned/{back.digest}.json", line=1)
+    assert {operation.at.file for operation in back.operations} == {back.at.file}
+
+
+def _with(path: tuple[str | int, ...], value: Json) -> Json:
+    """The normal form of `INVOICES` with one member replaced; `...` as a new name adds it."""
+    form = copy.deepcopy(normalised(INVOICES))
+    place: object = form
+    for step in path[:-1]:
+        assert isinstance(place, dict | list)
+        place = place[step]  # type: ignore[index, call-overload]
+    assert isinstance(place, dict | list)
+    place[path[-1]] = value  # type: ignore[index, call-overload]
+    return form
+
+
+@pytest.mark.parametrize(
+    ("form", "words"),
+    [
+        pytest.param([], "exactly the members", id="a list"),
+        pytest.param(_with(("description",), "x"), "exactly the members", id="an unknown member"),
+        pytest.param(_with(("mode",), "observe"), "normal form", id="a mode of a later version"),
+        pytest.param(_with(("limits",), {"calls": 5}), "normal form", id="limits of a later version"),
+        pytest.param(_with(("id",), ""), "non-empty string", id="an empty name"),
+        pytest.param(_with(("id",), 5), "non-empty string", id="a number for a name"),
+        pytest.param(_with(("id",), "\ud800"), "normal form", id="a lone surrogate"),
+        pytest.param(_with(("hosts",), "erp.example"), "must be a list", id="a host that is no list"),
+        pytest.param(_with(("hosts",), ["erp.example", "*.cdn.example"]), "normal form", id="hosts out of order"),
+        pytest.param(_with(("hosts",), ["a.example", "a.example"]), "normal form", id="a host twice"),
+        pytest.param(_with(("ports",), [True]), "whole number", id="true for a port"),
+        pytest.param(_with(("ports",), [443.0]), "whole number", id="a fraction for a port"),
+        pytest.param(_with(("ports",), [0]), "whole number", id="port 0"),
+        pytest.param(_with(("ports",), [65_536]), "whole number", id="a port too high"),
+        pytest.param(_with(("addresses",), ["10.1.0.1/16"]), "normal form", id="a network with host bits"),
+        pytest.param(_with(("addresses",), ["10.1.0.1"]), "normal form", id="an address for a network"),
+        pytest.param(_with(("proof",), "strong"), "proof must be one of", id="an unknown proof"),
+        pytest.param(_with(("risk",), "huge"), "normal form", id="an unknown risk"),
+        pytest.param(_with(("review", "always"), 1), "true or false", id="1 for true"),
+        pytest.param(_with(("review", "ttl_s"), -1), "whole number", id="a negative time"),
+        pytest.param(_with(("operations", 0, "path"), "v1"), 'must start with "/"', id="a broken template"),
+        pytest.param(_with(("operations", 0, "query"), None), "must be a list", id="no query rule at all"),
+        pytest.param(_with(("operations", 1, "name"), "list"), "only once", id="an operation name twice"),
+        pytest.param(_with(("operations", 0, "query", 0, "name"), "state"), "only once", id="a query parameter twice"),
+        pytest.param(
+            _with(("operations", 0, "query", 1, "values"), [1]), "must be strings", id="a number for a query value"
+        ),
+    ],
+)
+def test_anything_else_is_refused(form: Json, words: str) -> None:
+    with pytest.raises(Rejected, match=words) as refused:
+        from_normalised(form)
+    assert refused.value.code is Code.CONFIG_INVALID
+
+
+def test_an_empty_query_value_is_a_value() -> None:
+    loose = replace(INVOICES, operations=(replace(LIST, query=(QueryRule(name="q", values=frozenset({""})),)),))
+    assert from_normalised(normalised(loose)).operations[0].query[0].values == {""}
