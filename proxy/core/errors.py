@@ -80,6 +80,7 @@ class Code(StrEnum):
     UPSTREAM_CONNECT = "upstream.connect"
     UPSTREAM_TLS = "upstream.tls"
     UPSTREAM_BROKEN = "upstream.broken"
+    CLIENT_GONE = "client.gone"
 
     # we cannot tell
     UNDECIDED = "service.undecided"
@@ -94,6 +95,9 @@ class Code(StrEnum):
     CONFIG_INVALID = "config.invalid"
     BUNDLE_INVALID = "bundle.invalid"
     STATEMENT_INVALID = "statement.invalid"
+
+    # what the journal's readers find
+    JOURNAL_INVALID = "journal.invalid"
 
 
 class Rejected(Exception):
