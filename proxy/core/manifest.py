@@ -31,24 +31,10 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 _METHOD = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
 _LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 
-_CLAIMS = frozenset(
-    [
-        "iss",
-        "sub",
-        "aud",
-        "jti",
-        "iat",
-        "nbf",
-        "exp",
-        "cnf",
-        "purpose",
-        "sponsor",
-        "del_depth",
-        "del_max_depth",
-        "authorization_details",
-    ]
-)
-_DETAIL = frozenset(["type", "identifier", "digest", "actions", "locations", "constraints"])
+_REGISTERED = frozenset({"iss", "sub", "aud", "jti", "iat", "nbf", "exp", "cnf"})  # RFC 7519 §4.1, RFC 7800 §3
+_OURS = frozenset({"purpose", "sponsor", "del_depth", "del_max_depth", "authorization_details"})
+_OPTIONAL = frozenset({"may_delegate_to", "par_hash"})
+_DETAIL = frozenset({"type", "identifier", "digest", "actions", "locations", "constraints"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +65,7 @@ def parse_manifest(token: str) -> Manifest:
         Rejected(MANIFEST_MALFORMED): it is not exactly a manifest; `field` names the claim.
     """
     envelope = open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED)
-    claims = _members(envelope.claims, "the payload", _CLAIMS, optional=frozenset({"may_delegate_to", "par_hash"}))
+    claims = _members(envelope.claims, "the payload", _REGISTERED | _OURS, optional=_OPTIONAL)
     sponsor = _members(claims["sponsor"], "sponsor", frozenset({"id", "name"}))
     cnf = _members(claims["cnf"], "cnf", frozenset({"jwk"}))
     delegates = claims.get("may_delegate_to", [])
@@ -270,7 +256,7 @@ def _values(value: Json, field: str) -> dict[str, frozenset[str]]:
     permitted: dict[str, frozenset[str]] = {}
     for name, listed in value.items():
         _text(name, field, MAX_NAME_CHARS)
-        texts = [_text(item, f"{field}.{name}", MAX_VALUE_CHARS) for item in _list(listed, f"{field}.{name}")]
+        texts = [_text(item, f"{field}.{name}", MAX_VALUE_CHARS, least=0) for item in _list(listed, f"{field}.{name}")]
         permitted[name] = _unique(texts, f"{field}.{name}")
     return permitted
 
@@ -310,10 +296,10 @@ def _matching(value: Json, field: str, pattern: re.Pattern[str], expected: str) 
     return value
 
 
-def _text(value: Json, field: str, max_chars: int) -> str:
+def _text(value: Json, field: str, max_chars: int, *, least: int = 1) -> str:
     """Text for people: printable, so that no control, bidi or line-breaking character hides in what is approved."""
-    if not isinstance(value, str) or not 0 < len(value) <= max_chars or not value.isprintable():
-        raise _fault(field, f"1 to {max_chars} printable characters", value)
+    if not isinstance(value, str) or not least <= len(value) <= max_chars or not value.isprintable():
+        raise _fault(field, f"{least} to {max_chars} printable characters", value)
     return value
 
 
