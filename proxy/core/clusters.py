@@ -1,13 +1,15 @@
-"""Task clusters: the normal form a sponsor signs, its digest, and the way back from a stored one."""
+"""Task clusters: the normal form a sponsor signs, its digest, the way back, and the index a policy is judged by."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
+from proxy.core.denials import Denials, compile_denials
 from proxy.core.encoding import Json, canonical_json, sha256_b64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
-from proxy.core.templates import parse_template
+from proxy.core.matching import Destination, PreparedOperation, prepare
+from proxy.core.model import Bundle, Call, Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
 _FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable in this version, but part of the form
@@ -188,3 +190,78 @@ def _whole(value: Json, field: str, *, least: int = 0, most: int = 2**53 - 1) ->
 
 def _bad(detail: str) -> Rejected:
     return Rejected(Code.CONFIG_INVALID, detail)
+
+
+# --- the index -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledCluster:
+    """A cluster ready to be asked; the cost of asking does not grow with its operations."""
+
+    cluster: Cluster
+    exact: frozenset[str]  # hosts
+    below: frozenset[str]  # names whose subdomains belong to it, never the name itself
+    paths: PathIndex[PreparedOperation]
+
+    def reaches(self, there: Destination) -> bool:
+        """Whether the destination is one of the cluster's; an IP literal must also lie inside its address rule."""
+        cluster = self.cluster
+        return (
+            (there.host in self.exact or not self.below.isdisjoint(there.above))
+            and there.port in cluster.ports
+            and there.scheme in cluster.schemes
+            and (there.literal is None or any(there.literal in network for network in cluster.addresses))
+        )
+
+    def matching(self, call: Call, there: Destination) -> list[PreparedOperation]:
+        """Every operation that permits the call: destination, method, path and query."""
+        if not self.reaches(there):
+            return []
+        found = self.paths.find(call.method, call.segments)
+        return [operation for operation in found if operation.permits_query(call.parameters)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """A bundle and its indexes. A mandate names its few clusters, so nothing here is ever searched as a whole."""
+
+    bundle: Bundle
+    clusters: Mapping[str, CompiledCluster]  # as they are now, by id
+    pins: Mapping[str, CompiledCluster]  # as a sponsor once saw them, by digest
+    denials: Denials
+
+
+def compile_policy(bundle: Bundle) -> Policy:
+    """Index a bundle.
+
+    Not checked here: that each cluster's digest is its own, which is the loader's part.
+
+    Raises:
+        Rejected(CONFIG_INVALID): a path template is none, or templates of one cluster (or denials of one host) overlap
+            so much that a lookup would branch too far; the message names the rules, their places and the mend.
+    """
+    return Policy(
+        bundle=bundle,
+        clusters={name: compile_cluster(cluster) for name, cluster in bundle.clusters.items()},
+        pins={digest: compile_cluster(cluster) for digest, cluster in bundle.pins.items()},
+        denials=compile_denials(bundle.deny),
+    )
+
+
+def compile_cluster(cluster: Cluster) -> CompiledCluster:
+    """Index one cluster.
+
+    Raises:
+        Rejected(CONFIG_INVALID): as `compile_policy`.
+    """
+    operations = [prepare(operation) for operation in cluster.operations]
+    return CompiledCluster(
+        cluster=cluster,
+        exact=frozenset(host.name for host in cluster.hosts if not host.wildcard),
+        below=frozenset(host.name for host in cluster.hosts if host.wildcard),
+        paths=index_paths(
+            Entry(template=item.template, methods=item.operation.methods, at=item.operation.at, value=item)
+            for item in operations
+        ),
+    )
