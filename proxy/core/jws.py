@@ -1,14 +1,31 @@
 """Compact JWS, one strict profile for every signed statement (RFC 7515 §7.1, RFC 8725 §3)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from proxy.core.encoding import Json, b64u, canonical_json, parse_json, sha256_b64u, unb64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.keys import PrivateKey, sign, verifies
+from proxy.core.keys import ED25519, ES256, PrivateKey, sign, verifies
 from proxy.core.model import PublicKey
 
 MAX_TOKEN_BYTES = 16_384
+
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 (RFC 7638)
+
+
+class Signed(Protocol):
+    """Whatever bears a JWS signature: an envelope, or what was read out of one."""
+
+    @property
+    def alg(self) -> str: ...
+    @property
+    def kid(self) -> str: ...
+    @property
+    def signing_input(self) -> bytes: ...
+    @property
+    def signature(self) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,15 +63,17 @@ def open_envelope(token: str, *, typ: str, code: Code) -> Envelope:
         raise Rejected(code, "the JWS header must have exactly typ, alg and kid", field="header")
     got_typ, alg, kid = header["typ"], header["alg"], header["kid"]
     if got_typ != typ:
-        raise Rejected(code, f"the JWS must be of type {typ}, got {got_typ!r}", field="typ")
-    if not isinstance(alg, str) or not isinstance(kid, str):
-        raise Rejected(code, "alg and kid must be strings", field="header")
+        raise Rejected(code, f"the JWS must be of type {typ}, got {ascii(got_typ)[:80]}", field="typ")
+    if alg not in (ED25519, ES256):  # closed list: neither "none" nor a shared secret is ever looked at (RFC 8725 §3.1)
+        raise Rejected(code, f"alg must be {ED25519} or {ES256}, got {ascii(alg)[:40]}", field="alg")
+    if not isinstance(kid, str) or not _THUMBPRINT.fullmatch(kid):
+        raise Rejected(code, "kid must be a JWK thumbprint (RFC 7638)", field="kid")
     if not isinstance(claims, Mapping):
         raise Rejected(code, "the JWS payload must be a JSON object", field="payload")
     return Envelope(
         token=token,
         typ=typ,
-        alg=alg,
+        alg=str(alg),
         kid=kid,
         claims=claims,
         signing_input=f"{parts[0]}.{parts[1]}".encode("ascii"),
@@ -62,7 +81,7 @@ def open_envelope(token: str, *, typ: str, code: Code) -> Envelope:
     )
 
 
-def check_signature(envelope: Envelope, key: PublicKey, *, code: Code) -> None:
+def check_signature(envelope: Signed, key: PublicKey, *, code: Code) -> None:
     """Accept the envelope only as `key`'s: same `kid`, the key's own algorithm, a valid signature.
 
     Raises:

@@ -1,0 +1,132 @@
+"""Session proof, the pure part: what a sealed session token says, and when it counts.
+
+For programs that know only `HTTPS_PROXY`: the token travels as the password of `Proxy-Authorization: Basic
+<root manifest id>:<token>`. It is stateless; sealing (AEAD under the deployment's secret) is the vault's business.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy.core.encoding import Json, canonical_json, from_epoch, parse_json, to_epoch, unb64
+from proxy.core.errors import Code, Rejected
+from proxy.core.model import Evidence, Leg, Proof
+from proxy.core.standing import SKEW_S
+
+MAX_SESSION_S = 3_600
+MINTABLE = frozenset({Proof.MTLS, Proof.TUNNEL, Proof.REQUEST})
+"""Proofs a session may be minted with: a session cannot mint another, nor can an address alone."""
+
+_LAST_SECOND = 253_402_300_799
+_TEXTS = ("root_id", "leaf_kid", "source", "proof", "deployment")
+_TIMES = ("issued_at", "expires_at")
+_BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
+_CREDENTIALS = re.compile(rb"([A-Za-z0-9_-]{43}):([A-Za-z0-9._~-]{1,4096})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionGrant:
+    """What the proxy remembers, in the token itself, of the proof a session was minted with."""
+
+    root_id: str
+    leaf_kid: str  # the cnf key that was proven
+    source: str  # Leg.source it was minted from; it works from nowhere else
+    proof: Proof
+    issued_at: datetime
+    expires_at: datetime
+    deployment: str
+
+    def to_bytes(self) -> bytes:
+        """What is sealed. Times are whole seconds."""
+        return canonical_json(
+            {
+                "root_id": self.root_id,
+                "leaf_kid": self.leaf_kid,
+                "source": self.source,
+                "proof": self.proof.label,
+                "issued_at": to_epoch(self.issued_at),
+                "expires_at": to_epoch(self.expires_at),
+                "deployment": self.deployment,
+            }
+        )
+
+    @staticmethod
+    def from_bytes(data: bytes) -> "SessionGrant":
+        """The grant again.
+
+        Raises:
+            Rejected(PROOF_SESSION): not what `to_bytes` writes, longer than 60 minutes, or minted with a proof that
+                cannot mint.
+        """
+        code = Code.PROOF_SESSION
+        parsed = parse_json(data, code=code, what="a session token")
+        members: Mapping[str, Json] = parsed if isinstance(parsed, Mapping) else {}
+        texts = {name: value for name, value in members.items() if name in _TEXTS and isinstance(value, str)}
+        times = {name: value for name, value in members.items() if name in _TIMES and type(value) is int}
+        if len(texts) != len(_TEXTS) or len(times) != len(_TIMES) or len(members) != len(_TEXTS) + len(_TIMES):
+            raise Rejected(code, "a session token must have exactly the members this version writes")
+        minted = [proof for proof in MINTABLE if proof.label == texts["proof"]]
+        if not minted:
+            raise Rejected(code, "a session must be minted with a request, tunnel or mtls proof", field="proof")
+        issued_at, expires_at = times["issued_at"], times["expires_at"]
+        if not 0 <= issued_at < expires_at <= min(issued_at + MAX_SESSION_S, _LAST_SECOND):
+            raise Rejected(code, f"a session may live at most {MAX_SESSION_S} s", field="expires_at")
+        return SessionGrant(
+            root_id=texts["root_id"],
+            leaf_kid=texts["leaf_kid"],
+            source=texts["source"],
+            proof=minted[0],
+            issued_at=from_epoch(issued_at),
+            expires_at=from_epoch(expires_at),
+            deployment=texts["deployment"],
+        )
+
+
+def read_basic(value: str) -> tuple[str, str]:
+    """User and token of a Basic `Proxy-Authorization` (RFC 7617 §2): the root manifest's id, and the sealed token.
+
+    Raises:
+        Rejected(PROOF_MALFORMED): another scheme, base64 that is not canonical, or not an id and a token.
+    """
+    code, field = Code.PROOF_MALFORMED, "proxy-authorization"
+    basic = _BASIC.fullmatch(value)
+    if basic is None:
+        raise Rejected(code, "Proxy-Authorization must be Basic <base64 of manifest-id:token>", field=field)
+    credentials = _CREDENTIALS.fullmatch(unb64(basic[1], code=code, field=field))
+    if credentials is None:
+        raise Rejected(
+            code, "Proxy-Authorization must hold <manifest-id>:<token>, as `session new` prints it", field=field
+        )
+    return credentials[1].decode("ascii"), credentials[2].decode("ascii")
+
+
+def check_session(
+    grant: SessionGrant, *, root_id: str, leaf_kid: str, deployment: str, source: str, leg: Leg, now: datetime
+) -> Evidence:
+    """Accept an unsealed session for one call, as evidence of level `session`.
+
+    `root_id` is the Basic user, `leaf_kid` the `cnf` of the last link of the chain registered for it, `source` the
+    caller's. Not checked here: that the chain verifies and stands.
+
+    Raises:
+        Rejected(PROOF_CHANNEL): the client leg is neither TLS nor local, so that a token could have been read off it.
+        Rejected(PROOF_SESSION): for another deployment, mandate, key or source, or past its time.
+    """
+    if not (leg.tls or leg.local):
+        detail = (
+            "session proof counts only over TLS to the proxy, loopback or a unix socket: use https:// for the proxy"
+        )
+        raise Rejected(Code.PROOF_CHANNEL, detail, field="proxy-authorization")
+    for field, expected, got in (
+        ("deployment", grant.deployment, deployment),
+        ("root_id", grant.root_id, root_id),
+        ("leaf_kid", grant.leaf_kid, leaf_kid),
+        ("source", grant.source, source),
+    ):
+        if expected != got:
+            raise Rejected(Code.PROOF_SESSION, f"the session was made for another {field}: make a new one", field=field)
+    if now >= grant.expires_at or now + timedelta(seconds=SKEW_S) < grant.issued_at:
+        detail = f"the session is good from {grant.issued_at.isoformat()} until {grant.expires_at.isoformat()}"
+        raise Rejected(Code.PROOF_SESSION, f"{detail}: make a new one", field="expires_at")
+    return Evidence(proof=Proof.SESSION, keyid=grant.leaf_kid, created=grant.issued_at, nonce=None)
