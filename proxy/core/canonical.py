@@ -1,0 +1,267 @@
+"""The canonical call: the one spelling that is judged and forwarded, or a refusal (RFC 3986 §6.2.2, RFC 9112 §3).
+
+Made one: the host (`proxy.core.names`), the port, percent-encoded unreserved characters, the case of hex digits. What
+two readers could understand in two ways is refused with `url.ambiguous`; nothing is guessed.
+"""
+
+import re
+import unicodedata
+from dataclasses import replace
+from urllib.parse import unquote, unquote_plus, unquote_to_bytes
+
+from proxy.core.errors import Code, Rejected
+from proxy.core.headers import Limits as Limits
+from proxy.core.headers import check_head, field_value, forwardable, with_length
+from proxy.core.model import Call, Leg, Received
+from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
+
+DEFAULT_LIMITS = Limits()
+
+_METHOD = re.compile(rb"[A-Z]+(?:-[A-Z]+)*")
+_MAX_METHOD_CHARS = 32
+_REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK", b"PRI"})
+
+_FOREIGN_TO_PATH = re.compile(r"[^A-Za-z0-9._~!$&'()*+,=:@/%-]")  # not RFC 3986 pchar or "/"; or ";"
+_FOREIGN_TO_QUERY = re.compile(r"[^A-Za-z0-9._~!$&'()*+,=:@/?%-]")
+_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_TWICE = re.compile(r"%25[0-9A-Fa-f]{2}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_DOTS = frozenset({".", ".."})
+
+
+def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) -> Call:
+    """The call a request head (and its body, when it was read) makes.
+
+    `Host`, the target's authority, the CONNECT target and the inner SNI must name the same host and port; an absent SNI
+    names nothing. Without a tunnel only the absolute form is a proxy request. A `body` of None counts as empty: see
+    `with_body`. A canonical call read again is the same call. Not checked here: policy, addresses, proof, body content.
+
+    Raises:
+        Rejected(URL_AMBIGUOUS): destinations that disagree, or a URL with more than one reading.
+        Rejected(REQUEST_MALFORMED): bytes that are no request.
+        Rejected(REQUEST_UNSUPPORTED): TRACE, CONNECT, other schemes, a bare origin form, upgrades and the like.
+        Rejected(REQUEST_TOO_LARGE): over `limits`; `field` is "target", "headers", "content-length" or "body".
+    """
+    check_head(received, limits)
+    method = _method(received.method)
+    scheme, host, port = _destination(received, leg)
+    path, has_query, query = _split_target(received)
+    path, query = canonical_path(path), canonical_query(query)
+    call = Call(
+        method=method,
+        scheme=scheme,
+        host=host,
+        port=port,
+        path=path,
+        segments=path_segments(path),
+        query=query,
+        has_query=has_query,
+        parameters=query_parameters(query),
+        headers=(),
+        body=b"",
+    )
+    chunked = field_value(received, b"transfer-encoding") is not None
+    headers = tuple(
+        (name, call.authority if name.lower() == "host" else value) for name, value in forwardable(received.headers)
+    )
+    call = replace(call, headers=with_length(headers, 0, declared=True) if chunked else headers)
+    if received.body is None:
+        return call
+    declared = field_value(received, b"content-length")
+    if declared is not None and int(declared) != len(received.body):
+        detail = f"Content-Length says {int(declared)} bytes, the body has {len(received.body)}"
+        raise Rejected(Code.REQUEST_MALFORMED, detail, field="content-length")
+    return with_body(call, received.body, limits)
+
+
+def with_body(call: Call, body: bytes, limits: Limits = DEFAULT_LIMITS) -> Call:
+    """The call with its whole body, `Content-Length` rewritten to match.
+
+    Raises:
+        Rejected(REQUEST_TOO_LARGE): the body is over `limits.body_bytes`.
+    """
+    if len(body) > limits.body_bytes:
+        raise Rejected(Code.REQUEST_TOO_LARGE, f"a body may have at most {limits.body_bytes} bytes", field="body")
+    return replace(call, headers=with_length(call.headers, len(body)), body=body)
+
+
+def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tuple[str, int]:
+    """The host and port a CONNECT asks for (RFC 9110 §9.3.6): authority form, with the port.
+
+    `Host` may be absent (HTTP/1.0 clients); present, it must agree, a missing port meaning 443. Not checked here: which
+    ports may be reached.
+
+    Raises:
+        Rejected(URL_AMBIGUOUS): no explicit port, a host that has no canonical form, or a `Host` that disagrees.
+        Rejected(REQUEST_MALFORMED, REQUEST_UNSUPPORTED, REQUEST_TOO_LARGE): as `canonicalise`.
+    """
+    check_head(received, limits)
+    if received.method != b"CONNECT" or received.form != "authority" or received.target:
+        raise Rejected(Code.REQUEST_MALFORMED, "expected CONNECT host:port", field="method")
+    asked = _authority(received.authority, None, "authority")
+    named = field_value(received, b"host")
+    if named is not None and _authority(named, "https", "host") != asked:
+        raise _ambiguous("host", "Host and the CONNECT target must name the same host and port")
+    return asked
+
+
+def as_received(call: Call) -> Received:
+    """The call as a proxy would read it from the wire, in absolute form; `canonicalise` makes the same call of it."""
+    return Received(
+        method=call.method.encode("ascii"),
+        scheme=call.scheme,
+        form="absolute",
+        authority=call.authority.encode("ascii"),
+        target=(f"{call.path}?{call.query}" if call.has_query else call.path).encode("ascii"),
+        headers=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in call.headers),
+        body=call.body,
+    )
+
+
+def canonical_path(text: str) -> str:
+    """The one spelling of a URL path. `%2F` stays as it is; every other reserved character, too, raw or encoded.
+
+    Raises:
+        Rejected(URL_AMBIGUOUS): not absolute, dot segments or empty parts in any spelling (also behind `%2F`), `;`
+            or backslash raw or encoded, characters that must be encoded, ill-formed or double encoding, controls.
+    """
+    if not text.startswith("/"):
+        raise _ambiguous("path", 'a path must start with "/"')
+    path = _normal_escapes(text, _FOREIGN_TO_PATH, "path")
+    if "%5C" in path or "%3B" in path:
+        raise _ambiguous("path", "a path must not hold a backslash or ';', encoded or not")
+    parts = path[1:].split("/")
+    if "" in parts[:-1]:
+        raise _ambiguous("path", 'a path must not hold "//": write one "/"')
+    for part in parts:
+        pieces = part.split("%2F")
+        if len(pieces) > 1 and "" in pieces:
+            raise _ambiguous("path", "an encoded slash (%2F) must stand between two names")
+        # NFKC and strip: some servers read U+2025, full-width dots or a trailing space as plain dots.
+        if any(unicodedata.normalize("NFKC", unquote(piece)).strip() in _DOTS for piece in pieces):
+            raise _ambiguous("path", 'a path must not hold "." or ".." as a part: send the path they lead to')
+    return path
+
+
+def path_segments(path: str) -> tuple[str, ...]:
+    """The parts of a canonical path after the first "/"; "/" has one, which is empty."""
+    return tuple(path[1:].split("/"))
+
+
+def canonical_query(text: str) -> str:
+    """The one spelling of a query, without "?". `+` and `%20` stay as they came; an encoded ";" or backslash is data.
+
+    Raises:
+        Rejected(URL_AMBIGUOUS): a raw ";" (some servers split there), characters that must be encoded, ill-formed or
+            double encoding, controls.
+    """
+    return _normal_escapes(text, _FOREIGN_TO_QUERY, "query")
+
+
+def query_parameters(query: str) -> tuple[tuple[str, str], ...]:
+    """The decoded parameters of a canonical query, in order: split at "&" alone, "+" is a space, empty ones dropped."""
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in pairs)
+
+
+def _method(method: bytes) -> str:
+    if not _METHOD.fullmatch(method) or len(method) > _MAX_METHOD_CHARS:
+        detail = f"a method must be 1 to {_MAX_METHOD_CHARS} capital letters, got {method.decode('latin-1')!a:.40}"
+        raise Rejected(Code.REQUEST_MALFORMED, detail, field="method")
+    if method in _REFUSED_METHODS:
+        raise Rejected(
+            Code.REQUEST_UNSUPPORTED, f"{method.decode()} is not a call that can be made here", field="method"
+        )
+    return method.decode("ascii")
+
+
+def _destination(received: Received, leg: Leg) -> tuple[str, str, int]:
+    """Scheme, host and port, on which everything that names them agrees."""
+    scheme = received.scheme.lower()
+    if scheme not in DEFAULT_PORTS:
+        raise Rejected(
+            Code.REQUEST_UNSUPPORTED, f"the scheme must be http or https, got {scheme!a:.40}", field="scheme"
+        )
+    host, port = _authority(field_value(received, b"host") or b"", scheme, "host")
+    if received.form == "absolute" and leg.tunnel is not None:
+        raise _ambiguous("target", "inside a tunnel the target must be a path: the tunnel already names the host")
+    if received.form != "absolute" and leg.tunnel is None:
+        detail = "this is a proxy: send the whole URL as the target, or open a tunnel with CONNECT"
+        raise Rejected(Code.REQUEST_UNSUPPORTED, detail, field="target")
+    named = received.form == "absolute" or received.authority
+    if named and _authority(received.authority, scheme, "authority") != (host, port):
+        raise _ambiguous("host", "Host and the URL must name the same host and port")
+    if leg.tunnel is not None:
+        if leg.inner_tls is not (scheme == "https"):
+            raise _ambiguous("scheme", "inside a tunnel the scheme must be https with TLS, and http without")
+        if leg.tunnel != (host, port):
+            raise _ambiguous("host", "Host and the CONNECT target must name the same host and port")
+    if leg.inner_tls and leg.sni is not None and _sni(leg.sni) != host:
+        raise _ambiguous("sni", "the TLS server name (SNI) and Host must name the same host")
+    return scheme, host, port
+
+
+def _authority(raw: bytes, scheme: str | None, field: str) -> tuple[str, int]:
+    try:
+        return parse_authority(raw.decode("latin-1"), scheme)
+    except Rejected as fault:
+        raise Rejected(fault.code, fault.detail, field=field) from None
+
+
+def _sni(name: str) -> str:
+    try:
+        return canonical_host(name)
+    except Rejected as fault:
+        raise Rejected(fault.code, fault.detail, field="sni") from None
+
+
+def _split_target(received: Received) -> tuple[str, bool, str]:
+    path, mark, query = received.target.decode("latin-1").partition("?")
+    if not path and not mark and received.form == "absolute":
+        path = "/"  # RFC 9110 §4.2.3: an empty path is "/"
+    return path, bool(mark), query
+
+
+def _normal_escapes(text: str, foreign: re.Pattern[str], field: str) -> str:
+    """Refuse what must not stand in a URL, decode escaped unreserved characters, put hex digits in upper case."""
+    if found := foreign.search(text):
+        raise _ambiguous(field, _why_not(found[0]))
+    if "%" not in text:
+        return text
+    if _BROKEN_ESCAPE.search(text):
+        raise _ambiguous(field, f'a "%" in a {field} must be followed by two hex digits; a plain one is written %25')
+    normal = _ESCAPE.sub(_normal_escape, text)
+    if _TWICE.search(normal):
+        raise _ambiguous(field, f"a {field} must not be percent-encoded twice")
+    try:
+        decoded = unquote_to_bytes(normal).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _ambiguous(field, f"the escapes of a {field} must be well-formed UTF-8") from None
+    if _CONTROL.search(decoded):
+        raise _ambiguous(field, f"a {field} must not hold control characters, encoded or not")
+    return normal
+
+
+def _normal_escape(escape: re.Match[str]) -> str:
+    char = chr(int(escape[1], 16))
+    return char if char in _UNRESERVED else escape[0].upper()
+
+
+def _why_not(char: str) -> str:
+    match char:
+        case "#":
+            return "a fragment (#…) is not sent to a server: leave it out"
+        case ";":
+            return 'a raw ";" is a separator to some servers and not to others: leave it out, or in a query write %3B'
+        case "\\":
+            return "a backslash must not stand in a URL"
+        case _ if char.isascii() and char.isprintable() and char != " ":
+            return f"{char!r} must be percent-encoded, as %{ord(char):02X}"
+        case _:
+            return "spaces, controls and non-ASCII characters must be percent-encoded UTF-8"
+
+
+def _ambiguous(field: str, detail: str) -> Rejected:
+    return Rejected(Code.URL_AMBIGUOUS, detail, field=field)

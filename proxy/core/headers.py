@@ -1,0 +1,240 @@
+"""The head of a request: what may stand in it, and what of it goes on (RFC 9110 §5, §7.6.1; RFC 9112 §6).
+
+Other parsers on the way repair, merge or guess. Nothing is repaired here: a head that two parsers could read in two
+ways is refused.
+"""
+
+import re
+from dataclasses import dataclass
+
+import http_sf
+
+from proxy.core.errors import Code, Rejected
+from proxy.core.model import Received
+
+LABEL = "intent"
+"""Our own member of `Signature` and `Signature-Input`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How large a request may be, in bytes; `header_count` counts lines."""
+
+    header_bytes: int = 65_536
+    header_count: int = 100
+    target_bytes: int = 8_192
+    body_bytes: int = 10_485_760
+    unproven_body_bytes: int = 65_536
+
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_VALUE = re.compile(rb"(?:[!-~](?:[\t -~]*[!-~])?)?")
+_LENGTH = re.compile(rb"0|[1-9][0-9]{0,15}")
+_LINE_BYTES = 4  # ": " and CR LF
+
+_OVERRIDES = frozenset(
+    {
+        b"x-original-url",
+        b"x-original-uri",
+        b"x-original-host",
+        b"x-original-method",
+        b"x-rewrite-url",
+        b"x-rewrite-uri",
+        b"x-override-url",
+        b"x-host-override",
+        b"x-http-host-override",
+        b"x-http-path-override",
+        b"x-envoy-original-path",
+        b"x-envoy-original-host",
+        b"x-http-method",
+        b"x-http-method-override",
+        b"x-method-override",
+    }
+)
+"""Servers that honour these serve another URL or method than the one that was judged."""
+
+_UNSUPPORTED = frozenset({b"upgrade", b"http2-settings", b"trailer"})
+
+_SINGLE = frozenset(
+    {
+        b"host",
+        b"content-length",
+        b"transfer-encoding",
+        b"expect",
+        b"content-type",
+        b"content-encoding",
+        b"content-digest",
+        b"authorization",
+        b"proxy-authorization",
+        b"cookie",
+        b"idempotency-key",
+        b"prefer",
+        b"agent-intent",
+        b"intent-manifest",
+        b"signature",
+        b"signature-input",
+    }
+)
+"""Fields of one line each: two lines are read as the first, the last or both, depending on the reader."""
+
+_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"te",
+        b"transfer-encoding",
+        b"expect",
+    }
+)
+_OURS = frozenset({b"agent-intent", b"intent-manifest", b"proxy-authorization"})
+_END_TO_END = (_SINGLE - _HOP - _OURS) | {b"date", b"origin", b"cache-control", b"user-agent"}
+_SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | _HOP
+
+
+def check_head(received: Received, limits: Limits) -> None:
+    """Refuse a head that is not exactly one unambiguous HTTP/1.1 request.
+
+    Not checked here: what the method, the target and `Host` say (`proxy.core.canonical`), and the proof fields.
+
+    Raises:
+        Rejected(REQUEST_TOO_LARGE): more than `limits`; `field` is "target", "headers" or "content-length".
+        Rejected(REQUEST_MALFORMED): bytes that no field may hold, a missing `Host`, repeated or ill-formed fields.
+        Rejected(URL_AMBIGUOUS): two `Host` lines, both framings, an odd transfer coding, an override header.
+        Rejected(REQUEST_UNSUPPORTED): an upgrade, trailers, or an expectation other than 100-continue.
+    """
+    _check_size(received, limits)
+    lines: dict[bytes, bytes] = {}
+    for name, value in received.headers:
+        key = _check_line(name, value)
+        if key in _SINGLE and key in lines:
+            code = Code.URL_AMBIGUOUS if key == b"host" else Code.REQUEST_MALFORMED
+            raise _bad(code, key, "must stand on exactly one line")
+        # Repeatable fields are one list over all their lines (RFC 9110 §5.3).
+        lines[key] = lines[key] + b"," + value if key in lines else value
+    connect = received.form == "authority"
+    if not connect and not lines.get(b"host"):
+        raise _bad(Code.REQUEST_MALFORMED, b"host", "must stand on exactly one line and name the destination")
+    if lines.get(b"expect", b"100-continue").lower() != b"100-continue":
+        raise _bad(Code.REQUEST_UNSUPPORTED, b"expect", "may only be 100-continue")
+    _check_framing(lines, connect=connect, body_bytes=limits.body_bytes)
+    for option in _options(lines.get(b"connection", b"")):
+        _check_option(option)
+
+
+def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
+    """What of a checked head goes on, in order: without hop-by-hop fields, our own, and whatever `Connection` names.
+
+    Of `Signature` and `Signature-Input` only our label is taken out; others' stay, re-serialised (RFC 9651 §4.1).
+
+    Raises:
+        Rejected(REQUEST_MALFORMED): `Signature` or `Signature-Input` is not a dictionary of structured fields.
+    """
+    connection = b",".join(value for name, value in headers if name.lower() == b"connection")
+    dropped = _HOP | _OURS | frozenset(_options(connection))
+    kept: list[tuple[str, str]] = []
+    for name, value in headers:
+        key, text = name.lower(), value.decode("latin-1")
+        if key in dropped:
+            continue
+        if key in (b"signature", b"signature-input"):
+            text = _without_our_label(key, value)
+            if not text:
+                continue
+        kept.append((name.decode("latin-1"), text))
+    return tuple(kept)
+
+
+def with_length(
+    headers: tuple[tuple[str, str], ...], body_bytes: int, *, declared: bool = False
+) -> tuple[tuple[str, str], ...]:
+    """The headers with `Content-Length` as the body's: rewritten where it stands, else added when there is a body.
+
+    `declared`: a body was announced in another way (chunked), so that even an empty one gets its length.
+    """
+    line = ("Content-Length", str(body_bytes))
+    if any(name.lower() == "content-length" for name, _ in headers):
+        return tuple((name, line[1]) if name.lower() == "content-length" else (name, value) for name, value in headers)
+    return (*headers, line) if body_bytes or declared else headers
+
+
+def field_value(received: Received, name: bytes) -> bytes | None:
+    """The value of a field that stands on one line, or None. `name` is in lower case."""
+    return next((value for key, value in received.headers if key.lower() == name), None)
+
+
+def _check_size(received: Received, limits: Limits) -> None:
+    if len(received.authority) + len(received.target) > limits.target_bytes:
+        detail = (
+            f"the request target must be at most {limits.target_bytes} bytes: shorten the URL, or send data as a body"
+        )
+        raise Rejected(Code.REQUEST_TOO_LARGE, detail, field="target")
+    size = sum(len(name) + len(value) + _LINE_BYTES for name, value in received.headers)
+    if len(received.headers) > limits.header_count or size > limits.header_bytes:
+        detail = f"a head may have at most {limits.header_count} lines and {limits.header_bytes} bytes of fields"
+        raise Rejected(Code.REQUEST_TOO_LARGE, detail, field="headers")
+
+
+def _check_line(name: bytes, value: bytes) -> bytes:
+    """The field's name in lower case."""
+    if not _TOKEN.fullmatch(name):
+        detail = f"a field name must be a token (RFC 9110 §5.6.2), got {name.decode('latin-1')!a:.60}"
+        raise Rejected(Code.REQUEST_MALFORMED, detail, field="headers")
+    key = name.lower()
+    if not _VALUE.fullmatch(value):
+        raise _bad(Code.REQUEST_MALFORMED, key, "may hold only visible ASCII, and spaces or tabs inside")
+    if b"_" in key and key.replace(b"_", b"-") in _SPECIAL:
+        raise _bad(Code.REQUEST_MALFORMED, key, "is read by some servers as if it were written with '-': write it so")
+    if key in _OVERRIDES:
+        raise _bad(Code.URL_AMBIGUOUS, key, "asks the server for another URL or method: send the one you mean")
+    if key in _UNSUPPORTED:
+        raise _bad(Code.REQUEST_UNSUPPORTED, key, "is not accepted: one HTTP/1.1 request at a time, without trailers")
+    return key
+
+
+def _check_framing(lines: dict[bytes, bytes], *, connect: bool, body_bytes: int) -> None:
+    length, coding = lines.get(b"content-length"), lines.get(b"transfer-encoding")
+    if connect and (length is not None or coding is not None):
+        raise _bad(Code.REQUEST_MALFORMED, b"content-length", "has no place in a CONNECT request, which has no body")
+    if length is not None and coding is not None:
+        raise _bad(Code.URL_AMBIGUOUS, b"transfer-encoding", "must not stand beside Content-Length (RFC 9112 §6.1)")
+    if coding is not None and coding.lower() != b"chunked":
+        raise _bad(Code.URL_AMBIGUOUS, b"transfer-encoding", "may only be chunked")
+    if length is not None and not _LENGTH.fullmatch(length):
+        raise _bad(Code.REQUEST_MALFORMED, b"content-length", "must be one decimal number without leading zeros")
+    if length is not None and int(length) > body_bytes:
+        raise _bad(Code.REQUEST_TOO_LARGE, b"content-length", f"may be at most {body_bytes}")
+
+
+def _options(connection: bytes) -> list[bytes]:
+    return [option.strip(b" \t").lower() for option in connection.split(b",")]
+
+
+def _check_option(option: bytes) -> None:
+    if option and not _TOKEN.fullmatch(option):
+        raise _bad(Code.REQUEST_MALFORMED, b"connection", "must be a list of tokens")
+    if option in _UNSUPPORTED:
+        raise _bad(Code.REQUEST_UNSUPPORTED, b"connection", "asks for an upgrade or trailers, which are not accepted")
+    if option.replace(b"_", b"-") in _END_TO_END:
+        raise _bad(
+            Code.REQUEST_MALFORMED, b"connection", "names a field that is meant for the server (RFC 9110 §7.6.1)"
+        )
+
+
+def _without_our_label(key: bytes, value: bytes) -> str:
+    """The field without our member: "" when nothing is left, and as it came when ours was not in it."""
+    try:
+        members = http_sf.parse(value, tltype="dictionary")
+        if not isinstance(members, dict) or LABEL not in members:
+            return value.decode("latin-1")
+        del members[LABEL]
+        return http_sf.ser(members) if members else ""
+    except ValueError:
+        raise _bad(Code.REQUEST_MALFORMED, key, "must be a dictionary of structured fields (RFC 9421 §4)") from None
+
+
+def _bad(code: Code, key: bytes, rule: str) -> Rejected:
+    name = key.decode("latin-1")
+    return Rejected(code, f"{name} {rule}", field=name)
