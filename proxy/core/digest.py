@@ -1,0 +1,78 @@
+"""Which calls are the same call, and which of their values nobody may read (DESIGN: retry)."""
+
+import re
+from collections.abc import Callable
+
+from proxy.core.encoding import canonical_json, sha256_b64u
+from proxy.core.model import Call
+
+_FORM = 1
+_VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})
+_SENSITIVE = re.compile(r"auth|cookie|credential|jwt|key|passw|secret|session|signature|token")
+_NOT_SENSITIVE = frozenset({"idempotency-key", "sec-websocket-key"})
+
+
+def is_sensitive(name: str) -> bool:
+    """Whether a header or query parameter of this name may carry a credential, so that only its keyed hash is shown.
+
+    Any name that contains a word such as key, token or secret counts; `-` and `_` and letter case make no difference.
+    """
+    key = name.lower().replace("_", "-")
+    return key not in _NOT_SENSITIVE and (key.startswith("proxy-") or _SENSITIVE.search(key) is not None)
+
+
+def masked_headers(call: Call, keyed_hash: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
+    """The forwarded headers in order, each sensitive value as `keyed:` and its keyed hash."""
+    return tuple((name, _masked(value, keyed_hash) if is_sensitive(name) else value) for name, value in call.headers)
+
+
+def masked_url(call: Call, keyed_hash: Callable[[str], str]) -> str:
+    """The URL with each sensitive query value as `keyed:` and its keyed hash; for eyes and logs, not for sending."""
+    if not call.has_query:
+        return call.url
+    parts = (part.partition("=") for part in call.query.split("&"))
+    shown = (
+        name + mark + (_masked(value, keyed_hash) if value and is_sensitive(name) else value)
+        for name, mark, value in parts
+    )
+    return f"{call.origin}{call.path}?{'&'.join(shown)}"
+
+
+def call_digest(
+    call: Call,
+    *,
+    deployment: str,
+    root_id: str,
+    sub_path: str,
+    cluster: str,
+    task: str,
+    keyed_hash: Callable[[str], str],
+) -> str:
+    """What makes two calls the same: base64url SHA-256 over the RFC 8785 form of everything that matters.
+
+    In it: where it was judged and under what, method, canonical URL, the headers in order with names in lower case
+    and credentials as keyed hashes, the SHA-256 of the body. Left out: `Date`, `User-Agent`, `traceparent`,
+    `tracestate`; our own fields and signature are not among the forwarded headers. Somebody else's `Signature` stays
+    in: a call signed afresh for the server is another call, and what was approved is sent by redeeming it.
+    """
+    headers = masked_headers(call, keyed_hash)
+    return sha256_b64u(
+        canonical_json(
+            {
+                "form": _FORM,
+                "deployment": deployment,
+                "root": root_id,
+                "sub": sub_path,
+                "cluster": cluster,
+                "task": task,
+                "method": call.method,
+                "url": call.url,
+                "headers": [[name.lower(), value] for name, value in headers if name.lower() not in _VOLATILE],
+                "body": sha256_b64u(call.body),
+            }
+        )
+    )
+
+
+def _masked(value: str, keyed_hash: Callable[[str], str]) -> str:
+    return f"keyed:{keyed_hash(value)}"
