@@ -1,0 +1,330 @@
+"""The answers an agent gets instead of a response: what happened, and what to do next (RFC 9457, DESIGN: answers).
+
+The reader is often a language model, so every answer says in one sentence whether to retry, wait, stop or mend the
+request. Nothing in an answer comes from a policy the agent was not granted.
+"""
+
+import enum
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from proxy.core.documents import REDEEMABLE, hold_document, hold_url, instant, retry_after_s
+from proxy.core.documents import mandate_document as mandate_document
+from proxy.core.encoding import Json
+from proxy.core.errors import Code
+from proxy.core.model import Decision, Hold, Verdict
+from proxy.core.names import INTERNAL_HOST
+
+type Form = Literal["absolute", "connect", "inside", "transparent"]
+"""How the request reached us: absolute form, CONNECT itself, inside a tunnel, or without knowing of a proxy."""
+
+
+class Next(enum.StrEnum):
+    """What the agent should do."""
+
+    GO_ON = "go_on"
+    RETRY = "retry"  # the same call again, after the time given
+    WAIT = "wait"  # for a person
+    FIX = "fix"  # the request itself, then send it
+    STOP = "stop"  # do not try again, in this way or another
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """An answer to render. `Content-Length` and `Connection` are the renderer's; an empty `reason` is the usual one."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefer:
+    """What the agent asked for in `Prefer` (RFC 7240): how long to wait on the connection, and `respond-async`."""
+
+    wait_s: int | None = None
+    respond_async: bool = False
+
+
+class Guide(NamedTuple):
+    """One code's answer."""
+
+    status: int
+    title: str
+    next: Next
+    advice: str
+
+
+_SIGN = "Sign the call with your mandate's key, or open a session; a fresh signature is needed each time."
+_RENEW = "Stop, and ask your sponsor for a valid mandate; trying again with this one will fail."
+_LATER = "Nothing was sent. Send the same call again, freshly signed, after the seconds given."
+_OPERATOR = "Nothing was sent. Stop and tell your user: an operator has to look at the proxy."
+_WITHIN = f"Stop; http://{INTERNAL_HOST}/mandate says what your mandate covers."
+_MEND = "Correct the request as described, then send it again."
+
+GUIDES: Mapping[Code, Guide] = {
+    Code.ALLOWED: Guide(200, "Allowed", Next.GO_ON, "Go on."),
+    Code.KILL_SWITCH: Guide(403, "Everything is stopped", Next.STOP, "Stop all work and tell your user."),
+    Code.QUARANTINED: Guide(403, "This agent is quarantined", Next.STOP, "Stop all work and tell your user."),
+    Code.AGENT_UNKNOWN: Guide(403, "This agent is not known here", Next.STOP, _RENEW),
+    Code.PROOF_MISSING: Guide(407, "The call carries no proof of a mandate", Next.FIX, _SIGN),
+    Code.PROOF_MALFORMED: Guide(407, "The proof cannot be read", Next.FIX, _SIGN),
+    Code.PROOF_COMPONENTS: Guide(407, "The signature covers the wrong components", Next.FIX, _SIGN),
+    Code.PROOF_SIGNATURE: Guide(407, "The signature does not verify", Next.FIX, _SIGN),
+    Code.PROOF_WINDOW: Guide(407, "The proof is too old, or from the future", Next.FIX, _SIGN),
+    Code.PROOF_REPLAYED: Guide(407, "This proof was used before", Next.FIX, _SIGN),
+    Code.PROOF_KEY: Guide(407, "The signing key is not the mandate's", Next.FIX, _SIGN),
+    Code.PROOF_DIGEST: Guide(407, "The body is not the one that was signed", Next.FIX, _SIGN),
+    Code.PROOF_WEAK: Guide(
+        407, "This call needs stronger proof", Next.FIX, "Sign this very call with your mandate's key."
+    ),
+    Code.PROOF_CHANNEL: Guide(
+        407, "This proof needs a private channel", Next.FIX, "Reach the proxy over TLS, or sign each call instead."
+    ),
+    Code.PROOF_SESSION: Guide(
+        407, "The session is not valid", Next.FIX, "Open a new session, then send the call again."
+    ),
+    Code.PROOF_TUNNEL: Guide(
+        407, "The tunnel's proof no longer counts", Next.FIX, "Open a new tunnel, or sign the call."
+    ),
+    Code.MANIFEST_MALFORMED: Guide(
+        407, "The manifest cannot be read", Next.FIX, "Send the manifest exactly as issued."
+    ),
+    Code.MANIFEST_SIGNATURE: Guide(407, "The manifest's signature does not verify", Next.STOP, _RENEW),
+    Code.MANIFEST_UNKNOWN: Guide(407, "The manifest is not known here", Next.FIX, "Send the whole manifest chain."),
+    Code.MANIFEST_WINDOW: Guide(403, "The mandate has expired, or is not valid yet", Next.STOP, _RENEW),
+    Code.MANIFEST_LIFETIME: Guide(403, "The manifest lives longer than permitted", Next.STOP, _RENEW),
+    Code.MANIFEST_AUDIENCE: Guide(403, "The manifest is for another deployment", Next.STOP, _RENEW),
+    Code.MANIFEST_SUBJECT: Guide(403, "The manifest is another agent's", Next.STOP, _RENEW),
+    Code.MANIFEST_REVOKED: Guide(403, "The mandate was revoked", Next.STOP, _RENEW),
+    Code.DELEGATION_PARENT: Guide(403, "The delegation does not follow from its parent", Next.STOP, _RENEW),
+    Code.DELEGATION_DEPTH: Guide(403, "The delegation is too deep", Next.STOP, _RENEW),
+    Code.DELEGATION_WIDENED: Guide(403, "The delegation permits more than its parent", Next.STOP, _RENEW),
+    Code.SPONSOR_UNKNOWN: Guide(403, "The sponsor is not known here", Next.STOP, _RENEW),
+    Code.SPONSOR_LAPSED: Guide(403, "Nobody answers for this mandate any more", Next.STOP, _RENEW),
+    Code.INTENT_MALFORMED: Guide(400, "Agent-Intent cannot be read", Next.FIX, _MEND),
+    Code.INTENT_REQUIRED: Guide(
+        403,
+        "This agent must declare its intent",
+        Next.FIX,
+        "Name cluster and task in Agent-Intent, then send it again.",
+    ),
+    Code.INTENT_NOT_GRANTED: Guide(403, "The declared cluster does not permit this call", Next.STOP, _WITHIN),
+    Code.INTENT_CONFLICT: Guide(
+        403, "The call and its tunnel do not say the same", Next.FIX, "Open a tunnel of its own."
+    ),
+    Code.URL_AMBIGUOUS: Guide(400, "The request has more than one reading", Next.FIX, _MEND),
+    Code.REQUEST_MALFORMED: Guide(400, "The request is malformed", Next.FIX, _MEND),
+    Code.REQUEST_TOO_LARGE: Guide(413, "The request is too large", Next.FIX, "Send less at once."),
+    Code.REQUEST_TIMEOUT: Guide(408, "The request was not sent in time", Next.RETRY, "Send it again without pauses."),
+    Code.REQUEST_UNSUPPORTED: Guide(400, "The request uses what is not accepted here", Next.FIX, _MEND),
+    Code.GUARD_ADDRESS: Guide(
+        403, "The destination's address is off limits", Next.STOP, "Stop: nobody can permit this."
+    ),
+    Code.GUARD_SELF: Guide(403, "The destination is the proxy itself", Next.STOP, "Stop: nobody can permit this."),
+    Code.POLICY_DENIED: Guide(403, "A rule forbids this call", Next.STOP, "Stop; do not try it in another way."),
+    Code.HOLD_CAP: Guide(
+        429, "Too many calls await review", Next.WAIT, "Wait for the open ones to be decided before you ask for more."
+    ),
+    Code.NOT_COVERED: Guide(403, "The mandate does not cover this call", Next.STOP, _WITHIN),
+    Code.CLUSTER_CHANGED: Guide(403, "The rules changed since the mandate was signed", Next.STOP, _RENEW),
+    Code.CLUSTER_REVIEW: Guide(403, "A person must approve this call", Next.STOP, _WITHIN),
+    Code.HOLD_PENDING: Guide(403, "The call awaits review", Next.WAIT, "Wait for the decision."),
+    Code.HOLD_DENIED: Guide(403, "A person refused this call", Next.STOP, "Stop; do not try it in another way."),
+    Code.HOLD_EXPIRED: Guide(
+        403, "Nobody decided in time", Next.RETRY, "Nothing was sent. Send the call again if it is still needed."
+    ),
+    Code.HOLD_RELEASING: Guide(409, "The call is being sent", Next.WAIT, "Do not send it again; ask for its status."),
+    Code.HOLD_UNCERTAIN: Guide(
+        409, "Nobody knows whether the call arrived", Next.STOP, "Do not send it again; a person is looking into it."
+    ),
+    Code.HOLD_UNKNOWN: Guide(404, "There is no such hold", Next.FIX, "Use the address you were given with the hold."),
+    Code.HOLD_TAMPERED: Guide(403, "The stored call was changed", Next.STOP, _OPERATOR),
+    Code.HOLD_NOT_PERMITTED: Guide(403, "This cannot be done with the hold", Next.STOP, "Stop, and tell your user."),
+    Code.RELEASE_INVALID: Guide(403, "The release does not hold", Next.STOP, _OPERATOR),
+    Code.UPSTREAM_NAME: Guide(502, "The destination's name does not resolve", Next.FIX, "Check the name of the host."),
+    Code.UPSTREAM_CONNECT: Guide(
+        502, "The destination does not answer", Next.RETRY, "Nothing was sent. Try again later."
+    ),
+    Code.UPSTREAM_TLS: Guide(
+        502, "The destination's certificate is not valid", Next.STOP, "Nothing was sent. Stop, and tell your user."
+    ),
+    Code.UPSTREAM_BROKEN: Guide(
+        502, "The connection to the destination broke", Next.RETRY, "Try again only if the call may happen twice."
+    ),
+    Code.CLIENT_GONE: Guide(
+        400, "The client left", Next.RETRY, "Nothing was sent. Send it again if it is still needed."
+    ),
+    Code.UNDECIDED: Guide(503, "The call could not be decided", Next.RETRY, _LATER),
+    Code.STORE_DOWN: Guide(503, "The proxy's store does not answer", Next.RETRY, _LATER),
+    Code.JOURNAL_DOWN: Guide(503, "The journal cannot be written", Next.RETRY, _LATER),
+    Code.VIEW_STALE: Guide(503, "The proxy's view is out of date", Next.RETRY, _LATER),
+    Code.CLOCK_WRONG: Guide(503, "The proxy's clock cannot be trusted", Next.RETRY, _LATER),
+    Code.REPLAY_EPOCH: Guide(503, "The replay protection has just started anew", Next.RETRY, _LATER),
+    Code.DRAINING: Guide(503, "This node is shutting down", Next.RETRY, _LATER),
+    Code.CONFIG_INVALID: Guide(503, "The configuration is not valid", Next.STOP, _OPERATOR),
+    Code.BUNDLE_INVALID: Guide(503, "The policy bundle is not valid", Next.STOP, _OPERATOR),
+    Code.STATEMENT_INVALID: Guide(400, "The statement is not valid", Next.FIX, _MEND),
+    Code.JOURNAL_INVALID: Guide(503, "The journal does not verify", Next.STOP, _OPERATOR),
+}
+"""Every code, once. `HOLD` verdicts take the status 403 and their advice from the hold."""
+
+_CHALLENGED = frozenset(code for code, guide in GUIDES.items() if guide.status == 407)
+_PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
+_TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
+_RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
+_HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, POST {status}/redeem."
+
+_CHALLENGE = ("Proxy-Authenticate", 'Basic realm="intent-proxy"')
+_ACCEPT_CONNECT = 'intent=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="agent-intent"'
+_ACCEPT_CALL = (
+    'intent=("@method" "@target-uri" "content-type" "agent-intent" "intent-manifest" "content-digest")'
+    ';created;expires;tag="agent-intent"'
+)
+
+_WAIT = re.compile(r"[0-9]{1,9}")
+
+
+def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer, now: datetime) -> Answer:
+    """The answer to a call that is not allowed now (RFC 9457; RFC 9110 §15.5.8 for 407; RFC 7240 §4.1 for 202).
+
+    `REQUEST_TOO_LARGE` becomes 431 or 414 when `decision.failed` begins with the field "headers" or "target".
+
+    Raises:
+        ValueError: the verdict is ALLOW; there is nothing to answer.
+    """
+    if decision.verdict is Verdict.ALLOW:
+        raise ValueError("an allowed call has no problem to answer with")
+    held = decision.verdict is Verdict.HOLD
+    # A 2xx answer to CONNECT would open the tunnel, so it is never accepted asynchronously.
+    if held and hold is not None and prefer.respond_async and form != "connect":
+        return _accepted(hold, now=now)
+    status = 403 if held else _status(decision, form)
+    after_s = _after_s(decision, hold, status, now=now)
+    members = _members(decision, hold, status=status, after_s=after_s)
+    headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    if after_s is not None:
+        headers.append(("Retry-After", str(after_s)))
+    if hold is not None:
+        headers.append(("Link", _links(hold)))
+    if status == 407:
+        headers.append(_CHALLENGE)
+    if not held and decision.code in _CHALLENGED:
+        headers.append(("Accept-Signature", _ACCEPT_CONNECT if form == "connect" else _ACCEPT_CALL))
+    # Clients hide the body of a refused CONNECT; most show the reason phrase.
+    reason = f"{decision.code.value} {decision.decision_id}" if form == "connect" else ""
+    return Answer(status=status, headers=tuple(headers), body=_json(members), reason=reason)
+
+
+def document(value: dict[str, Json], *, status: int = 200) -> Answer:
+    """A JSON document as an answer, for what `intent.internal` serves."""
+    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+    return Answer(status=status, headers=headers, body=_json(value))
+
+
+def read_prefer(headers: tuple[tuple[bytes, bytes], ...]) -> Prefer:
+    """What the agent prefers (RFC 7240 §2): the first `wait` and `respond-async` count, all else is ignored.
+
+    Never raises: a preference that cannot be read is none. The cap on `wait` is the caller's.
+    """
+    wait_s: int | None = None
+    respond_async = False
+    for name, value in headers:
+        if name.lower() != b"prefer":
+            continue
+        for part in value.decode("latin-1").split(","):
+            word, _, argument = part.partition(";")[0].partition("=")
+            word, argument = word.strip().lower(), argument.strip().strip('"')
+            if word == "respond-async":
+                respond_async = True
+            elif word == "wait" and wait_s is None and _WAIT.fullmatch(argument):
+                wait_s = int(argument)
+    return Prefer(wait_s=wait_s, respond_async=respond_async)
+
+
+def _status(decision: Decision, form: Form) -> int:
+    code = decision.code
+    if form == "transparent" and code in _PORTAL:
+        return 511
+    if code in _CHALLENGED and form in ("inside", "transparent"):
+        return 403
+    if code is Code.REQUEST_TOO_LARGE and decision.failed:
+        return _TOO_LARGE.get(decision.failed[0].field, 413)
+    return GUIDES[code].status
+
+
+def _after_s(decision: Decision, hold: Hold | None, status: int, *, now: datetime) -> int | None:
+    if decision.retry_after_s is not None:
+        return decision.retry_after_s
+    if hold is not None and decision.verdict is Verdict.HOLD:
+        return retry_after_s(hold, now=now)
+    return _RETRY_AFTER_S.get(status)
+
+
+def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int | None) -> dict[str, Json]:
+    guide = GUIDES[decision.code]
+    action, advice = guide.next, guide.advice
+    if decision.verdict is Verdict.HOLD:
+        action = Next.WAIT
+        advice = _HELD.format(status=hold_url(hold.id)) if hold is not None else "A person has to approve it."
+    members: dict[str, Json] = {
+        "type": f"http://{INTERNAL_HOST}/problems/{decision.code.value}",
+        "title": guide.title,
+        "status": status,
+        "detail": f"{decision.message.rstrip('.')}. {advice}" if decision.message else advice,
+        "code": decision.code.value,
+        "decision_id": decision.decision_id,
+        "manifest": decision.manifest,
+        "sponsor": decision.sponsor,
+        "declared_cluster": decision.intent.cluster,
+        "reasons": _reasons(decision, hold),
+        "retry": {"action": action.value, "after_s": after_s},
+    }
+    if hold is not None:
+        members["task"] = {
+            "id": hold.id,
+            "status": hold.state.value,
+            "status_endpoint": hold_url(hold.id),
+            "expires_at": instant(hold.expires_at),
+        }
+    return members
+
+
+def _reasons(decision: Decision, hold: Hold | None) -> list[Json]:
+    """What did not fit, in the agent's own values; what was expected stays with the reviewers."""
+    code = decision.code.value
+    reasons: list[Json] = [{"code": code, "field": item.field, "got": item.got} for item in decision.failed]
+    if hold is not None and hold.reason:
+        reasons.append({"code": code, "field": "review", "got": hold.reason})
+    return reasons
+
+
+def _links(hold: Hold) -> str:
+    links = [f'<{hold_url(hold.id)}>; rel="status"']
+    if hold.state in REDEEMABLE:
+        links.append(f'<{hold_url(hold.id)}/redeem>; rel="redeem"')
+    return ", ".join(links)
+
+
+def _accepted(hold: Hold, *, now: datetime) -> Answer:
+    after_s = retry_after_s(hold, now=now)
+    headers = [
+        ("Content-Type", "application/json"),
+        ("Cache-Control", "no-store"),
+        ("Location", hold_url(hold.id)),
+        ("Preference-Applied", "respond-async"),
+        ("Link", _links(hold)),
+    ]
+    if after_s is not None:
+        headers.append(("Retry-After", str(after_s)))
+    return Answer(status=202, headers=tuple(headers), body=_json(hold_document(hold, now=now)))
+
+
+def _json(value: dict[str, Json]) -> bytes:
+    """ASCII only: control, bidi and escape characters of a held call or a reviewer's words arrive escaped."""
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii")
