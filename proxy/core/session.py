@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 
 from proxy.core.encoding import Json, canonical_json, from_epoch, parse_json, to_epoch, unb64
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Evidence, Leg, Proof
+from proxy.core.model import Leg, Proof
 from proxy.core.standing import SKEW_S
 
-MAX_SESSION_S = 3_600
+SESSION_LIFE_S = 3_600
 MINTABLE = frozenset({Proof.MTLS, Proof.TUNNEL, Proof.REQUEST})
 """Proofs a session may be minted with: a session cannot mint another, nor can an address alone."""
 
@@ -70,8 +70,8 @@ class SessionGrant:
         if not minted:
             raise Rejected(code, "a session must be minted with a request, tunnel or mtls proof", field="proof")
         issued_at, expires_at = times["issued_at"], times["expires_at"]
-        if not 0 <= issued_at < expires_at <= min(issued_at + MAX_SESSION_S, _LAST_SECOND):
-            raise Rejected(code, f"a session may live at most {MAX_SESSION_S} s", field="expires_at")
+        if not 0 <= issued_at < expires_at <= min(issued_at + SESSION_LIFE_S, _LAST_SECOND):
+            raise Rejected(code, f"a session may live at most {SESSION_LIFE_S} s", field="expires_at")
         return SessionGrant(
             root_id=texts["root_id"],
             leaf_kid=texts["leaf_kid"],
@@ -101,32 +101,33 @@ def read_basic(value: str) -> tuple[str, str]:
     return credentials[1].decode("ascii"), credentials[2].decode("ascii")
 
 
-def check_session(
-    grant: SessionGrant, *, root_id: str, leaf_kid: str, deployment: str, source: str, leg: Leg, now: datetime
-) -> Evidence:
-    """Accept an unsealed session for one call, as evidence of level `session`.
-
-    `root_id` is the Basic user, `leaf_kid` the `cnf` of the last link of the chain registered for it, `source` the
-    caller's. Not checked here: that the chain verifies and stands.
+def check_channel(leg: Leg) -> None:
+    """Reject proof that later calls inherit on a leg where others could read or use it.
 
     Raises:
-        Rejected(PROOF_CHANNEL): the client leg is neither TLS nor local, so that a token could have been read off it.
-        Rejected(PROOF_SESSION): for another deployment, mandate, key or source, or past its time.
+        Rejected(PROOF_CHANNEL): the client's connection is neither TLS nor loopback nor a unix socket.
     """
     if not (leg.tls or leg.local):
-        detail = (
-            "session proof counts only over TLS to the proxy, loopback or a unix socket: use https:// for the proxy"
-        )
-        raise Rejected(Code.PROOF_CHANNEL, detail, field="proxy-authorization")
-    for field, expected, got in (
+        detail = "tunnel and session proof count only over TLS to the proxy, loopback or a unix socket"
+        raise Rejected(Code.PROOF_CHANNEL, f"{detail}: give the proxy as https://, or sign every request")
+
+
+def check_session(grant: SessionGrant, *, root_id: str, deployment: str, source: str, now: datetime) -> None:
+    """Reject an unsealed session that is not for this mandate, deployment, source and time.
+
+    `root_id` is the user of `Proxy-Authorization`, `source` the caller's `Leg.source`. Not checked here: the channel
+    (`check_channel`), and that the chain registered for the session still verifies and ends in `grant.leaf_kid`.
+
+    Raises:
+        Rejected(PROOF_SESSION): any of them differs, or the session has ended.
+    """
+    for field, made_for, got in (
         ("deployment", grant.deployment, deployment),
-        ("root_id", grant.root_id, root_id),
-        ("leaf_kid", grant.leaf_kid, leaf_kid),
+        ("mandate", grant.root_id, root_id),
         ("source", grant.source, source),
     ):
-        if expected != got:
-            raise Rejected(Code.PROOF_SESSION, f"the session was made for another {field}: make a new one", field=field)
+        if made_for != got:
+            raise Rejected(Code.PROOF_SESSION, f"the session was made for another {field}: open a new one", field=field)
     if now >= grant.expires_at or now + timedelta(seconds=SKEW_S) < grant.issued_at:
         detail = f"the session is good from {grant.issued_at.isoformat()} until {grant.expires_at.isoformat()}"
-        raise Rejected(Code.PROOF_SESSION, f"{detail}: make a new one", field="expires_at")
-    return Evidence(proof=Proof.SESSION, keyid=grant.leaf_kid, created=grant.issued_at, nonce=None)
+        raise Rejected(Code.PROOF_SESSION, f"{detail}: open a new one", field="expires_at")

@@ -1,0 +1,194 @@
+"""Releases: a reviewer's signed word about one held call, and who may give it (DESIGN: holding, releasing).
+
+Rules about who may release live here and nowhere else: the command line and the review desk ask `may_decide` before
+they sign, and the proxy asks `read_release`, which asks it again, before one byte leaves.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy.core.encoding import Json, from_epoch, to_epoch
+from proxy.core.errors import Code, Rejected
+from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.keys import PrivateKey
+from proxy.core.model import Bundle, Hold, Person, PublicKey, Verdict
+from proxy.core.standing import SKEW_S
+
+RELEASE_TYP = "intent-release+jwt"
+MAX_REASON_CHARS = 500
+
+_TEXTS = frozenset({"iss", "aud", "hold", "digest", "verdict", "scope", "reason", "nonce"})
+_TIMES = frozenset({"iat", "exp"})
+_NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")  # 128 to 512 bits
+_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
+_ONCE = "once"
+_VERBS = {"release": Verdict.ALLOW, "deny": Verdict.DENY}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A reviewer's statement about one hold, good for its call once. `read_release` makes verified ones."""
+
+    token: str
+    id: str
+    by: str  # Person.id
+    aud: str
+    hold_id: str
+    call_digest: str
+    verdict: Verdict  # ALLOW for the verb `release`, DENY for `deny`
+    reason: str
+    issued_at: datetime
+    not_after: datetime
+    nonce: str
+
+
+def state_release(
+    *,
+    hold: Hold,
+    verdict: Verdict,
+    by: str,
+    reason: str,
+    deployment: str,
+    key: PrivateKey,
+    now: datetime,
+    not_after: datetime,
+    nonce: str,
+) -> str:
+    """Sign a release (ALLOW) or a denial (DENY) of exactly the call of `hold`.
+
+    `by` is the signer's Person.id, `nonce` 128 bits in base64url. Whoever signs has read the call and computed its
+    digest anew. Not checked here: `may_decide`.
+
+    Raises:
+        Rejected(RELEASE_INVALID): it could not be read back (no reason for a denial, HOLD for a verdict, impossible
+            times); nothing was signed that would be refused later for its form.
+    """
+    verbs = [verb for verb, meant in _VERBS.items() if meant is verdict]
+    _check_reason(verdict, reason)
+    claims: dict[str, Json] = {
+        "iss": by,
+        "aud": deployment,
+        "hold": hold.id,
+        "digest": hold.call_digest,
+        "verdict": verbs[0] if verbs else verdict.value,
+        "scope": _ONCE,
+        "reason": reason,
+        "iat": to_epoch(now),
+        "exp": to_epoch(not_after),
+        "nonce": nonce,
+    }
+    token = seal(claims, typ=RELEASE_TYP, key=key)
+    _read(open_envelope(token, typ=RELEASE_TYP, code=Code.RELEASE_INVALID))
+    return token
+
+
+def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> Release:
+    """Verify a statement about `hold`.
+
+    `barred` are the thumbprints of every `cnf` key in the chain the call came with: with those, and with any key of
+    an agent in the inventory, nobody votes, not even a person whose enrolled key it happens to be. Only a release is
+    held to its not-after: a denial does not become less of one with age. Not checked here: that the release was not
+    used before (the hold's state), and that `hold` is what was filed (its sealed copy).
+
+    Raises:
+        Rejected(RELEASE_INVALID): malformed, about another deployment, hold or call, not signed with an enrolled key
+            of whom it names, signed in the future, or past its not-after.
+        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, or as `may_decide`.
+    """
+    code = Code.RELEASE_INVALID
+    envelope = open_envelope(token, typ=RELEASE_TYP, code=code)
+    release = _read(envelope)
+    # 1. About this call, here.
+    for field, expected, got in (
+        ("aud", bundle.deployment, release.aud),
+        ("hold", hold.id, release.hold_id),
+        ("digest", hold.call_digest, release.call_digest),
+    ):
+        if expected != got:
+            raise Rejected(code, f"{field} must be {expected}, got {ascii(got)[:80]}", field=field)
+    # 2. Signed by an enrolled person, and not as an agent.
+    person = bundle.people.get(release.by)
+    if person is None:
+        raise Rejected(code, f"{ascii(release.by)[:80]} is not an enrolled person", field="iss")
+    check_signature(envelope, _enrolled(person, envelope.kid), code=code)
+    if envelope.kid in barred or any(key.kid == envelope.kid for agent in bundle.agents.values() for key in agent.keys):
+        detail = f"key {envelope.kid} of {person.id} is also an agent's: nobody reviews their own call"
+        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="kid")
+    # 3. By someone who may.
+    may_decide(person, hold, bundle, now)
+    # 4. In time.
+    if now + timedelta(seconds=SKEW_S) < release.issued_at:
+        raise Rejected(code, f"signed in the future, at {release.issued_at.isoformat()}", field="iat")
+    if release.verdict is Verdict.ALLOW and now >= release.not_after:
+        raise Rejected(code, f"the release ended at {release.not_after.isoformat()}", field="exp")
+    return release
+
+
+def may_decide(person: Person, hold: Hold, bundle: Bundle, now: datetime) -> None:
+    """Reject a person who may not rule on this hold.
+
+    `hold.who` holds the words `sponsor` and `deputy`, relative to the hold's sponsor, or ids of people. Not checked
+    here: the hold's state, and whose key signs.
+
+    Raises:
+        Rejected(HOLD_NOT_PERMITTED): not enrolled, not named, or no longer certified.
+    """
+    code = Code.HOLD_NOT_PERMITTED
+    if bundle.people.get(person.id) != person:
+        raise Rejected(code, f"{person.id} is not enrolled as presented", field="iss")
+    sponsor = bundle.people.get(hold.sponsor)
+    deputy = sponsor.deputy if sponsor is not None else None
+    words = {"sponsor": hold.sponsor, "deputy": deputy}
+    permitted = {words.get(name, name) for name in hold.who}
+    if person.id not in permitted:
+        names = ", ".join(sorted(name for name in permitted if name is not None)) or "nobody"
+        raise Rejected(code, f"{person.id} may not decide hold {hold.id}: {names} may", field="iss")
+    if now >= person.certified_until:
+        detail = f"{person.id} is certified until {person.certified_until.isoformat()} and cannot decide after that"
+        raise Rejected(code, detail, field="iss")
+
+
+def _read(envelope: Envelope) -> Release:
+    code, claims = Code.RELEASE_INVALID, envelope.claims
+    texts = {name: value for name, value in claims.items() if name in _TEXTS and isinstance(value, str)}
+    times = {name: value for name, value in claims.items() if name in _TIMES and type(value) is int}
+    if texts.keys() != _TEXTS or times.keys() != _TIMES or claims.keys() != _TEXTS | _TIMES:
+        detail = f"must have exactly {', '.join(sorted(_TEXTS))} as strings and exp, iat as integers"
+        raise Rejected(code, f"a release {detail}")
+    verdict = _VERBS.get(texts["verdict"])
+    if verdict is None or texts["scope"] != _ONCE:
+        raise Rejected(code, 'verdict must be "release" or "deny", scope "once"', field="verdict")
+    if not 0 <= times["iat"] < times["exp"] <= _LAST_SECOND:
+        raise Rejected(code, "exp must be after iat, both in seconds since 1970", field="exp")
+    if not _NONCE.fullmatch(texts["nonce"]):
+        raise Rejected(code, "nonce must be 128 to 512 bits in base64url", field="nonce")
+    _check_reason(verdict, texts["reason"])
+    return Release(
+        token=envelope.token,
+        id=envelope.id,
+        by=texts["iss"],
+        aud=texts["aud"],
+        hold_id=texts["hold"],
+        call_digest=texts["digest"],
+        verdict=verdict,
+        reason=texts["reason"],
+        issued_at=from_epoch(times["iat"]),
+        not_after=from_epoch(times["exp"]),
+        nonce=texts["nonce"],
+    )
+
+
+def _check_reason(verdict: Verdict, reason: str) -> None:
+    if verdict is Verdict.DENY and not reason.strip():
+        raise Rejected(Code.RELEASE_INVALID, "a denial needs a reason: the agent reads it", field="reason")
+    if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
+        detail = f"reason must be at most {MAX_REASON_CHARS} printable characters on one line"
+        raise Rejected(Code.RELEASE_INVALID, detail, field="reason")
+
+
+def _enrolled(person: Person, kid: str) -> PublicKey:
+    for key in person.keys:
+        if key.kid == kid:
+            return key
+    raise Rejected(Code.RELEASE_INVALID, f"{person.id} has no enrolled key {kid}", field="kid")
