@@ -1,0 +1,26 @@
+-- Takes one step of the state machine, or returns the hold as it is.
+-- asked: id, sources (states that permit the step), target, changes; optionally fence (the claim's, as text),
+-- claims (the step is a claim: the fence moves on), sticky_ms (how long the end answers equal calls by default).
+
+local hold = fetch(asked.id)
+if hold == nil then return { 'unknown' } end
+if hold == false then return { 'tampered' } end
+
+-- Expiry is never taken on anyone's word: it happens when, and only when, the deadline has passed.
+local applied = lapse(hold) and asked.target == house.expired
+
+local permitted = false
+for _, state in ipairs(asked.sources) do permitted = permitted or state == hold.state end
+if TERMINAL[hold.state] or asked.target == house.expired then permitted = false end
+if asked.fence and asked.fence ~= hold.fence then permitted = false end
+
+if permitted then
+  local changes = asked.changes
+  if asked.claims then changes.fence = whole(hold.fence + 1) end
+  if changes.decided_by then changes.decided_at = whole(now) end
+  if asked.sticky_ms and not changes.sticky_until then changes.sticky_until = whole(now + asked.sticky_ms) end
+  move(hold, asked.target, changes)
+  applied = true
+end
+
+return { 'moved', applied and 1 or 0, fields(hold.id) }

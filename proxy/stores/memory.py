@@ -1,0 +1,306 @@
+"""The stores within one process: the same semantics as on Redis, held to the same tests, gone when the process ends."""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import islice
+
+from proxy.core.control import ControlView
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TERMINAL, TRANSITIONS, Event, after
+from proxy.core.model import Evidence, Hold, HoldState
+from proxy.ports import Control, Filed, HoldCaps, HoldNews, Holds, Mandates, Moved, Replays
+from proxy.stores.statements import Statements
+
+RETAIN_S = 86_400
+"""How long the record of a hold that is over can still be read."""
+
+EVENTS_KEPT = 10_000
+
+REMEMBER_S = 180
+"""How long a nonce is remembered: longer than any proof is valid."""
+
+SETTLE_S = 5
+"""Proofs made before the nonce store's birth plus this are refused: one may have been spent in a store now gone."""
+
+type Clock = Callable[[], datetime]
+
+system_clock: Clock = partial(datetime.now, UTC)
+
+
+def cap_reached(caps: HoldCaps, name: str) -> Rejected:
+    """The refusal of a call that would be held beyond the cap `name`."""
+    return Rejected(Code.HOLD_CAP, f"no more can be held now: {name} is {getattr(caps, name)}", field=name)
+
+
+def proof_too_old(left_s: float) -> Unavailable:
+    """The refusal of a proof that a store which has just begun cannot know."""
+    return Unavailable(
+        Code.REPLAY_EPOCH,
+        "the store of used proofs has just begun and cannot know older ones: sign the call again",
+        retry_after_s=max(1, math.ceil(left_s)),
+    )
+
+
+def proof_replayed() -> Rejected:
+    """The refusal of a proof seen before."""
+    return Rejected(Code.PROOF_REPLAYED, "this proof was used before: sign every call anew", field="nonce")
+
+
+def nonce_of(evidence: Evidence) -> str:
+    """The nonce to spend.
+
+    Raises:
+        Rejected(PROOF_MALFORMED): there is none, as with inherited proof; then there is nothing to spend.
+    """
+    if evidence.nonce is None:
+        raise Rejected(Code.PROOF_MALFORMED, "a proof without a nonce cannot be spent", field="nonce")
+    return evidence.nonce
+
+
+@dataclass(slots=True, kw_only=True)
+class _Record:
+    hold: Hold
+    sealed: bytes | None
+    sticky_until: datetime | None = None
+    forget_at: datetime | None = None
+
+
+class MemoryHolds(Holds):
+    """Holds of one process. An overdue hold is expired by whichever call meets it first."""
+
+    def __init__(self, *, now: Clock = system_clock, retain_s: int = RETAIN_S, events_kept: int = EVENTS_KEPT) -> None:
+        self._clock = now
+        self._retain = timedelta(seconds=retain_s)
+        self._records: dict[str, _Record] = {}
+        self._lapsed: list[str] = []
+        self._events: deque[HoldNews] = deque(maxlen=events_kept)
+        self._event_count = 0
+        self._bell = asyncio.Event()
+
+    async def file(self, draft: Hold, sealed: bytes, *, ttl_s: int, caps: HoldCaps) -> Filed:
+        now = self._lapse_all()
+        twin = self._counting(draft.root_id, draft.call_digest, now)
+        if twin is not None:
+            return Filed(hold=twin.hold, created=False)
+        if draft.id in self._records:
+            raise Rejected(Code.HOLD_TAMPERED, f"another call is already held as {draft.id}", field="id")
+        self._check_caps(draft, caps, now)
+        deadline = now + timedelta(seconds=ttl_s)
+        hold = replace(draft, state=HoldState.HELD, version=1, fence=0, filed_at=now, expires_at=deadline)
+        self._records[hold.id] = _Record(hold=hold, sealed=sealed)
+        self._announce(hold)
+        return Filed(hold=hold, created=True)
+
+    async def get(self, hold_id: str) -> Hold | None:
+        self._lapse_all()
+        record = self._records.get(hold_id)
+        return None if record is None else record.hold
+
+    async def find(self, root_id: str, call_digest: str) -> Hold | None:
+        record = self._counting(root_id, call_digest, self._lapse_all())
+        return None if record is None else record.hold
+
+    async def sealed(self, hold_id: str) -> bytes | None:
+        self._lapse_all()
+        record = self._records.get(hold_id)
+        return None if record is None else record.sealed
+
+    async def apply(
+        self,
+        hold_id: str,
+        event: Event,
+        *,
+        fence: int | None = None,
+        statement: str | None = None,
+        by: str | None = None,
+        reason: str | None = None,
+        sticky_until: datetime | None = None,
+    ) -> Moved:
+        record = self._records.get(hold_id)
+        if record is None:
+            raise Rejected(Code.HOLD_UNKNOWN, f"there is no hold {hold_id}")
+        before, now = record.hold.state, self._lapse_all()
+        hold = record.hold
+        if event is Event.EXPIRE:
+            return Moved(hold=hold, applied=before is not hold.state)
+        state = after(hold.state, event)
+        if state is None or (event in FENCED and fence != hold.fence):
+            return Moved(hold=hold, applied=False)
+        if event is Event.DENY:
+            record.sticky_until = sticky_until or now + timedelta(seconds=DENIAL_STICKS_S)
+        record.hold = replace(
+            hold,
+            fence=hold.fence + (event is Event.CLAIM),
+            statement=hold.statement if statement is None else statement,
+            decided_by=hold.decided_by if by is None else by,
+            decided_at=hold.decided_at if by is None else now,
+            reason=hold.reason if reason is None else reason,
+        )
+        self._move(record, state, now)
+        return Moved(hold=record.hold, applied=True)
+
+    async def listing(
+        self,
+        *,
+        states: frozenset[HoldState] | None = None,
+        agent: str | None = None,
+        sponsor: str | None = None,
+        root_id: str | None = None,
+        limit: int = 200,
+    ) -> tuple[Hold, ...]:
+        self._lapse_all()
+        wanted = OPEN if states is None else states
+        found = [
+            record.hold
+            for record in self._records.values()
+            if record.hold.state in wanted
+            and agent in (None, record.hold.agent)
+            and sponsor in (None, record.hold.sponsor)
+            and root_id in (None, record.hold.root_id)
+        ]
+        found.sort(key=lambda hold: (hold.filed_at, hold.id), reverse=True)
+        return tuple(found[:limit])
+
+    async def sweep(self) -> tuple[Hold, ...]:
+        now = self._lapse_all()
+        for record in list(self._records.values()):
+            if record.forget_at is not None and record.forget_at <= now:
+                del self._records[record.hold.id]
+        lapsed, self._lapsed = self._lapsed, []
+        return tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records)
+
+    async def cursor(self) -> str:
+        """Where the event stream is now: `news` from here misses nothing that happens after this call."""
+        return f"{self._event_count}-0"
+
+    async def news(self, after: str = "$") -> AsyncIterator[HoldNews]:
+        seen = self._event_count if after == "$" else _position(after)
+        while True:
+            oldest = self._event_count - len(self._events)
+            if not oldest <= seen <= self._event_count:
+                raise Unavailable(Code.STORE_DOWN, f"events after {after} are gone: read everything again")
+            if seen == self._event_count:
+                await self._bell.wait()
+                continue
+            seen += 1
+            yield self._events[seen - oldest - 1]
+
+    def _now(self) -> datetime:
+        moment = self._clock()
+        return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+    def _check_caps(self, draft: Hold, caps: HoldCaps, now: datetime) -> None:
+        of_root = [record.hold for record in self._records.values() if record.hold.root_id == draft.root_id]
+        open_of_root = [hold for hold in of_root if hold.state in OPEN]
+        sponsored = sum(
+            record.hold.sponsor == draft.sponsor and record.hold.state in OPEN for record in self._records.values()
+        )
+        last_hour = sum(hold.filed_at > now - timedelta(hours=1) for hold in of_root)
+        if len(open_of_root) >= caps.open_per_root:
+            raise cap_reached(caps, "open_per_root")
+        if sponsored >= caps.open_per_sponsor:
+            raise cap_reached(caps, "open_per_sponsor")
+        if last_hour >= caps.per_hour_per_root:
+            raise cap_reached(caps, "per_hour_per_root")
+        if draft.body_bytes + sum(hold.body_bytes for hold in open_of_root) > caps.bytes_per_root:
+            raise cap_reached(caps, "bytes_per_root")
+
+    def _counting(self, root_id: str, call_digest: str, now: datetime) -> _Record | None:
+        for record in self._records.values():
+            if record.hold.root_id == root_id and record.hold.call_digest == call_digest:
+                sticky = record.sticky_until is not None and record.sticky_until > now
+                if record.hold.state in OPEN or sticky:
+                    return record
+        return None
+
+    def _lapse_all(self) -> datetime:
+        now = self._now()
+        expirable, end = TRANSITIONS[Event.EXPIRE]
+        for record in self._records.values():
+            if record.hold.state in expirable and record.hold.expires_at <= now:
+                self._move(record, end, now)
+                self._lapsed.append(record.hold.id)
+        return now
+
+    def _move(self, record: _Record, state: HoldState, now: datetime) -> None:
+        record.hold = replace(record.hold, state=state, version=record.hold.version + 1)
+        if state in TERMINAL:
+            record.sealed = None
+            record.forget_at = max(now + self._retain, record.sticky_until or now)
+        self._announce(record.hold)
+
+    def _announce(self, hold: Hold) -> None:
+        self._event_count += 1
+        cursor = f"{self._event_count}-0"
+        self._events.append(HoldNews(cursor=cursor, hold_id=hold.id, state=hold.state, version=hold.version))
+        self._bell.set()
+        self._bell = asyncio.Event()
+
+
+def _position(cursor: str) -> int:
+    number, _, rest = cursor.partition("-")
+    if rest != "0" or not number.isdecimal():
+        raise Unavailable(Code.STORE_DOWN, f"there was never an event {cursor}: read everything again")
+    return int(number)
+
+
+class MemoryReplays(Replays):
+    """Nonces of one process. It is born when made, unless `born_at` says that nothing was forgotten since then."""
+
+    def __init__(self, *, now: Clock = system_clock, born_at: datetime | None = None) -> None:
+        self._clock = now
+        self._born_at = born_at or now()
+        self._spent: dict[tuple[str, str], datetime] = {}
+
+    async def ready(self) -> datetime:
+        """When proofs begin to be accepted."""
+        return self._born_at + timedelta(seconds=SETTLE_S)
+
+    async def spend(self, evidence: Evidence) -> None:
+        name = (evidence.keyid, nonce_of(evidence))
+        now = self._clock()
+        settled_at = self._born_at + timedelta(seconds=SETTLE_S)
+        if evidence.created < settled_at:
+            raise proof_too_old((settled_at - now).total_seconds())
+        for old, until in list(islice(self._spent.items(), 64)):  # the oldest come first
+            if until <= now:
+                del self._spent[old]
+        if name in self._spent:
+            raise proof_replayed()
+        self._spent[name] = now + timedelta(seconds=REMEMBER_S)
+
+
+class MemoryMandates(Mandates):
+    """Chains by root id, forgotten when they end."""
+
+    def __init__(self, *, now: Clock = system_clock) -> None:
+        self._clock = now
+        self._chains: dict[str, tuple[tuple[str, ...], datetime]] = {}
+
+    async def put(self, root_id: str, chain: tuple[str, ...], *, until: datetime) -> None:
+        self._chains[root_id] = (chain, until)
+
+    async def get(self, root_id: str) -> tuple[str, ...] | None:
+        chain, until = self._chains.get(root_id, ((), self._clock()))
+        if until <= self._clock():
+            self._chains.pop(root_id, None)
+            return None
+        return chain
+
+
+class MemoryControl(Control):
+    """What is stopped, known as soon as it is published."""
+
+    def __init__(self, statements: Statements) -> None:
+        self._statements = statements
+
+    def view(self) -> ControlView:
+        return self._statements.view
+
+    async def publish(self, statement: str) -> None:
+        await self._statements.accept(self._statements.check(statement))

@@ -1,0 +1,52 @@
+"""Names to addresses by the system's resolver, in threads, within a deadline."""
+
+import asyncio
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+
+from proxy.core.errors import Code, Unavailable
+from proxy.core.model import IPAddress
+from proxy.ports import Resolver
+
+DEADLINE_S = 2.0
+THREADS = 16
+
+
+class SystemResolver(Resolver):
+    """`getaddrinfo`, whose calls cannot be interrupted: so many threads at most, and who waits for one longer than the
+    deadline is refused."""
+
+    def __init__(self, *, deadline_s: float = DEADLINE_S, threads: int = THREADS) -> None:
+        self._deadline_s = deadline_s
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="resolve")
+
+    async def resolve(self, host: str, port: int) -> tuple[IPAddress, ...]:
+        literal = _literal(host)
+        if literal is not None:
+            return (literal,)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                return await loop.run_in_executor(self._threads, _look_up, host, port)
+        except TimeoutError:
+            raise Unavailable(Code.UPSTREAM_NAME, f"{host} was not resolved within {self._deadline_s:g} s") from None
+        except (OSError, UnicodeError, ValueError) as fault:
+            reason = fault.strerror if isinstance(fault, OSError) else "not a name"
+            raise Unavailable(Code.UPSTREAM_NAME, f"{host} does not resolve: {reason}") from None
+
+    def close(self) -> None:
+        """Start no further look-ups. Running ones end by themselves."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _literal(host: str) -> IPAddress | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
+
+
+def _look_up(host: str, port: int) -> tuple[IPAddress, ...]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+    return tuple(dict.fromkeys(ip_address(address[0]) for *_, address in found))

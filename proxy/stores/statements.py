@@ -1,0 +1,104 @@
+"""Which control statements count on this node: the ones that verified, for ever. The shared store only carries them."""
+
+import asyncio
+from collections.abc import Callable
+
+from proxy.core.control import RESUMING, ControlView, Statement, read_statement
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import Bundle
+from proxy.stores.files import StatementFile
+
+
+def _ignore(statement_id: str, fault: Rejected) -> None:
+    """Nobody listens."""
+
+
+class Statements:
+    """The union of every statement that ever verified here. Forgetting one needs this node's own disk.
+
+    `on_refused` hears of each statement that does not verify, once per bundle.
+    """
+
+    def __init__(
+        self,
+        bundle: Callable[[], Bundle],
+        *,
+        file: StatementFile | None = None,
+        on_refused: Callable[[str, Rejected], None] = _ignore,
+    ) -> None:
+        self._bundle = bundle
+        self._file = file
+        self._on_refused = on_refused
+        self._ids: set[str] = set()
+        self._refused: set[tuple[str, str]] = set()
+        self.view = ControlView()
+        self.recall()
+
+    def knows(self, statement_id: str) -> bool:
+        """Whether this statement counts already."""
+        return statement_id in self._ids
+
+    def recall(self) -> None:
+        """Let everything count that this node's disk holds, whichever of its workers wrote it.
+
+        Raises:
+            Rejected: the file is not as we left it.
+        """
+        for said in self._file.load() if self._file is not None else ():
+            self._count(said)
+
+    def check(self, token: str) -> Statement:
+        """The statement, if it counts under the bundle in force.
+
+        Raises:
+            Rejected(STATEMENT_INVALID): it does not.
+        """
+        return read_statement(token, self._bundle())
+
+    async def offer(self, statement_id: str, token: str) -> None:
+        """Let a statement that was found under `statement_id` count, if it verifies; otherwise report and ignore it.
+
+        What stops something counts before it is on disk; what lets something run again only after.
+
+        Raises:
+            Unavailable(STORE_DOWN): it could not be written to this node's disk.
+        """
+        if statement_id in self._ids:
+            return
+        try:
+            said = self.check(token)
+            if said.id != statement_id:
+                raise Rejected(Code.STATEMENT_INVALID, "the statement is stored under the id of another", field="id")
+        except Rejected as fault:
+            self._refuse(statement_id, fault)
+            return
+        await self.accept(said)
+
+    async def accept(self, said: Statement) -> None:
+        """Let a checked statement count, and keep it.
+
+        Raises:
+            Unavailable(STORE_DOWN): it could not be written to this node's disk.
+        """
+        if said.act not in RESUMING:
+            self.view = self.view.absorb(said)
+        if self._file is not None:
+            try:
+                kept = await asyncio.to_thread(self._file.remember, said)
+            except (OSError, Rejected) as fault:
+                raise Unavailable(
+                    Code.STORE_DOWN, f"a control statement could not be kept on this node's disk: {fault}"
+                ) from fault
+            for one in kept:
+                self._count(one)
+        self._count(said)
+
+    def _count(self, said: Statement) -> None:
+        self.view = self.view.absorb(said)
+        self._ids.add(said.id)
+
+    def _refuse(self, statement_id: str, fault: Rejected) -> None:
+        once = (statement_id, self._bundle().sha256)
+        if once not in self._refused:
+            self._refused.add(once)
+            self._on_refused(statement_id, fault)
