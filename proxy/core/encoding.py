@@ -12,6 +12,15 @@ from proxy.core.errors import Code, Rejected
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
+SHA256_B64U = re.compile(r"[A-Za-z0-9_-]{43}")
+"""How an id by hash, a digest or a key's thumbprint looks."""
+
+NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")
+"""128 to 512 bits in base64url."""
+
+MAX_EPOCH_S = 253_402_300_799
+"""9999-12-31T23:59:59Z, the last second a datetime can hold."""
+
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _MAX_SAFE_INT = 2**53 - 1
 

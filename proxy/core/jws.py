@@ -1,18 +1,15 @@
 """Compact JWS, one strict profile for every signed statement (RFC 7515 §7.1, RFC 8725 §3)."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.core.encoding import Json, b64u, canonical_json, parse_json, sha256_b64u, unb64u
+from proxy.core.encoding import SHA256_B64U, Json, b64u, canonical_json, parse_json, sha256_b64u, unb64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.keys import ED25519, ES256, PrivateKey, sign, verifies
 from proxy.core.model import PublicKey
 
 MAX_TOKEN_BYTES = 16_384
-
-_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{43}")  # SHA-256 (RFC 7638)
 
 
 class Signed(Protocol):
@@ -66,7 +63,7 @@ def open_envelope(token: str, *, typ: str, code: Code) -> Envelope:
         raise Rejected(code, f"the JWS must be of type {typ}, got {ascii(got_typ)[:80]}", field="typ")
     if alg not in (ED25519, ES256):  # closed list: neither "none" nor a shared secret is ever looked at (RFC 8725 §3.1)
         raise Rejected(code, f"alg must be {ED25519} or {ES256}, got {ascii(alg)[:40]}", field="alg")
-    if not isinstance(kid, str) or not _THUMBPRINT.fullmatch(kid):
+    if not isinstance(kid, str) or not SHA256_B64U.fullmatch(kid):
         raise Rejected(code, "kid must be a JWK thumbprint (RFC 7638)", field="kid")
     if not isinstance(claims, Mapping):
         raise Rejected(code, "the JWS payload must be a JSON object", field="payload")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy.core.delegation import check_scope, is_location
-from proxy.core.encoding import Json, from_epoch, to_epoch
+from proxy.core.encoding import MAX_EPOCH_S, SHA256_B64U, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import open_envelope, seal
 from proxy.core.keys import PrivateKey, from_jwk, jwk
@@ -26,10 +26,8 @@ MAX_VALUE_CHARS = 1024
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 """People, agents, clusters and operations are called so."""
 
-_HASH = re.compile(r"[A-Za-z0-9_-]{43}")
 _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 _METHOD = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
-_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 
 _REGISTERED = frozenset({"iss", "sub", "aud", "jti", "iat", "nbf", "exp", "cnf"})  # RFC 7519 §4.1, RFC 7800 §3
 _OURS = frozenset({"purpose", "sponsor", "del_depth", "del_max_depth", "authorization_details"})
@@ -73,7 +71,7 @@ def parse_manifest(token: str) -> Manifest:
         token=token,
         id=envelope.id,
         alg=envelope.alg,
-        kid=_matching(envelope.kid, "kid", _HASH, "a JWK thumbprint"),
+        kid=_matching(envelope.kid, "kid", SHA256_B64U, "a JWK thumbprint"),
         signing_input=envelope.signing_input,
         signature=envelope.signature,
         iss=_matching(claims["iss"], "iss", _VISIBLE, "a person's id or a JWK thumbprint"),
@@ -90,7 +88,7 @@ def parse_manifest(token: str) -> Manifest:
         del_depth=_depth(claims["del_depth"], "del_depth"),
         del_max_depth=_depth(claims["del_max_depth"], "del_max_depth"),
         may_delegate_to=_set(delegates, "may_delegate_to", NAME, "agents' ids"),
-        par_hash=_matching(claims["par_hash"], "par_hash", _HASH, "a hash") if "par_hash" in claims else None,
+        par_hash=_matching(claims["par_hash"], "par_hash", SHA256_B64U, "a hash") if "par_hash" in claims else None,
         grants=_grants(claims["authorization_details"]),
     )
     _check_sense(manifest)
@@ -226,7 +224,7 @@ def _grants(value: Json) -> tuple[Grant, ...]:
             raise _fault(f"{field}.type", f'"{DETAIL_TYPE}"', detail["type"])
         grant = Grant(
             cluster=_matching(detail["identifier"], f"{field}.identifier", NAME, "a cluster's id"),
-            digest=_matching(detail["digest"], f"{field}.digest", _HASH, "a base64url SHA-256"),
+            digest=_matching(detail["digest"], f"{field}.digest", SHA256_B64U, "a base64url SHA-256"),
             actions=_set(detail["actions"], f"{field}.actions", NAME, "operation names"),
             locations=_set(detail["locations"], f"{field}.locations", _VISIBLE, "locations"),
             constraints=_constraints(detail["constraints"], f"{field}.constraints"),
@@ -304,7 +302,7 @@ def _text(value: Json, field: str, max_chars: int, *, least: int = 1) -> str:
 
 
 def _time(value: Json, field: str) -> datetime:
-    if type(value) is not int or not 0 <= value <= _LAST_SECOND:
+    if type(value) is not int or not 0 <= value <= MAX_EPOCH_S:
         raise _fault(field, "whole seconds since 1970", value)
     return from_epoch(value)
 

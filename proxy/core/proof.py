@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from proxy.core.encoding import from_epoch, to_epoch, unb64u
+from proxy.core.encoding import NONCE, from_epoch, to_epoch, unb64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import (
     Lines,
@@ -60,7 +60,6 @@ _TASK = re.compile(r"[\x20-\x7e]{1,128}")
 _JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _AUTHORITY = re.compile(r"[\x21-\x7e]+:[0-9]{1,5}")
-_NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")  # 128 to 512 bits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,7 +299,7 @@ def _check_parameters(parameters: Mapping[str, int | str], *, now: datetime, con
     ):
         detail = "created and expires must be integers, keyid and nonce strings"
         raise Rejected(Code.PROOF_MALFORMED, detail, field=SIGNATURE_INPUT)
-    if not _NONCE.fullmatch(nonce):
+    if not NONCE.fullmatch(nonce):
         raise Rejected(Code.PROOF_MALFORMED, "nonce must be 128 to 512 bits in base64url", field="nonce")
     unb64u(nonce, code=Code.PROOF_MALFORMED, field="nonce")
     if not 0 < expires - created <= MAX_AGE_S:

@@ -4,24 +4,21 @@ Rules about who may release live here and nowhere else: the command line and the
 they sign, and the proxy asks `read_release`, which asks it again, before one byte leaves.
 """
 
-import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proxy.core.encoding import Json, from_epoch, to_epoch
+from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import Envelope, check_signature, open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold, Person, PublicKey, Verdict
-from proxy.core.standing import SKEW_S
+from proxy.core.model import Bundle, Hold, Person, Verdict
+from proxy.core.standing import SKEW_S, enrolled_key
 
 RELEASE_TYP = "intent-release+jwt"
 MAX_REASON_CHARS = 500
 
 _TEXTS = frozenset({"iss", "aud", "hold", "digest", "verdict", "scope", "reason", "nonce"})
 _TIMES = frozenset({"iat", "exp"})
-_NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")  # 128 to 512 bits
-_LAST_SECOND = 253_402_300_799  # 9999-12-31T23:59:59Z
 _ONCE = "once"
 _VERBS = {"release": Verdict.ALLOW, "deny": Verdict.DENY}
 
@@ -111,7 +108,7 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
     person = bundle.people.get(release.by)
     if person is None:
         raise Rejected(code, f"{ascii(release.by)[:80]} is not an enrolled person", field="iss")
-    check_signature(envelope, _enrolled(person, envelope.kid), code=code)
+    check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
     if envelope.kid in barred or any(key.kid == envelope.kid for agent in bundle.agents.values() for key in agent.keys):
         detail = f"key {envelope.kid} of {person.id} is also an agent's: nobody reviews their own call"
         raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="kid")
@@ -159,9 +156,9 @@ def _read(envelope: Envelope) -> Release:
     verdict = _VERBS.get(texts["verdict"])
     if verdict is None or texts["scope"] != _ONCE:
         raise Rejected(code, 'verdict must be "release" or "deny", scope "once"', field="verdict")
-    if not 0 <= times["iat"] < times["exp"] <= _LAST_SECOND:
+    if not 0 <= times["iat"] < times["exp"] <= MAX_EPOCH_S:
         raise Rejected(code, "exp must be after iat, both in seconds since 1970", field="exp")
-    if not _NONCE.fullmatch(texts["nonce"]):
+    if not NONCE.fullmatch(texts["nonce"]):
         raise Rejected(code, "nonce must be 128 to 512 bits in base64url", field="nonce")
     _check_reason(verdict, texts["reason"])
     return Release(
@@ -185,10 +182,3 @@ def _check_reason(verdict: Verdict, reason: str) -> None:
     if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
         detail = f"reason must be at most {MAX_REASON_CHARS} printable characters on one line"
         raise Rejected(Code.RELEASE_INVALID, detail, field="reason")
-
-
-def _enrolled(person: Person, kid: str) -> PublicKey:
-    for key in person.keys:
-        if key.kid == kid:
-            return key
-    raise Rejected(Code.RELEASE_INVALID, f"{person.id} has no enrolled key {kid}", field="kid")

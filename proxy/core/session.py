@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proxy.core.encoding import Json, canonical_json, from_epoch, parse_json, to_epoch, unb64
+from proxy.core.encoding import MAX_EPOCH_S, Json, canonical_json, from_epoch, parse_json, to_epoch, unb64
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Leg, Proof
 from proxy.core.standing import SKEW_S
@@ -18,7 +18,6 @@ SESSION_LIFE_S = 3_600
 MINTABLE = frozenset({Proof.MTLS, Proof.TUNNEL, Proof.REQUEST})
 """Proofs a session may be minted with: a session cannot mint another, nor can an address alone."""
 
-_LAST_SECOND = 253_402_300_799
 _TEXTS = ("root_id", "leaf_kid", "source", "proof", "deployment")
 _TIMES = ("issued_at", "expires_at")
 _BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
@@ -70,7 +69,7 @@ class SessionGrant:
         if not minted:
             raise Rejected(code, "a session must be minted with a request, tunnel or mtls proof", field="proof")
         issued_at, expires_at = times["issued_at"], times["expires_at"]
-        if not 0 <= issued_at < expires_at <= min(issued_at + SESSION_LIFE_S, _LAST_SECOND):
+        if not 0 <= issued_at < expires_at <= min(issued_at + SESSION_LIFE_S, MAX_EPOCH_S):
             raise Rejected(code, f"a session may live at most {SESSION_LIFE_S} s", field="expires_at")
         return SessionGrant(
             root_id=texts["root_id"],

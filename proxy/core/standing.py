@@ -73,7 +73,7 @@ def check_enrolment(chain: tuple[Manifest, ...], bundle: Bundle) -> Person:
     sponsor = bundle.people.get(root.iss)
     if sponsor is None:
         raise Rejected(Code.SPONSOR_UNKNOWN, f"{root.iss} is not an enrolled person", field="iss")
-    signing_key(sponsor, root.kid)
+    enrolled_key(sponsor, root.kid, code=Code.MANIFEST_SIGNATURE)
     _check_key(root, _agent(root, bundle))
     if bundle.agents[root.sub].sponsor != sponsor.id:
         detail = f"{sponsor.id} does not sponsor {root.sub}: only its sponsor may sign for an agent"
@@ -86,16 +86,16 @@ def check_enrolment(chain: tuple[Manifest, ...], bundle: Bundle) -> Person:
     return sponsor
 
 
-def signing_key(sponsor: Person, kid: str) -> PublicKey:
-    """The sponsor's enrolled key of that thumbprint.
+def enrolled_key(person: Person, kid: str, *, code: Code) -> PublicKey:
+    """The person's enrolled key of that thumbprint.
 
     Raises:
-        Rejected(MANIFEST_SIGNATURE): the sponsor has no such key.
+        Rejected(code): there is no such key.
     """
-    for key in sponsor.keys:
+    for key in person.keys:
         if key.kid == kid:
             return key
-    raise Rejected(Code.MANIFEST_SIGNATURE, f"{sponsor.id} has no enrolled key {kid}", field="kid")
+    raise Rejected(code, f"{person.id} has no enrolled key {kid}", field="kid")
 
 
 def answerable(

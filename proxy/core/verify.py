@@ -9,7 +9,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.jws import check_signature
 from proxy.core.manifest import MAX_DEPTH, parse_manifest
 from proxy.core.model import Agent, AgentClass, Bundle, Cluster, Intent, Mandate, Manifest, Proof, Risk
-from proxy.core.standing import SKEW_S, answerable, check_enrolment, check_window, signing_key
+from proxy.core.standing import SKEW_S, answerable, check_enrolment, check_window, enrolled_key
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that only read (RFC 9110 §9.2.1); every other one writes. TRACE is never forwarded."""
@@ -56,11 +56,12 @@ def verify_chain(tokens: tuple[str, ...], bundle: Bundle, *, lifetimes: Lifetime
     # 2. Everyone is known.
     sponsor = check_enrolment(chain, bundle)
     # 3. The sponsor said so.
-    check_signature(root, signing_key(sponsor, root.kid), code=Code.MANIFEST_SIGNATURE)
+    code = Code.MANIFEST_SIGNATURE
+    check_signature(root, enrolled_key(sponsor, root.kid, code=code), code=code)
     # 4. Each link said so to the next, and less.
     for parent, child in pairwise(chain):
         check_narrows(parent, child, bundle.agents)
-        check_signature(child, parent.cnf, code=Code.MANIFEST_SIGNATURE)
+        check_signature(child, parent.cnf, code=code)
     # 5. Short credentials.
     _check_lifetime(root, "the root manifest", lifetimes.root_max_s)
     _check_lifetime(leaf, "the last link of the chain", lifetimes.leaf_max_s)
