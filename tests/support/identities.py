@@ -15,8 +15,11 @@ from ipaddress import ip_network
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from proxy.core.clusters import cluster_digest
+from proxy.core.encoding import Json, parse_json, unb64u
+from proxy.core.errors import Code
+from proxy.core.jws import seal
 from proxy.core.keys import ED25519, PrivateKey, private_key
-from proxy.core.manifest import Draft, issue_child, issue_root, parse_manifest
+from proxy.core.manifest import MANIFEST_TYP, Draft, issue_child, issue_root, parse_manifest
 from proxy.core.model import (
     Agent,
     AgentClass,
@@ -24,6 +27,8 @@ from proxy.core.model import (
     Cluster,
     Constraints,
     Grant,
+    Hold,
+    HoldState,
     HostPattern,
     Leg,
     Operation,
@@ -301,6 +306,24 @@ def chain(of: Draft | None = None, *, now: datetime = NOW) -> tuple[str, str]:
     return top, child(top, now=now)
 
 
+def claims_of(token: str) -> dict[str, Json]:
+    """The claims of a compact JWS, unverified, to be changed and sealed again."""
+    claims = parse_json(
+        unb64u(token.split(".")[1], code=Code.MANIFEST_MALFORMED, field="payload"),
+        code=Code.MANIFEST_MALFORMED,
+        what="claims",
+    )
+    assert isinstance(claims, dict)
+    return claims
+
+
+def resealed(token: str, signer: PrivateKey, *, typ: str = MANIFEST_TYP, drop: str = "", **changed: Json) -> str:
+    """The same statement with some claims changed and one dropped, signed again: well-signed but wrong."""
+    claims = {**claims_of(token), **changed}
+    claims.pop(drop, None)
+    return seal(claims, typ=typ, key=signer)
+
+
 # --- requests --------------------------------------------------------------------------------------------------------
 
 
@@ -406,6 +429,46 @@ def signed_request(
 
 def leg(*, source: str = "192.0.2.10", tls: bool = False, local: bool = False) -> Leg:
     return Leg(id="leg-1", source=source, tls=tls, local=local)
+
+
+# --- holds -----------------------------------------------------------------------------------------------------------
+
+
+def hold(
+    id: str = "h-1",
+    *,
+    state: HoldState = HoldState.HELD,
+    call_digest: str = "Zm9ydHktdGhyZWUtY2hhcmFjdGVycy1vZi1kaWdlc3Q",
+    root_id: str = "cm9vdC1tYW5pZmVzdC1pZC1vZi00My1jaGFyYWN0ZXI",
+    agent: str = AGENT,
+    sponsor: str = SPONSOR,
+    who: Sequence[str] = ("sponsor", "deputy"),
+    risk: Risk = Risk.ROUTINE,
+    proof: Proof = Proof.REQUEST,
+    filed_at: datetime = NOW,
+    ttl_s: int = 14_400,
+    statement: str | None = None,
+) -> Hold:
+    """A held call outside the mandate, as a store gives it."""
+    return Hold(
+        id=id,
+        state=state,
+        version=1,
+        fence=0,
+        call_digest=call_digest,
+        root_id=root_id,
+        agent=agent,
+        sponsor=sponsor,
+        cluster=CLUSTER,
+        task=TASK,
+        code=Code.NOT_COVERED,
+        risk=risk,
+        proof=proof,
+        who=tuple(who),
+        filed_at=filed_at,
+        expires_at=filed_at + timedelta(seconds=ttl_s),
+        statement=statement,
+    )
 
 
 # --- all of it -------------------------------------------------------------------------------------------------------
