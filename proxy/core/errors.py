@@ -70,6 +70,7 @@ class Code(StrEnum):
     HOLD_EXPIRED = "hold.expired"
     HOLD_RELEASING = "hold.releasing"
     HOLD_UNCERTAIN = "hold.uncertain"
+    HOLD_SPENT = "hold.spent"
     HOLD_UNKNOWN = "hold.unknown"
     HOLD_TAMPERED = "hold.tampered"
     HOLD_NOT_PERMITTED = "hold.not_permitted"
