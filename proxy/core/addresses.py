@@ -5,7 +5,7 @@ The table is ours, not `ipaddress.is_global`, whose answers changed between Pyth
 
 import enum
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import IPAddress, IPNetwork
@@ -192,19 +192,22 @@ def allowable_network(network: IPNetwork) -> None:
     Raises:
         Rejected(CONFIG_INVALID): with the reason and, where there is one, the correction.
     """
-    if isinstance(network, IPv6Network) and network.overlaps(_MAPPED):
+    if _overlap(network, _MAPPED):
         raise _not_allowable(network, "addresses are compared as IPv4; write the IPv4 network instead")
     if network.num_addresses == 1 and classify(network.network_address) is AddressClass.METADATA:
         raise _not_allowable(network, "it is a cloud metadata service")
-    for row, kind in _TABLE:
+    around = next(place for place, (row, _) in enumerate(_TABLE) if _within(network, row))
+    for row, kind in _TABLE[: around + 1]:  # later rows say nothing about this network
         if kind in NEVER and _overlap(row, network):
             raise _not_allowable(network, f"it overlaps {row} ({kind.value}), which is never reached through the proxy")
 
 
-def _overlap(row: IPNetwork, network: IPNetwork) -> bool:
-    if isinstance(row, IPv4Network):
-        return isinstance(network, IPv4Network) and row.overlaps(network)
-    return isinstance(network, IPv6Network) and row.overlaps(network)
+def _within(inner: IPNetwork, outer: IPNetwork) -> bool:
+    return inner.network_address in outer and inner.broadcast_address in outer
+
+
+def _overlap(one: IPNetwork, other: IPNetwork) -> bool:
+    return one.network_address in other or other.network_address in one
 
 
 def _not_allowable(network: IPNetwork, why: str) -> Rejected:

@@ -1,0 +1,72 @@
+"""Request heads as they come off the wire, for tests of the pure core: one plain good head, changed in one place."""
+
+from proxy.core.model import Leg, Received
+
+OUTSIDE = Leg(id="leg-1", source="127.0.0.1", tls=False, local=True)
+INSIDE = Leg(
+    id="leg-1",
+    source="127.0.0.1",
+    tls=False,
+    local=True,
+    tunnel=("erp.example", 443),
+    inner_tls=True,
+    sni="erp.example",
+)
+INSIDE_PLAIN = Leg(id="leg-1", source="127.0.0.1", tls=False, local=True, tunnel=("erp.example", 80))
+
+type Lines = tuple[tuple[bytes, bytes], ...]
+
+
+def lines(*texts: str) -> Lines:
+    """Header lines from "Name: value"; a value may be anything after the first ": "."""
+    parts = (text.partition(": ") for text in texts)
+    return tuple((name.encode("latin-1"), value.encode("latin-1")) for name, _, value in parts)
+
+
+def absolute(
+    url: str = "http://erp.example/v1/invoices",
+    *more: str,
+    host: str | None = None,
+    method: str = "GET",
+    body: bytes | None = None,
+) -> Received:
+    """A request in absolute form; `Host` is the URL's authority unless given, and "" leaves it out."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, target = rest.partition("/")
+    named = authority if host is None else host
+    return Received(
+        method=method.encode("latin-1"),
+        scheme=scheme,
+        form="absolute",
+        authority=authority.encode("latin-1"),
+        target=(slash + target).encode("latin-1"),
+        headers=lines(*([f"Host: {named}"] if named else []), *more),
+        body=body,
+    )
+
+
+def origin(
+    target: str = "/v1/invoices", *more: str, host: str = "erp.example", scheme: str = "https", authority: str = ""
+) -> Received:
+    """A request in origin form, as it stands inside a tunnel."""
+    return Received(
+        method=b"GET",
+        scheme=scheme,
+        form="origin",
+        authority=authority.encode("latin-1"),
+        target=target.encode("latin-1"),
+        headers=lines(f"Host: {host}", *more),
+    )
+
+
+def connect(authority: str = "erp.example:443", *more: str, host: str | None = None) -> Received:
+    """A CONNECT; `Host` is its target unless given, and "" leaves it out."""
+    named = authority if host is None else host
+    return Received(
+        method=b"CONNECT",
+        scheme="",
+        form="authority",
+        authority=authority.encode("latin-1"),
+        target=b"",
+        headers=lines(*([f"Host: {named}"] if named else []), *more),
+    )
