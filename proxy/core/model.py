@@ -301,9 +301,6 @@ class Leg:
     tls: bool  # TLS between client and proxy itself, outside any tunnel
     local: bool  # loopback or unix socket
     tunnel: tuple[str, int] | None = None  # the CONNECT target this request is inside of, as canonical host and port
-    tunnel_headers: tuple[tuple[str, str], ...] = ()  # the headers of that CONNECT
-    tunnel_authority: str = ""  # its request target as received
-    tunnel_opened_at: datetime | None = None
     inner_tls: bool = False  # TLS inside the tunnel, terminated by us
     sni: str | None = None
 
@@ -431,6 +428,8 @@ class StoredCall:
     decision: Decision
     proof: Proof
     call_digest: str
+    sub_path: str = ""  # Mandate.sub_path: with it whoever decides computes the digest again
+    chain_kids: tuple[str, ...] = ()  # thumbprints of every cnf key in the chain: none of them may decide
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

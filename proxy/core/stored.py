@@ -34,6 +34,8 @@ def stored_to_bytes(stored: StoredCall) -> bytes:
             "decision": _decision_members(stored.decision),
             "proof": stored.proof.name,
             "call_digest": stored.call_digest,
+            "sub_path": stored.sub_path,
+            "chain_kids": list(stored.chain_kids),
         }
     )
 
@@ -54,6 +56,8 @@ def stored_from_bytes(data: bytes) -> StoredCall:
             decision=_decision(root.object("decision")),
             proof=Proof[root.text("proof")],
             call_digest=root.text("call_digest"),
+            sub_path=root.text("sub_path"),
+            chain_kids=root.texts("chain_kids"),
         )
         exact = root.text("format") == _FORMAT and stored_to_bytes(stored) == data
     except (ValueError, KeyError, TypeError, OverflowError) as fault:
