@@ -1,0 +1,67 @@
+"""agents.yaml: the inventory of agents, each with the human who answers for it."""
+
+from collections.abc import Collection
+
+from proxy.core.model import Agent, AgentClass
+from proxy.policy.document import (
+    THE_FILE,
+    Fields,
+    Misread,
+    Reader,
+    choice,
+    flag,
+    identifier,
+    listed,
+    one_line,
+    public_key,
+    whole,
+)
+from proxy.policy.faults import Faults, instead, shown
+from proxy.policy.people import Enrolled
+from proxy.policy.yaml import Items, Node, Scalar, Table
+
+
+def read_agents(root: Table, faults: Faults, enrolled: Enrolled, *, people: Collection[str] | None) -> dict[str, Agent]:
+    """The agents of the file, by id; what is wrong goes to `faults`.
+
+    `people`: the Person.ids a sponsor may be; None when they are not known, so that none is checked.
+    """
+    fields = Fields(root, THE_FILE, faults)
+    fields.need("version", whole(1, 1), 1)
+    sponsor = _one_of(people, "person")
+    other = _one_of(_ids(root), "agent")
+    agents: dict[str, Agent] = {}
+    for entry in fields.each("agents", "agent", named_by="id", needed=True):
+        kind = entry.need("class", choice(AgentClass), AgentClass.EMBEDDED)
+        agent = Agent(
+            id=entry.need("id", identifier, ""),
+            owner=entry.need("owner", one_line, ""),
+            sponsor=entry.need("sponsor", sponsor, ""),
+            agent_class=kind,
+            must_declare=entry.take("must_declare", flag, kind is AgentClass.EMBEDDED),
+            may_delegate_to=frozenset(entry.take("may_delegate_to", listed(other, empty=True), ())),
+            keys=entry.take("keys", listed(public_key, empty=True), ()),
+        )
+        enrolled.claim(entry, agent.id, agent.keys, whose=f"agent {shown(agent.id)}")
+        entry.done()
+        agents.setdefault(agent.id, agent)
+    fields.done()
+    return agents
+
+
+def _ids(root: Table) -> frozenset[str]:
+    """Every id in the file, so that an agent may name one further down."""
+    agents = root.get("agents")
+    entries = [node for node in agents.nodes if isinstance(node, Table)] if isinstance(agents, Items) else []
+    names = (entry.get("id") for entry in entries)
+    return frozenset(name.text for name in names if isinstance(name, Scalar))
+
+
+def _one_of(known: Collection[str] | None, kind: str) -> Reader[str]:
+    def read(node: Node) -> str:
+        name = identifier(node)
+        if known is not None and name not in known:
+            raise Misread(node, f"there is no {kind} {shown(name)}{instead(name, known)}")
+        return name
+
+    return read

@@ -1,0 +1,79 @@
+"""people.yaml: the humans who may sponsor, deputise and review, with the keys they sign with."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from proxy.core.model import Person, PublicKey
+from proxy.policy.clusters import ROLES
+from proxy.policy.document import THE_FILE, Fields, identifier, listed, moment, one_line, public_key, whole
+from proxy.policy.faults import Faults, instead, shown
+from proxy.policy.yaml import Table
+
+RESERVED = frozenset({"operator", *ROLES})
+"""Ids no person or agent may have: they mean something else in statements and in `review.who`."""
+
+_UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Enrolled:
+    """Who has which id and which key, over operators, people and agents: neither may be used twice.
+
+    One key for two parties would let one of them sign as the other; so an agent could answer its own holds.
+    """
+
+    def __init__(self, operators: Iterable[PublicKey]) -> None:
+        self._keys = {key.kid: "an operator" for key in operators}
+        self._ids: dict[str, str] = dict.fromkeys(RESERVED, "a reserved word")
+
+    def claim(self, entry: Fields, name: str, keys: Iterable[PublicKey], *, whose: str) -> None:
+        """Note an id and its keys; a clash with somebody else's goes to the faults of the entry."""
+        if name and name in self._ids:
+            entry.fault("id", f"{shown(name)} is already {self._ids[name]}; choose another")
+            return
+        self._ids[name] = whose
+        for key in keys:
+            owner = self._keys.setdefault(key.kid, whose)
+            if owner != whose:
+                entry.fault("keys", f"the key {key.kid} is already that of {owner}; everyone needs a key of their own")
+
+
+def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> dict[str, Person]:
+    """The people of the file, by id; what is wrong goes to `faults`."""
+    fields = Fields(root, THE_FILE, faults)
+    fields.need("version", whole(1, 1), 1)
+    people: dict[str, Person] = {}
+    entries: dict[str, Fields] = {}
+    for entry in fields.each("people", "person", named_by="id", needed=True):
+        person = Person(
+            id=entry.need("id", identifier, ""),
+            name=entry.need("name", one_line, ""),
+            role=entry.need("role", one_line, ""),
+            deputy=entry.take("deputy", identifier, "") or None,
+            certified_until=entry.need("certified_until", moment, _UNKNOWN),
+            keys=entry.take("keys", listed(public_key, empty=True), ()),
+        )
+        enrolled.claim(entry, person.id, person.keys, whose=f"person {shown(person.id)}")
+        entry.done()
+        people.setdefault(person.id, person)
+        entries.setdefault(person.id, entry)
+    fields.done()
+    for person in people.values():
+        _check_deputy(person, people, entries[person.id])
+    return people
+
+
+def _check_deputy(person: Person, people: dict[str, Person], entry: Fields) -> None:
+    if person.deputy is None:
+        return
+    if person.deputy not in people:
+        names = set(people) - {person.id}
+        entry.fault("deputy", f"there is no person {shown(person.deputy)}{instead(person.deputy, names)}")
+        return
+    circle = [person.id]
+    follower: str | None = person.deputy
+    while follower is not None and follower in people and follower not in circle:
+        circle.append(follower)
+        follower = people[follower].deputy
+    if follower == person.id and person.id == min(circle):  # told once, at one of its members
+        way = " → ".join([*circle, person.id])
+        entry.fault("deputy", f"deputies form a circle, {way}; name somebody outside it, or nobody")

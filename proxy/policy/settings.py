@@ -1,0 +1,251 @@
+"""proxy.yaml: how this node runs, where the policy stands, and the operator keys everything else hangs on."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic_core import ErrorDetails
+
+from proxy.core.headers import Limits
+from proxy.core.model import PublicKey
+from proxy.core.verify import Lifetimes
+from proxy.policy.document import THE_FILE
+from proxy.policy.faults import Faults, instead, refuse_any, shown
+from proxy.policy.files import read_guarded
+from proxy.policy.values import (
+    IDENTIFIER,
+    LISTEN,
+    PATH,
+    PATHS,
+    PUBLIC_KEY,
+    REDIS,
+    Listen,
+    count,
+    size,
+    span,
+)
+from proxy.policy.yaml import Items, Node, Table, load, plain
+from proxy.ports import HoldCaps
+
+_EXPECTED = {
+    "bool_type": "expected true or false",
+    "literal_error": "expected 1",
+    "model_type": "expected a mapping",
+    "tuple_type": "expected a list",
+}
+
+
+def _key(default: object, description: str) -> Any:
+    """A key with its default as a person would write it; it is read like any other value."""
+    return Field(default=default, validate_default=True, description=description)
+
+
+def _optional(description: str, *, secret: bool = False) -> Any:
+    """A key that may be absent; a secret one is not in the `repr`."""
+    return Field(default=None, repr=not secret, description=description)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class LifetimeSettings(_Part):
+    """How long signed authority may live."""
+
+    root_max: Annotated[timedelta, span("1m", "366d")] = _key("90d", "Longest life of a manifest a sponsor signs.")
+    leaf_max: Annotated[timedelta, span("1m", "1d")] = _key("1h", "Longest life of the last link of a delegated chain.")
+    sponsor_grace: Annotated[timedelta, span("0s", "30d")] = _key(
+        "7d",
+        "How long running mandates pass to the deputy after the sponsor's certification has ended.",
+    )
+
+
+class LimitSettings(_Part):
+    """How large a request may be."""
+
+    headers: Annotated[int, size("1KiB", "1MiB")] = _key("64KiB", "All header lines together.")
+    header_count: Annotated[int, count(10, 1000)] = _key(100, "Number of header lines.")
+    target: Annotated[int, size("256B", "64KiB")] = _key("8KiB", "The request target, as received.")
+    body: Annotated[int, size("1KiB", "1GiB")] = _key("10MiB", "The body of a call.")
+    unproven_body: Annotated[int, size("1KiB", "1MiB")] = _key(
+        "64KiB", "What is read of a body before its sender is known."
+    )
+
+
+class HoldSettings(_Part):
+    """How much may wait for reviewers, and how long."""
+
+    max_ttl: Annotated[timedelta, span("1m", "30d")] = _key(
+        "24h", "Longest time a call is held; a longer review.ttl of a cluster is cut to it."
+    )
+    max_wait: Annotated[timedelta, span("0s", "1h")] = _key(
+        "2m", "Longest time a connection waits for a reviewer; caps Prefer: wait and review.wait."
+    )
+    open_per_mandate: Annotated[int, count(1, 10_000)] = _key(20, "Open holds under one root mandate.")
+    open_per_sponsor: Annotated[int, count(1, 100_000)] = _key(100, "Open holds of all mandates of one sponsor.")
+    per_hour: Annotated[int, count(1, 100_000)] = _key(60, "New holds in an hour under one root mandate.")
+    bytes: Annotated[int, size("1KiB", "1GiB")] = _key("64MiB", "Stored bodies of the open holds of one root mandate.")
+
+
+class JournalSettings(_Part):
+    """Where else the journal's checkpoints go."""
+
+    sink: Annotated[Path | None, PATH] = _optional(
+        "A file that also gets every signed checkpoint; best on another machine's disk.",
+    )
+
+
+class Settings(_Part):
+    """Everything in proxy.yaml. Paths are resolved against the directory of the file."""
+
+    version: Literal[1] = Field(description="The version of this file's grammar: 1.")
+    deployment: Annotated[str, IDENTIFIER] = Field(
+        description="The name of this deployment; manifests and the bundle are signed for it (aud)."
+    )
+    listen: Annotated[Listen, LISTEN] = _key(
+        "127.0.0.1:8080", "IP address and port agents connect to; port 0 picks a free one."
+    )
+    workers: Annotated[int, count(1, 64)] = _key(1, "Number of worker processes.")
+    challenge_connect: bool = _key(False, "Answer CONNECT without proof with 407, instead of 403 inside the tunnel.")
+    state: Annotated[Path, PATH] = _key(
+        "state", "Directory of what this node keeps: secrets, CA, journal, store; mode 0700."
+    )
+    clusters: Annotated[tuple[Path, ...], PATHS] = _key(
+        "clusters.yaml",
+        "Task clusters and deny rules: a file, a directory (every *.yaml in it), or a list of these.",
+    )
+    agents: Annotated[Path, PATH] = _key("agents.yaml", "The inventory of agents.")
+    people: Annotated[Path, PATH] = _key("people.yaml", "Sponsors, deputies and reviewers.")
+    bundle: Annotated[Path, PATH] = _key("bundle.jws", "The operator's signature over the three above.")
+    pinned: Annotated[Path, PATH] = _key("pinned", "Directory of clusters as sponsors once saw them, by digest.")
+    operators: tuple[Annotated[PublicKey, PUBLIC_KEY], ...] = _key(
+        (), "Public keys that may sign the bundle; without any, only --dev runs."
+    )
+    redis_url: Annotated[str | None, REDIS] = _optional(
+        "Redis or Valkey for holds and control; without it one is started here.",
+        secret=True,
+    )
+    redis_fast_url: Annotated[str | None, REDIS] = _optional(
+        "A second one, without persistence, for nonces and counters.",
+        secret=True,
+    )
+    upstream_cas: tuple[Annotated[Path, PATH], ...] = _key(
+        (), "PEM files of CAs trusted for upstream TLS besides the system's."
+    )
+    lifetimes: LifetimeSettings = Field(default_factory=LifetimeSettings, description="How long authority may live.")
+    limits: LimitSettings = Field(default_factory=LimitSettings, description="How large a request may be.")
+    holds: HoldSettings = Field(default_factory=HoldSettings, description="How much may wait for reviewers.")
+    journal: JournalSettings = Field(default_factory=JournalSettings, description="Where checkpoints also go.")
+
+    _file: Path = PrivateAttr(default=Path("proxy.yaml"))
+
+    def model_post_init(self, context: Any, /) -> None:
+        if isinstance(context, Path):
+            self._file = context
+
+    @property
+    def file(self) -> Path:
+        """The proxy.yaml this was read from."""
+        return self._file
+
+    @property
+    def directory(self) -> Path:
+        """Where the files of the deployment are."""
+        return self._file.parent
+
+    @property
+    def authority(self) -> Lifetimes:
+        """`lifetimes` as verification takes them."""
+        return Lifetimes(
+            root_max_s=int(self.lifetimes.root_max.total_seconds()),
+            leaf_max_s=int(self.lifetimes.leaf_max.total_seconds()),
+            grace_s=int(self.lifetimes.sponsor_grace.total_seconds()),
+        )
+
+    @property
+    def request_limits(self) -> Limits:
+        """`limits` as the canonical form takes them."""
+        return Limits(
+            header_bytes=self.limits.headers,
+            header_count=self.limits.header_count,
+            target_bytes=self.limits.target,
+            body_bytes=self.limits.body,
+            unproven_body_bytes=self.limits.unproven_body,
+        )
+
+    @property
+    def hold_caps(self) -> HoldCaps:
+        """`holds` as the store takes them."""
+        return HoldCaps(
+            open_per_root=self.holds.open_per_mandate,
+            open_per_sponsor=self.holds.open_per_sponsor,
+            per_hour_per_root=self.holds.per_hour,
+            bytes_per_root=self.holds.bytes,
+        )
+
+
+def load_settings(path: Path) -> Settings:
+    """Read proxy.yaml. Not checked here: whether the files it names are there.
+
+    Raises:
+        Rejected(CONFIG_INVALID): with every fault as `proxy.yaml:LINE: …`.
+    """
+    file = path.absolute()
+    data = read_guarded(file, absent='make a deployment with "intent-proxy init DIR", or name its proxy.yaml')
+    faults = Faults(file.name)
+    settings = read_settings(data, faults, file=file)
+    refuse_any(faults)
+    assert settings is not None
+    return settings
+
+
+def read_settings(data: bytes, faults: Faults, *, file: Path) -> Settings | None:
+    """The settings in the bytes of a proxy.yaml that stands at `file`, or None when `faults` grew."""
+    root = load(data, faults)
+    if root is None:
+        return None
+    try:
+        return Settings.model_validate(plain(root), context=file)
+    except ValidationError as refused:
+        for error in refused.errors(include_url=False, include_input=False):
+            _add(error, root, faults)
+    return None
+
+
+def _add(error: ErrorDetails, root: Table, faults: Faults) -> None:
+    """One pydantic error in the words and with the line that faults of every other file have."""
+    *parents, key = (str(part) for part in error["loc"])
+    what = ".".join(parents) or THE_FILE
+    place = _walk(root, parents)
+    match error["type"]:
+        case "extra_forbidden":
+            line = next(name.line for name, _ in place.entries if name.text == key) if isinstance(place, Table) else 0
+            faults.add(line, f"unknown key {shown(key)} in {what}{instead(key, _keys_at(parents))}")
+        case "missing":
+            faults.add(place.line, f"{what} has no {shown(key)}; add it")
+        case "value_error":
+            value = _walk(root, [*parents, key])
+            faults.add(value.line, f"{'.'.join([*parents, key])}: {error['ctx']['error']}")
+        case kind:
+            value = _walk(root, [*parents, key])
+            faults.add(value.line, f"{'.'.join([*parents, key])}: {_EXPECTED.get(kind, error['msg'])}, got {value}")
+
+
+def _walk(root: Table, names: list[str]) -> Node:
+    """The node under these keys and places, or the last one on the way that is there."""
+    node: Node = root
+    for name in names:
+        inner = node.get(name) if isinstance(node, Table) else None
+        if isinstance(node, Items) and name.isdecimal():
+            inner = node.nodes[int(name)]
+        node = inner or node
+    return node
+
+
+def _keys_at(names: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for name in names:
+        kind = model.model_fields[name].annotation
+        model = kind if isinstance(kind, type) and issubclass(kind, BaseModel) else model
+    return list(model.model_fields)
