@@ -1,0 +1,68 @@
+"""Connections: which protocol may follow, which CONNECT is accepted, and what ends with a client."""
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import context, layer, layers, tunnel
+from mitmproxy.proxy.layers.http import HTTPMode
+
+from addons.exchange import Exchanges
+from addons.http1 import GatedHttpLayer, GatedStream, RefusedHead
+from addons.translate import Tunnels, leg_of, received, response_of, undecided
+from proxy.core.errors import Rejected
+from proxy.gate import Gate
+from proxy.identify import Tunnel
+
+
+class Admit:
+    """Gives every connection TLS or HTTP and nothing else; judges CONNECT by the evidence it brings.
+
+    A CONNECT without evidence is accepted, because clients hide the body of a refused one: nothing is dialled, and
+    each call inside is judged on its own.
+    """
+
+    def __init__(self, gate: Gate, tunnels: Tunnels, exchanges: Exchanges) -> None:
+        self._gate = gate
+        self._tunnels = tunnels
+        self._exchanges = exchanges
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        nextlayer.layer = self._choose(nextlayer.context, nextlayer.data_client())
+
+    def _choose(self, ctx: context.Context, data: bytes) -> layer.Layer | None:
+        if not data or (len(data) < 3 and data[0] == 0x16):
+            return None  # too little to tell
+        inside = any(isinstance(each, GatedStream) for each in ctx.layers)
+        already_tls = isinstance(ctx.layers[-1], layers.ClientTLSLayer)
+        if starts_like_tls_record(data) and not already_tls:
+            if not inside:
+                return layers.ClientTLSLayer(ctx)
+            stack = tunnel.LayerStack()
+            stack /= layers.ServerTLSLayer(ctx)
+            stack /= layers.ClientTLSLayer(ctx)
+            return stack[0]
+        return GatedHttpLayer(ctx, HTTPMode.transparent if inside else HTTPMode.regular, self._exchanges)
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        flow.response = undecided()
+        client = flow.client_conn
+        authority = self._exchanges.take_authority(flow.request)
+        head = received(flow.request, authority=authority, scheme="https" if client.tls_established else "http")
+        leg = leg_of(client, None)
+        opened = await self._gate.open_tunnel(head, leg)
+        if isinstance(opened, Tunnel):
+            self._tunnels.by_client[client.id] = opened
+            flow.request.host, flow.request.port = opened.host, opened.port
+            flow.response = None
+        else:
+            flow.response = response_of(self._gate.answer(opened, form="connect"))
+
+    async def refused_head(self, refused: RefusedHead) -> None:
+        """A head that could not even be parsed: recorded and answered like every other refusal."""
+        outcome = await self._gate.refuse_wire(leg_of(refused.client, None), Rejected(refused.code, refused.detail))
+        refused.answer = self._gate.answer(outcome, form="inside")
+
+    def client_disconnected(self, client: Client) -> None:
+        self._tunnels.by_client.pop(client.id, None)
+        for exchange in self._exchanges.of_client(client.id):
+            exchange.gone.set()

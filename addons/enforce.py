@@ -1,0 +1,110 @@
+"""The verdict on every call: refuse first, ask the gate, and only an explicit allow lifts the refusal."""
+
+import time
+from typing import assert_never
+
+from mitmproxy import http
+
+from addons.dial import TOKEN_LIFE_S, Dials, DialToken
+from addons.exchange import Exchange, Exchanges
+from addons.translate import Tunnels, forward, leg_of, received, response_of, undecided
+from proxy.core.errors import Rejected, Unavailable
+from proxy.core.model import Verdict
+from proxy.core.problems import Answer, Form
+from proxy.gate import Admission, Gate, Outcome
+from proxy.internal import Internal, Redeem
+
+
+class Enforce:
+    """The last addon with a `request` hook, so that nothing can undo its refusal."""
+
+    def __init__(self, gate: Gate, internal: Internal, tunnels: Tunnels, exchanges: Exchanges, dials: Dials) -> None:
+        self._gate = gate
+        self._internal = internal
+        self._tunnels = tunnels
+        self._exchanges = exchanges
+        self._dials = dials
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Read the head and who is asking, before any of the body may grow in memory."""
+        flow.response = undecided()
+        authority = self._exchanges.take_authority(flow.request)
+        if flow.error is not None:
+            return  # mitmproxy itself refused the head and answers it
+        limits = self._gate.settings.limits
+        exchange = Exchange(
+            flow_id=flow.id,
+            client_id=flow.client_conn.id,
+            body_cap=limits.unproven_body_bytes,
+            started_s=time.monotonic(),
+        )
+        self._exchanges.open(exchange)
+        tunnel = self._tunnels.by_client.get(flow.client_conn.id)
+        scheme = flow.request.scheme
+        leg = leg_of(flow.client_conn, tunnel, inner_tls=tunnel is not None and scheme == "https")
+        admission = await self._gate.admit(received(flow.request, authority=authority, scheme=scheme), leg, tunnel)
+        exchange.admission = admission
+        if admission.fault is None:
+            exchange.body_cap = limits.body_bytes
+        elif not self._internal.serves(admission):
+            flow.request.headers.pop("expect", None)  # no 100 Continue for a body nobody will take
+            exchange.outcome = await self._gate.refuse(admission, admission.fault)
+            exchange.refusal = self._answer(admission, exchange.outcome)
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Judge the whole call. Whatever happens here, a call without an explicit allow is not forwarded."""
+        flow.response = undecided()
+        exchange = self._exchanges.find(flow)
+        if exchange is None or exchange.admission is None:
+            return
+        if exchange.refusal is not None:
+            flow.response = response_of(exchange.refusal)
+            return
+        admission, body = exchange.admission, flow.request.raw_content or b""
+        if self._internal.serves(admission):
+            answered = await self._serve(admission, body)
+            if isinstance(answered, Answer):
+                flow.response = response_of(answered)
+                return
+            exchange.outcome = answered
+        else:
+            exchange.outcome = await self._gate.judge(admission, body, gone=exchange.gone)
+        self._carry_out(flow, exchange, admission, exchange.outcome)
+
+    async def _serve(self, admission: Admission, body: bytes) -> Answer | Outcome:
+        try:
+            page = await self._internal.answer(admission, body)
+        except (Rejected, Unavailable) as fault:
+            return await self._gate.refuse(admission, fault)
+        if isinstance(page, Redeem):
+            return await self._gate.redeem(admission, page.identity, page.hold_id)
+        return page
+
+    def _carry_out(self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, outcome: Outcome) -> None:
+        match outcome.decision.verdict:
+            case Verdict.ALLOW:
+                self._let_through(flow, exchange, outcome)
+            case Verdict.HOLD | Verdict.DENY:
+                exchange.refusal = self._answer(admission, outcome)
+                flow.response = response_of(exchange.refusal)
+            case _:
+                assert_never(outcome.decision.verdict)
+
+    def _let_through(self, flow: http.HTTPFlow, exchange: Exchange, outcome: Outcome) -> None:
+        call = outcome.call
+        if call is None or not outcome.addresses or exchange.gone.is_set():
+            return  # the refusal stands
+        forward(flow, call)
+        exchange.bytes_up = len(call.body)
+        token = DialToken(
+            exchange=exchange,
+            addresses=outcome.addresses,
+            tls=call.scheme == "https",
+            deadline_s=time.monotonic() + TOKEN_LIFE_S,
+        )
+        self._dials.grant((exchange.client_id, call.host, call.port), token)
+        flow.response = None
+
+    def _answer(self, admission: Admission, outcome: Outcome) -> Answer:
+        form: Form = "absolute" if admission.received.form == "absolute" else "inside"
+        return self._gate.answer(outcome, form=form, prefer=admission.prefer)

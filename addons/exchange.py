@@ -1,0 +1,66 @@
+"""What is known about each request while it is in the house: one `Exchange` per mitmproxy flow, found by its id.
+
+This is the only state the addons share. It is kept here, not in `flow.metadata`, so that it is typed, bounded by the
+life of the flow, and cannot be read back from a file.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from mitmproxy import http
+
+from proxy.core.errors import Code
+from proxy.core.problems import Answer
+from proxy.gate import Admission, Outcome
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """One request from its head to its outcome. Mutable: each stage fills in what it learned."""
+
+    flow_id: str
+    client_id: str
+    body_cap: int  # bytes of body that may be buffered
+    gone: asyncio.Event = field(default_factory=asyncio.Event)  # the client left
+    admission: Admission | None = None
+    outcome: Outcome | None = None
+    refusal: Answer | None = None  # decided before the body came
+    fault: Code | None = None  # what went wrong behind us
+    fault_detail: str = ""
+    sent: bool = False  # bytes of this call may have reached the upstream connection
+    settled: bool = False  # its hold was told what became of it
+    recorded: bool = False  # its outcome line was written
+    bytes_up: int = 0
+    bytes_down: int = 0
+    started_s: float = 0.0  # the worker's monotonic clock
+
+
+class Exchanges:
+    """Every live exchange of this worker, and the raw request targets of heads not yet announced."""
+
+    def __init__(self) -> None:
+        self._by_flow: dict[str, Exchange] = {}
+        self._authorities: dict[int, bytes] = {}
+
+    def note_authority(self, request: http.Request) -> None:
+        """Remember the authority of an absolute-form target: mitmproxy clears it before any hook sees it."""
+        self._authorities[id(request)] = request.data.authority
+
+    def take_authority(self, request: http.Request) -> bytes:
+        return self._authorities.pop(id(request), b"")
+
+    def open(self, exchange: Exchange) -> None:
+        self._by_flow[exchange.flow_id] = exchange
+
+    def find(self, flow: http.HTTPFlow) -> Exchange | None:
+        return self._by_flow.get(flow.id)
+
+    def drop(self, exchange: Exchange) -> None:
+        self._by_flow.pop(exchange.flow_id, None)
+
+    def of_client(self, client_id: str) -> Iterator[Exchange]:
+        return (each for each in tuple(self._by_flow.values()) if each.client_id == client_id)
+
+    def __len__(self) -> int:
+        return len(self._by_flow)

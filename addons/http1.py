@@ -1,0 +1,324 @@
+"""HTTP/1 as this proxy reads it: mitmproxy's layers made strict and bounded, with answers an agent can read.
+
+mitmproxy's own layer accepts bare line feeds, has no size or time limit on a head, buffers any body before the first
+hook could refuse it, raises on chunked trailers, and answers faults with an HTML page. These subclasses close each of
+those; they hold no rule about who may do what.
+"""
+
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from mitmproxy import flow as mitm_flow
+from mitmproxy import http
+from mitmproxy.connection import Client, ConnectionState, Server
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    HttpLayer,
+    HTTPMode,
+    HttpStream,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._base import HttpCommand
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    HttpEvent,
+    RequestData,
+    RequestHeaders,
+    ResponseData,
+    ResponseHeaders,
+    ResponseProtocolError,
+)
+from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+from mitmproxy.proxy.layers.http._http1 import Http1Server
+
+from addons.exchange import Exchanges
+from addons.translate import response_of
+from proxy.core.errors import Code
+from proxy.core.problems import Answer
+
+HEAD_BYTES = 65_536
+HEAD_TIMEOUT_S = 10.0
+PIPELINED_BYTES = 65_536
+PATIENT_BYTES = 65_536  # a refused body up to this size is read to its end, so that the connection can be kept
+LINGER_S = 2.0
+LINGER_BYTES = 262_144
+
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [!-~]+ HTTP/1\.1")
+
+type Commands = layer.CommandGenerator[None]
+
+
+@dataclass
+class RefusedHead:
+    """A request head that could not be read, and the answer it gets. `answer` is filled in by the hook."""
+
+    client: Client
+    code: Code
+    detail: str
+    answer: Answer | None = None
+
+
+@dataclass
+class RefusedHeadHook(commands.StartHook):
+    """A request head broke the rules of the wire before any flow existed."""
+
+    data: RefusedHead
+
+
+class StrictHttp1Server(Http1Server):
+    """The client side of one HTTP/1.1 connection: strict heads, limits, and a lingering close after a refusal."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._deadline: commands.RequestWakeup | None = None
+        self._lingered_bytes = 0
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Wakeup):
+            if event.command is self._deadline:
+                self._deadline = None
+                yield from self._overdue()
+            return
+        yield from super()._handle_event(event)
+
+    def _overdue(self) -> Commands:
+        if self.state == self._linger:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+        else:
+            yield from self._refuse(
+                Code.REQUEST_TIMEOUT, f"the request head must be complete within {HEAD_TIMEOUT_S:.0f} s"
+            )
+
+    def read_headers(self, event: events.ConnectionEvent) -> Commands:
+        """Wait for one whole head, check its bytes, then let mitmproxy parse it."""
+        if not isinstance(event, events.DataReceived):
+            yield from super().read_headers(event)
+            return
+        self._drop_leading_newlines()
+        seen = bytes(self.buf)
+        end = seen.find(b"\r\n\r\n")
+        head = seen if end < 0 else seen[:end]
+        fault = _head_fault(head, whole=end >= 0)
+        if fault is not None:
+            yield from self._refuse(*fault)
+        elif end >= 0:
+            self._deadline = None
+            yield from self._parse(event)
+        elif head and self._deadline is None:
+            self._deadline = commands.RequestWakeup(HEAD_TIMEOUT_S)
+            yield self._deadline
+
+    def _parse(self, event: events.DataReceived) -> Commands:
+        for command in super().read_headers(event):
+            if isinstance(command, commands.SendData):  # mitmproxy's error page: the head did not parse
+                yield from self._refuse(Code.REQUEST_MALFORMED, "the request line or a header line is malformed")
+                return
+            yield command
+
+    def read_body(self, event: events.Event) -> Commands:
+        try:
+            yield from super().read_body(event)
+        except NotImplementedError:  # h11 found trailers, which mitmproxy 12.2 cannot carry over HTTP/1
+            yield from self._refuse(Code.REQUEST_UNSUPPORTED, "chunked trailers are not accepted: send them as headers")
+
+    def wait(self, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived) and len(self.buf) > PIPELINED_BYTES:
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            return
+        yield from super().wait(event)
+
+    def send(self, event: HttpEvent) -> Commands:
+        """Turn the connection-ending events into a lingering close, so that the answer before it is read."""
+        if not isinstance(event, ResponseProtocolError):
+            yield from super().send(event)
+            return
+        if not self.conn.state & ConnectionState.CAN_WRITE:
+            return
+        if self.response is None and event.code.http_status_code() is not None:
+            yield from self._refuse(_CODES.get(event.code, Code.REQUEST_MALFORMED), event.message)
+        else:
+            yield from self._close_softly()
+
+    def _refuse(self, code: Code, detail: str) -> Commands:
+        refused = RefusedHead(self.context.client, code, detail)
+        yield RefusedHeadHook(refused)
+        if refused.answer is not None:
+            yield commands.SendData(self.conn, http1.assemble_response(response_of(refused.answer, close=True)))
+        yield from self._close_softly()
+
+    def _close_softly(self) -> Commands:
+        # Closing at once while the client still sends would reset the connection and lose the answer.
+        self.buf.maybe_extract_at_most(len(self.buf))
+        self.state = self._linger
+        self._deadline = commands.RequestWakeup(LINGER_S)
+        yield commands.CloseTcpConnection(self.conn, half_close=True)
+        yield self._deadline
+
+    def _linger(self, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived):
+            self.buf.maybe_extract_at_most(len(self.buf))
+            self._lingered_bytes += len(event.data)
+            if self._lingered_bytes <= LINGER_BYTES:
+                return
+        elif not isinstance(event, events.ConnectionClosed):
+            return
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
+
+    def _drop_leading_newlines(self) -> None:
+        # RFC 9112 §2.2: a server should ignore at least one empty line before the request line.
+        while bytes(self.buf).startswith(b"\r\n"):
+            self.buf.maybe_extract_at_most(2)
+
+
+_CODES = {
+    ErrorCode.REQUEST_TOO_LARGE: Code.REQUEST_TOO_LARGE,
+    ErrorCode.CONNECT_FAILED: Code.UPSTREAM_CONNECT,
+    ErrorCode.GENERIC_SERVER_ERROR: Code.UPSTREAM_BROKEN,
+    ErrorCode.RESPONSE_VALIDATION_FAILED: Code.UPSTREAM_BROKEN,
+    ErrorCode.RESPONSE_TOO_LARGE: Code.UPSTREAM_BROKEN,
+}
+
+
+def _head_fault(head: bytes, *, whole: bool) -> tuple[Code, str] | None:
+    """What is wrong with the bytes of a request head, before anything parses them."""
+    if len(head) > HEAD_BYTES:
+        return Code.REQUEST_TOO_LARGE, f"the request head must be at most {HEAD_BYTES} bytes"
+    lines = head.split(b"\r\n")
+    if not whole and lines[-1].endswith(b"\r"):
+        lines[-1] = lines[-1][:-1]
+    if any(b"\n" in line or b"\r" in line or b"\0" in line for line in lines):
+        return Code.REQUEST_MALFORMED, "the request head holds a bare CR, a bare LF or a NUL; lines must end in CR LF"
+    if (whole or len(lines) > 1) and not _REQUEST_LINE.fullmatch(lines[0]):
+        return Code.REQUEST_MALFORMED, "the request line must be METHOD SP target SP HTTP/1.1"
+    if any(line.startswith((b" ", b"\t")) for line in lines[1:]):
+        return Code.REQUEST_MALFORMED, "header lines must not be folded (RFC 9112 §5.2)"
+    return None
+
+
+class GatedStream(HttpStream):
+    """One request and its response, refusing bodies nobody has vouched for and answering faults in our own words."""
+
+    def __init__(self, context: Context, stream_id: int, exchanges: Exchanges) -> None:
+        super().__init__(context, stream_id)
+        self._exchanges = exchanges
+
+    def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
+        self._exchanges.note_authority(event.request)
+        expects = "expect" in event.request.headers
+        yield from super().state_wait_for_request_headers(event)
+        exchange = self._exchanges.find(self.flow)
+        reading = self.client_state == self.state_consume_request_body
+        if exchange is None or exchange.refusal is None or not reading or event.end_stream:
+            return
+        if expects or _declared_bytes(event.request) > PATIENT_BYTES:
+            yield from self._answer_now(exchange.refusal)
+
+    def state_consume_request_body(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestData):
+            exchange = self._exchanges.find(self.flow)
+            cap = exchange.body_cap if exchange is not None else 0
+            if len(self.request_body_buf) + len(event.data) > cap:
+                yield from self._refuse_body(cap)
+                return
+        yield from super().state_consume_request_body(event)
+
+    def handle_protocol_error(self, event: Any) -> Commands:
+        """As mitmproxy does, but what reaches the client is the answer the error hook prepared."""
+        inner: Generator[commands.Command, Any, None] = super().handle_protocol_error(event)
+        reply: Any = None
+        while True:
+            try:
+                command = inner.send(reply)
+            except StopIteration:
+                return
+            if self._is_error_page(command):
+                yield from self._answer_fault(command)
+                reply = None
+            else:
+                reply = yield command
+
+    def _is_error_page(self, command: commands.Command) -> bool:
+        return (
+            isinstance(command, SendHttp)
+            and isinstance(command.event, ResponseProtocolError)
+            and command.connection is self.context.client
+            and not self._response_started()
+        )
+
+    def _response_started(self) -> bool:
+        return self.server_state in (self.state_stream_response_body, self.state_done)
+
+    def _answer_fault(self, command: commands.Command) -> Commands:
+        exchange = self._exchanges.find(self.flow)
+        if exchange is None or exchange.refusal is None:
+            yield command
+        else:
+            yield from self._answer_now(exchange.refusal)
+
+    def _refuse_body(self, cap: int) -> Commands:
+        exchange = self._exchanges.find(self.flow)
+        self.request_body_buf.clear()
+        if exchange is not None and exchange.refusal is None:
+            exchange.fault = Code.REQUEST_TOO_LARGE
+            exchange.fault_detail = f"the body must be at most {cap} bytes"
+            self.flow.error = mitm_flow.Error(exchange.fault_detail)
+            yield HttpErrorHook(self.flow)
+        if exchange is not None and exchange.refusal is not None:
+            yield from self._answer_now(exchange.refusal)
+        else:
+            yield from self._abort()
+
+    def _answer_now(self, answer: Answer) -> Commands:
+        response = response_of(answer, close=True)
+        yield SendHttp(ResponseHeaders(self.stream_id, response, False), self.context.client)
+        yield SendHttp(ResponseData(self.stream_id, answer.body), self.context.client)
+        yield from self._abort()
+
+    def _abort(self) -> Commands:
+        yield SendHttp(ResponseProtocolError(self.stream_id, "refused", ErrorCode.KILL), self.context.client)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
+
+
+class GatedHttpLayer(HttpLayer):
+    """An HTTP layer made of the two above, which never answers a call with an older call's connection error."""
+
+    def __init__(self, context: Context, mode: HTTPMode, exchanges: Exchanges) -> None:
+        super().__init__(context, mode)
+        self._exchanges = exchanges
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, events.Start):
+            self.connections[self.context.client] = StrictHttp1Server(self.context.fork())
+        yield from super()._handle_event(event)
+
+    def make_stream(self, stream_id: int) -> Commands:
+        self.streams[stream_id] = GatedStream(self.context.fork(), stream_id, self._exchanges)
+        yield from self.event_to_child(self.streams[stream_id], events.Start())
+
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
+        for connection in (*self.connections, self.context.server):
+            if isinstance(connection, Server) and connection.error and not connection.connected:
+                connection.error = None
+        yield from super().get_connection(event, reuse=reuse and not self._wants_fresh(event))
+
+    def _wants_fresh(self, command: HttpCommand) -> bool:
+        stream = self.command_sources.get(command)
+        if not isinstance(stream, GatedStream):
+            return False
+        exchange = self._exchanges.find(stream.flow)
+        return exchange is not None and exchange.outcome is not None and exchange.outcome.claim is not None
+
+
+def _declared_bytes(request: http.Request) -> int:
+    """The size a body announced; a chunked one counts as larger than anything."""
+    declared = request.headers.get("content-length", "")
+    return int(declared) if declared.isascii() and declared.isdigit() else PATIENT_BYTES + 1

@@ -1,0 +1,132 @@
+"""What became of an allowed call: responses stream through, faults get an answer, outcomes get a line."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+
+from addons.dial import Dials
+from addons.exchange import Exchange, Exchanges
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.holds import Event
+from proxy.core.model import Verdict
+from proxy.gate import Gate
+
+logger = logging.getLogger(__name__)
+
+STRIPPED = ("alt-svc", "proxy-authenticate", "proxy-connection", "proxy-authentication-info")
+"""Response fields of the hop behind us; Alt-Svc would lead the agent to a way around the proxy."""
+
+
+class Observe:
+    """Never delays a response's bytes: only a released call's first byte waits, for its hold to be settled."""
+
+    def __init__(self, gate: Gate, exchanges: Exchanges, dials: Dials) -> None:
+        self._gate = gate
+        self._exchanges = exchanges
+        self._dials = dials
+        self._writing: set[asyncio.Task[None]] = set()
+
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
+        exchange = self._forwarded(flow)
+        if exchange is None or exchange.outcome is None or flow.response is None:
+            return
+        if flow.response.status_code < 200:
+            exchange.fault_detail = f"the origin answered {flow.response.status_code}, which nobody asked for"
+            flow.kill()
+            return
+        for name in STRIPPED:
+            flow.response.headers.pop(name, None)
+        if exchange.outcome.waited:
+            flow.response.headers["Preference-Applied"] = "wait"
+        flow.response.stream = _counting(exchange)
+        if exchange.outcome.claim is not None:
+            await self._settle(exchange, Event.SENT)
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        exchange = self._forwarded(flow)
+        if exchange is not None and flow.response is not None:
+            self._write(exchange, flow.response.status_code, None)
+        exchange = self._exchanges.find(flow)
+        if exchange is not None:
+            self._end(exchange)
+
+    async def error(self, flow: http.HTTPFlow) -> None:
+        """Something broke before the response was complete: settle the hold, answer the agent, write the outcome."""
+        exchange = self._exchanges.find(flow)
+        if exchange is None or exchange.admission is None:
+            return
+        detail = exchange.fault_detail or (flow.error.msg if flow.error else "")
+        if exchange.outcome is not None and exchange.outcome.decision.verdict is Verdict.ALLOW:
+            fault = exchange.fault or (Code.CLIENT_GONE if exchange.gone.is_set() else Code.UPSTREAM_BROKEN)
+            exchange.refusal = self._gate.answer(self._gate.fault(exchange.outcome, fault, detail), form="inside")
+            await self._broken(exchange, fault)
+        elif exchange.fault is not None and exchange.refusal is None:
+            exchange.outcome = await self._gate.refuse(exchange.admission, Rejected(exchange.fault, detail))
+            exchange.refusal = self._gate.answer(exchange.outcome, form="inside")
+
+    async def client_disconnected(self, client: Client) -> None:
+        for exchange in self._exchanges.of_client(client.id):
+            exchange.gone.set()
+            if exchange.outcome is not None and exchange.outcome.decision.verdict is Verdict.ALLOW:
+                await self._broken(exchange, Code.CLIENT_GONE)
+            self._end(exchange)
+
+    async def _broken(self, exchange: Exchange, fault: Code) -> None:
+        self._dials.revoke(exchange)
+        self._write(exchange, None, fault)
+        if exchange.outcome is not None and exchange.outcome.claim is not None:
+            await self._settle(exchange, Event.LOST if exchange.sent else Event.UNSENT)
+
+    def _forwarded(self, flow: http.HTTPFlow) -> Exchange | None:
+        """The exchange, if this response comes from the origin and not from us."""
+        exchange = self._exchanges.find(flow)
+        if exchange is None or exchange.refusal is not None or exchange.outcome is None:
+            return None
+        return exchange if exchange.outcome.decision.verdict is Verdict.ALLOW else None
+
+    async def _settle(self, exchange: Exchange, event: Event) -> None:
+        if exchange.settled or exchange.outcome is None or exchange.outcome.claim is None:
+            return
+        exchange.settled = True
+        try:
+            await self._gate.holding.settle(exchange.outcome.claim, event)
+        except (Rejected, Unavailable) as fault:
+            # The claim stays: whatever happened, this call will not be sent a second time by itself.
+            logger.error("hold %s could not be settled as %s: %s", exchange.outcome.claim.hold_id, event.value, fault)
+
+    def _write(self, exchange: Exchange, status: int | None, fault: Code | None) -> None:
+        if not exchange.recorded:
+            exchange.recorded = True
+            task = asyncio.ensure_future(self._record(exchange, status, fault))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
+
+    async def _record(self, exchange: Exchange, status: int | None, fault: Code | None) -> None:
+        assert exchange.outcome is not None
+        try:
+            await self._gate.record_outcome(
+                exchange.outcome,
+                status=status,
+                bytes_up=exchange.bytes_up,
+                bytes_down=exchange.bytes_down,
+                duration_ms=int((time.monotonic() - exchange.started_s) * 1000),
+                fault=fault,
+            )
+        except Unavailable as fault_writing:
+            logger.error("an outcome could not be recorded: %s", fault_writing)
+
+    def _end(self, exchange: Exchange) -> None:
+        self._dials.revoke(exchange)
+        self._exchanges.drop(exchange)
+
+
+def _counting(exchange: Exchange) -> Callable[[bytes], bytes]:
+    def count(data: bytes) -> bytes:
+        exchange.bytes_down += len(data)
+        return data
+
+    return count

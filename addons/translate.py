@@ -1,0 +1,95 @@
+"""Between mitmproxy's objects and ours: nothing is decided here, nothing is lost here."""
+
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.net.http import status_codes
+
+from proxy.core.errors import Code
+from proxy.core.model import Call, Leg, Received
+from proxy.core.problems import GUIDES, Answer
+from proxy.identify import Tunnel
+
+
+@dataclass(slots=True)
+class Tunnels:
+    """The accepted CONNECTs of this worker, by client connection: at most one each."""
+
+    by_client: dict[str, Tunnel] = field(default_factory=dict)
+
+
+def leg_of(client: Client, tunnel: Tunnel | None, *, inner_tls: bool = False) -> Leg:
+    """The client's connection as we see it; no header has a say in it."""
+    address = str(client.peername[0]) if client.peername else "unix"
+    local = address == "unix" or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    if tunnel is None:
+        return Leg(id=client.id, source=address, tls=client.tls_established, local=local)
+    return Leg(
+        id=client.id,
+        source=address,
+        tls=tunnel.outer_tls,
+        local=local,
+        tunnel=(tunnel.host, tunnel.port),
+        inner_tls=inner_tls,
+        sni=client.sni if inner_tls else None,
+    )
+
+
+def received(request: http.Request, *, authority: bytes, scheme: str) -> Received:
+    """The head of `request` as it was read; `authority` is that of an absolute-form target, empty in origin form."""
+    data = request.data
+    if data.method == b"CONNECT":
+        form, target = "authority", b""
+    else:
+        form, target = ("absolute" if authority else "origin"), data.path
+    return Received(
+        method=data.method, scheme=scheme, form=form, authority=authority, target=target, headers=data.headers.fields
+    )
+
+
+def forward(flow: http.HTTPFlow, call: Call) -> None:
+    """Make the flow's request exactly the judged call: what was judged is what is sent."""
+    target = f"{call.path}?{call.query}" if call.has_query else call.path
+    data = flow.request.data
+    data.host, data.port, data.authority = call.host, call.port, b""
+    data.scheme, data.method, data.path = (
+        call.scheme.encode("ascii"),
+        call.method.encode("ascii"),
+        target.encode("ascii"),
+    )
+    data.http_version = b"HTTP/1.1"
+    data.headers = http.Headers([(name.encode("ascii"), value.encode("ascii")) for name, value in call.headers])
+    data.content, data.trailers = call.body, None
+
+
+def response_of(answer: Answer, *, close: bool = False) -> http.Response:
+    """An answer as mitmproxy sends it."""
+    headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in answer.headers]
+    headers.append((b"Content-Length", str(len(answer.body)).encode("ascii")))
+    if close:
+        headers.append((b"Connection", b"close"))
+    now = datetime.now(UTC).timestamp()
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=answer.status,
+        reason=(answer.reason or status_codes.RESPONSES.get(answer.status, "")).encode("ascii"),
+        headers=http.Headers(headers),
+        content=answer.body,
+        trailers=None,
+        timestamp_start=now,
+        timestamp_end=now,
+    )
+
+
+def undecided() -> http.Response:
+    """The refusal that stands until the gate has spoken, and whenever it could not."""
+    guide = GUIDES[Code.UNDECIDED]
+    body = json.dumps(
+        {"title": guide.title, "status": guide.status, "code": Code.UNDECIDED.value, "detail": guide.advice}
+    )
+    headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"), ("Retry-After", "2"))
+    return response_of(Answer(status=guide.status, headers=headers, body=body.encode("ascii")))

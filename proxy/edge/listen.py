@@ -1,0 +1,40 @@
+"""The listener: our own socket, shared by the workers of one deployment, feeding mitmproxy's connection handler."""
+
+import asyncio
+import socket
+
+from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+
+from proxy.edge.master import EdgeMaster
+
+BACKLOG = 1024
+
+
+class Listener:
+    """Accepts connections and hands each to mitmproxy's explicit-proxy stack."""
+
+    def __init__(self, master: EdgeMaster, sock: socket.socket) -> None:
+        self._master = master
+        self._socket = sock
+        self._mode = mode_specs.ProxyMode.parse("regular")
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG)
+
+    def stop_accepting(self) -> None:
+        """Close the listening socket; connections already accepted go on."""
+        if self._server is not None:
+            self._server.close()
+
+    @property
+    def connections(self) -> int:
+        return len(self._master.proxyserver.connections)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        handler = ProxyConnectionHandler(self._master, reader, writer, self._master.options, self._mode)
+        handler.layer = modes.HttpProxy(handler.layer.context)
+        with self._master.proxyserver.register_connection(handler.client.id, handler):
+            await handler.handle_client()

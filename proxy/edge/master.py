@@ -1,0 +1,113 @@
+"""The embedded mitmproxy: a bare `Master`, an explicit list of addons, and a dispatch that fails closed.
+
+mitmproxy logs an exception in an addon hook and goes on, so the call would be sent. Here an exception ends in a
+refusal, whichever hook it came from, and only the hooks somebody listens to cost anything.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from mitmproxy import addonmanager, exceptions, hooks, http, master, options, tls
+from mitmproxy.addons import core, disable_h2c, errorcheck, proxyserver
+from mitmproxy.flow import Error
+from mitmproxy.proxy import layer, server_hooks
+
+from addons.admit import Admit
+from addons.dial import Dial, Dials
+from addons.enforce import Enforce
+from addons.exchange import Exchanges
+from addons.lockdown import Lockdown, check, pin
+from addons.observe import Observe
+from addons.translate import Tunnels, undecided
+from proxy.edge.ca import Authority
+from proxy.edge.tls import EdgeTls
+from proxy.gate import Gate
+from proxy.internal import Internal
+
+logger = logging.getLogger(__name__)
+
+type Handler = Callable[..., Any]
+
+
+class Dispatch(addonmanager.AddonManager):
+    """Calls each hook's listeners in order; the first exception stops them and refuses whatever was asked."""
+
+    def __init__(self, owner: master.Master) -> None:
+        super().__init__(owner)
+        self._listeners: dict[str, tuple[Handler, ...]] = {}
+
+    def add(self, *addons: object) -> None:
+        super().add(*addons)
+        self._listeners.clear()
+
+    async def handle_lifecycle(self, event: hooks.Hook) -> None:
+        await self.trigger_event(event)
+
+    async def trigger_event(self, event: hooks.Hook) -> None:
+        for listener in self._of(event):
+            try:
+                answer = listener(*event.args())
+                if inspect.isawaitable(answer):
+                    await answer
+            except exceptions.OptionsError:
+                raise
+            except Exception:
+                logger.exception("the %s hook failed; what it was asked is refused", event.name)
+                refuse(event)
+                return
+
+    def _of(self, event: hooks.Hook) -> tuple[Handler, ...]:
+        name = event.name
+        found = self._listeners.get(name)
+        if found is None:
+            found = tuple(func for addon in self.chain for _, func in self._iter_hooks(addon, event))
+            self._listeners[name] = found
+        return found
+
+
+def refuse(event: hooks.Hook) -> None:
+    """Leave the subject of a failed hook in a state in which mitmproxy sends nothing onward."""
+    for subject in event.args():
+        match subject:
+            case http.HTTPFlow() if event.name in ("requestheaders", "request", "http_connect"):
+                subject.response = undecided()
+            case http.HTTPFlow():
+                subject.error = Error(Error.KILLED_MESSAGE)
+            case server_hooks.ServerConnectionHookData() if event.name == "server_connect":
+                subject.server.error = "the connection could not be checked"
+            case tls.TlsData():
+                subject.ssl_conn = None
+            case tls.ClientHelloData():
+                subject.ignore_connection = False
+            case layer.NextLayer():
+                subject.layer = None
+            case _:
+                pass
+
+
+class EdgeMaster(master.Master):
+    """One per process: mitmproxy's `ctx` is global."""
+
+    def __init__(self, *, gate: Gate, internal: Internal, authority: Authority, upstream_roots: str | None) -> None:
+        super().__init__(options.Options())
+        self.addons = Dispatch(self)
+        self.exchanges = Exchanges()
+        self.proxyserver = proxyserver.Proxyserver()
+        dials, tunnels = Dials(), Tunnels()
+        self.addons.add(
+            core.Core(),
+            disable_h2c.DisableH2C(),
+            self.proxyserver,
+            Lockdown(),
+            Admit(gate, tunnels, self.exchanges),
+            Dial(dials),  # before TLS: it names the host whose certificate is checked
+            EdgeTls(authority),
+            errorcheck.ErrorCheck(),
+            Observe(gate, self.exchanges, dials),
+            Enforce(gate, internal, tunnels, self.exchanges, dials),  # last: nothing may undo its refusal
+        )
+        pin(self.options)
+        self.options.update(ssl_verify_upstream_trusted_ca=upstream_roots)
+        check(self.options)

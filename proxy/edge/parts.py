@@ -1,0 +1,272 @@
+"""The composition root: reads what was configured and puts the parts of one worker together. No rule lives here."""
+
+import asyncio
+import ipaddress
+import logging
+import re
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import certifi
+from cryptography import x509
+
+from proxy.agent.keyfile import load_key, new_key
+from proxy.audit.journal import FileJournal
+from proxy.audit.sinks import FileCheckpoints
+from proxy.core.addresses import OwnSurfaces
+from proxy.core.clusters import Policy, compile_policy
+from proxy.core.encoding import b64u
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.keys import PrivateKey
+from proxy.core.model import IPAddress
+from proxy.core.verify import Lifetimes
+from proxy.edge.ca import Authority, load_authority
+from proxy.gate import Gate, GateSettings
+from proxy.holding import Holding
+from proxy.identify import Identifier
+from proxy.internal import Internal
+from proxy.policy.bundle import load_bundle, read_floor, write_floor
+from proxy.policy.settings import Settings, load_settings
+from proxy.stores.files import StatementFile, private_dir, write_atomically
+from proxy.stores.names import SystemResolver
+from proxy.stores.redis import RedisServer, probe
+from proxy.stores.redis_checkpoints import RedisCheckpoints
+from proxy.stores.redis_control import RedisControl, RedisMandates
+from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.redis_replays import RedisReplays
+from proxy.stores.statements import Statements
+from proxy.stores.vault import open_vault
+
+logger = logging.getLogger(__name__)
+
+RESOLVE_WITHIN_S = 1.0  # inside the gate's deadline for the whole decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What one worker is made of."""
+
+    settings: Settings
+    gate: Gate
+    internal: Internal
+    authority: Authority
+    upstream_roots: str
+    holds: RedisHolds
+    control: RedisControl
+    journal: FileJournal
+    proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
+    died: asyncio.Future[Unavailable]  # done when the journal can no longer be trusted
+    servers: tuple[RedisServer, ...]
+
+    async def close(self) -> None:
+        """Seal the journal and let go of the stores."""
+        await self.journal.close()
+        for server in self.servers:
+            await server.close()
+
+
+async def assemble(
+    config: Path, *, slot: int, listen: tuple[str, int], store_url: str, fast_url: str | None, dev: bool
+) -> Parts:
+    """Everything one worker needs, opened and checked.
+
+    Raises:
+        Rejected: something configured cannot be used.
+        Unavailable: the store or the journal's disk does not answer.
+    """
+    settings = load_settings(config)
+    state = private_dir(settings.state)
+    policy = load_policy(settings, dev=dev)
+    node_key = node_identity(state)
+    vault = open_vault(state / "secret.key")
+    authority = load_authority(state / "ca", deployment=settings.deployment, now=now())
+    store = RedisServer(store_url)
+    await probe(store)
+    fast = RedisServer(fast_url) if fast_url else store
+    holds, mandates = RedisHolds(store), RedisMandates(store)
+    replays = RedisReplays(fast, deployment=settings.deployment, now=now)
+    statements = Statements(
+        lambda: policy.bundle, file=StatementFile(state / "control.jsonl"), on_refused=_report_statement
+    )
+    control = RedisControl(store, statements)
+    await control.ready()
+    died: asyncio.Future[Unavailable] = asyncio.get_running_loop().create_future()
+    journal = await FileJournal.open(
+        state / "journal",
+        node=node_name(),
+        worker=slot,
+        key=node_key,
+        bundle=policy.bundle,
+        sinks=(
+            FileCheckpoints(settings.journal.sink or state / "checkpoints.jsonl"),
+            RedisCheckpoints(store, slot=f"{node_name()}-{slot}"),
+        ),
+        clock=now,
+        on_dead=died.set_result,
+    )
+    lifetimes = Lifetimes(
+        root_max_s=int(settings.lifetimes.root_max.total_seconds()),
+        leaf_max_s=int(settings.lifetimes.leaf_max.total_seconds()),
+        grace_s=int(settings.lifetimes.sponsor_grace.total_seconds()),
+    )
+    gate = Gate(
+        policy=lambda: policy,
+        identifier=Identifier(
+            bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
+        ),
+        holding=Holding(
+            bundle=lambda: policy.bundle,
+            holds=holds,
+            vault=vault,
+            journal=journal,
+            caps=settings.hold_caps,
+            max_ttl_s=int(settings.holds.max_ttl.total_seconds()),
+            clock=now,
+            timer=time.monotonic,
+            new_id=new_id,
+        ),
+        replays=replays,
+        control=control,
+        journal=journal,
+        resolver=SystemResolver(deadline_s=RESOLVE_WITHIN_S),
+        keyed_hash=vault.keyed_hash,
+        settings=GateSettings(
+            limits=settings.request_limits,
+            own=own_surfaces(listen, store_url, fast_url),
+            max_wait_s=int(settings.holds.max_wait.total_seconds()),
+            grace_s=lifetimes.grace_s,
+            challenge_connect=settings.challenge_connect,
+        ),
+        clock=now,
+        timer=time.monotonic,
+        new_id=new_id,
+    )
+    internal = Internal(
+        gate=gate,
+        holds=holds,
+        mandates=mandates,
+        vault=vault,
+        journal=journal,
+        policy=lambda: policy,
+        node_key=node_key,
+        ca_pem=authority.pem(),
+        clock=now,
+    )
+    return Parts(
+        settings=settings,
+        gate=gate,
+        internal=internal,
+        authority=authority,
+        upstream_roots=upstream_roots(settings, state),
+        holds=holds,
+        control=control,
+        journal=journal,
+        proofs_count_from=await replays.ready(),
+        died=died,
+        servers=(store,) if fast is store else (store, fast),
+    )
+
+
+def now() -> datetime:
+    """The time of this machine, aware."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """An unguessable id for a decision or a hold: 120 random bits."""
+    return b64u(secrets.token_bytes(15))
+
+
+def load_policy(settings: Settings, *, dev: bool) -> Policy:
+    """The bundle in force, compiled; its version becomes the lowest this node accepts from now on.
+
+    Raises:
+        Rejected: it is not valid, not signed as it should be, or older than one this node has seen.
+    """
+    state = private_dir(settings.state)
+    bundle = load_bundle(settings, dev=dev, floor=read_floor(state))
+    policy = compile_policy(bundle)
+    if bundle.signed:
+        write_floor(state, bundle.version)
+    return policy
+
+
+def node_identity(state: Path) -> PrivateKey:
+    """The key this node signs its journal with, made on first start."""
+    path = state / "node.key"
+    try:
+        return load_key(path) if path.exists() else new_key(path)
+    except Rejected:
+        if not path.exists():
+            raise
+        return load_key(path)  # another worker made it in this very moment
+
+
+def node_name() -> str:
+    """This machine's name, in the characters a journal file may bear."""
+    plain = re.sub(r"[^a-z0-9.-]+", "-", socket.gethostname().lower()).strip("-.")
+    return plain[:40] or "node"
+
+
+def own_surfaces(listen: tuple[str, int], *store_urls: str | None) -> OwnSurfaces:
+    """Where agents could reach the proxy itself, under every address of this machine."""
+    ports = {listen[1]}
+    for url in store_urls:
+        found = re.search(r":(\d+)(?:/|$)", url or "")
+        if found and not (url or "").startswith("unix:"):
+            ports.add(int(found[1]))
+    return OwnSurfaces(addresses=frozenset(local_addresses()), ports=frozenset(ports))
+
+
+def local_addresses() -> set[IPAddress]:
+    """The addresses of this machine's interfaces, as far as the system tells without privileges."""
+    found: set[IPAddress] = set()
+    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.connect((target, 9))  # sends nothing: it only asks which address would be used
+                found.add(ipaddress.ip_address(sock.getsockname()[0]))
+        except OSError:
+            continue
+    try:
+        named = socket.getaddrinfo(socket.gethostname(), None)
+    except OSError:
+        named = []
+    found.update(ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in named)
+    return found
+
+
+def upstream_roots(settings: Settings, state: Path) -> str:
+    """One PEM file of every CA trusted for upstream connections: the common roots and the configured ones.
+
+    Raises:
+        Rejected(CONFIG_INVALID): a configured file cannot be read.
+    """
+    parts = [Path(certifi.where()).read_bytes(), *(read_pem(path) for path in settings.upstream_cas)]
+    path = state / "upstream-roots.pem"
+    write_atomically(path, b"\n".join(parts))
+    return str(path)
+
+
+def read_pem(path: Path) -> bytes:
+    """A PEM file with at least one certificate.
+
+    Raises:
+        Rejected(CONFIG_INVALID): it is missing or holds none.
+    """
+    try:
+        data = path.read_bytes()
+        x509.load_pem_x509_certificates(data)
+    except (OSError, ValueError):
+        raise Rejected(
+            Code.CONFIG_INVALID, f"upstream_cas: {path} must be a readable PEM file with at least one certificate"
+        ) from None
+    return data
+
+
+def _report_statement(statement_id: str, fault: Rejected) -> None:
+    logger.error("control statement %s in the store does not verify and is ignored: %s", statement_id, fault.detail)

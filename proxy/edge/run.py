@@ -1,0 +1,210 @@
+"""The supervisor: one process that prepares the house, starts the workers, keeps them running and drains them.
+
+Workers share nothing but the listening address (SO_REUSEPORT) and the stores. A worker that dies takes only its own
+connections with it and is replaced; a supervisor that dies takes its workers along, because their standard input ends.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from proxy.core.errors import Code, Rejected
+from proxy.edge.parts import load_policy
+from proxy.edge.sockets import reserve
+from proxy.policy.settings import load_settings
+from proxy.stores.embedded import EmbeddedStore
+from proxy.stores.redis import RedisServer
+
+logger = logging.getLogger(__name__)
+
+READY_WITHIN_S = 30.0
+DRAIN_S = 10.0
+RESTART_AFTER_S = (0.2, 1.0, 5.0, 15.0)  # growing pauses for a worker that keeps dying
+HEALTHY_AFTER_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Launch:
+    """Everything a worker is told on its command line."""
+
+    config: Path
+    host: str
+    port: int
+    store_url: str
+    fast_url: str
+    dev: bool
+    workers: int
+    command: tuple[str, ...] = (sys.executable, "-m", "proxy.edge.worker")
+
+    def arguments(self, slot: int, ready_fd: int) -> list[str]:
+        given = [
+            *self.command,
+            "--config",
+            str(self.config),
+            "--slot",
+            str(slot),
+            "--host",
+            self.host,
+            "--port",
+            str(self.port),
+            "--store-url",
+            self.store_url,
+            "--fast-url",
+            self.fast_url,
+            "--ready-fd",
+            str(ready_fd),
+        ]
+        return [*given, "--dev"] if self.dev else given
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """Runs the workers until told to stop."""
+
+    launch: Launch
+    on_ready: Callable[[], None]
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> int:
+        """Run until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 when the workers never came up."""
+        loop = asyncio.get_running_loop()
+        for name in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(name, self._stopping.set)
+        first = [asyncio.ensure_future(self._start(slot)) for slot in range(self.launch.workers)]
+        started = await asyncio.gather(*first, return_exceptions=True)
+        running = [each for each in started if isinstance(each, asyncio.subprocess.Process)]
+        if len(running) < self.launch.workers:
+            for process in running:
+                await _end(process)
+            return 1
+        self.on_ready()
+        await asyncio.gather(*(self._keep(slot, process) for slot, process in enumerate(running)))
+        return 0
+
+    async def _start(self, slot: int) -> asyncio.subprocess.Process:
+        """Start one worker and wait until it says that it serves."""
+        read_fd, write_fd = os.pipe()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.launch.arguments(slot, write_fd), stdin=asyncio.subprocess.PIPE, pass_fds=(write_fd,)
+            )
+        finally:
+            os.close(write_fd)
+        try:
+            said = await asyncio.wait_for(asyncio.to_thread(os.read, read_fd, 1), READY_WITHIN_S)
+        finally:
+            os.close(read_fd)
+        if said != b"1":
+            await _end(process)
+            raise Rejected(Code.CONFIG_INVALID, f"worker {slot} did not start")
+        return process
+
+    async def _keep(self, slot: int, process: asyncio.subprocess.Process) -> None:
+        """Replace a worker whenever it ends by itself; drain it when we are told to stop."""
+        loop, failures = asyncio.get_running_loop(), 0
+        while True:
+            born_s = loop.time()
+            ended = asyncio.ensure_future(process.wait())
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if self._stopping.is_set():
+                await _end(process)
+                return
+            failures = 0 if loop.time() - born_s > HEALTHY_AFTER_S else failures + 1
+            logger.error("worker %d ended with status %s; starting another", slot, process.returncode)
+            replacement = await self._replace(slot, failures)
+            if replacement is None:
+                return
+            process = replacement
+
+    async def _replace(self, slot: int, failures: int) -> asyncio.subprocess.Process | None:
+        while True:
+            pause_s = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S)) - 1] if failures else RESTART_AFTER_S[0]
+            try:
+                await asyncio.wait_for(self._stopping.wait(), pause_s)
+            except TimeoutError:
+                pass
+            else:
+                return None
+            try:
+                return await self._start(slot)
+            except (Rejected, TimeoutError, OSError) as fault:
+                failures += 1
+                logger.error("worker %d could not be started: %s", slot, fault)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Ask a worker to drain; end it when it does not."""
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        await asyncio.wait_for(process.wait(), DRAIN_S + 2.0)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """What is worth saying once the proxy serves."""
+
+    host: str
+    port: int
+    workers: int
+    deployment: str
+    ca_file: Path
+    signed: bool
+    bundle_version: int
+    store: str  # "embedded" or the Redis URL without its password
+
+
+async def run_proxy(
+    config: Path, *, workers: int | None, listen: tuple[str, int] | None, dev: bool, on_ready: Callable[[Ready], None]
+) -> int:
+    """Run the proxy of one deployment until SIGTERM or SIGINT; returns the exit code.
+
+    The configuration is read and the address reserved before any worker starts, so that what is wrong is said once.
+
+    Raises:
+        Rejected: something configured cannot be used, or the address is taken.
+        Unavailable: the store does not come up.
+    """
+    settings = load_settings(config)
+    policy = load_policy(settings, dev=dev)
+    host, wanted = listen or (settings.listen.host, settings.listen.port)
+    held = reserve(host, wanted)
+    embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
+    was_running = embedded is not None and embedded.alive()
+    url = embedded.start() if embedded is not None else str(settings.redis_url)
+    launch = Launch(
+        config=config.absolute(),
+        host=host,
+        port=held.getsockname()[1],
+        store_url=url,
+        fast_url=settings.redis_fast_url or "",
+        dev=dev,
+        workers=workers or settings.workers,
+    )
+    ready = Ready(
+        host=host,
+        port=launch.port,
+        workers=launch.workers,
+        deployment=settings.deployment,
+        ca_file=settings.state / "ca" / "ca.pem",
+        signed=policy.bundle.signed,
+        bundle_version=policy.bundle.version,
+        store="embedded" if embedded is not None else repr(RedisServer(url)),
+    )
+    try:
+        return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
+    finally:
+        held.close()
+        if embedded is not None and not was_running:
+            embedded.stop()

@@ -1,0 +1,141 @@
+"""One worker: an embedded mitmproxy, the gate before it, and the loops that keep its view of the world fresh."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.pop("SSLKEYLOGFILE", None)  # before mitmproxy is imported: it would write every TLS secret there
+
+from proxy.core.errors import Rejected, Unavailable
+from proxy.edge.listen import Listener
+from proxy.edge.master import EdgeMaster
+from proxy.edge.parts import Parts, assemble, now
+from proxy.edge.sockets import shared_socket
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 10.0
+SWEEP_EVERY_S = 1.0
+JOURNAL_DIED = 70  # EX_SOFTWARE: the supervisor starts a worker with a new journal file
+
+
+async def serve(arguments: argparse.Namespace) -> int:
+    """Run one worker until it is told to stop or must not go on.
+
+    Raises:
+        Rejected: something that was configured cannot be used.
+        Unavailable: the store is not there.
+    """
+    parts = await assemble(
+        arguments.config,
+        slot=arguments.slot,
+        listen=(arguments.host, arguments.port),
+        store_url=arguments.store_url,
+        fast_url=arguments.fast_url,
+        dev=arguments.dev,
+    )
+    master = EdgeMaster(
+        gate=parts.gate, internal=parts.internal, authority=parts.authority, upstream_roots=parts.upstream_roots
+    )
+    listener = Listener(master, shared_socket(arguments.host, arguments.port))
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    chores = [asyncio.ensure_future(each) for each in _chores(parts, stop)]
+    running = asyncio.ensure_future(master.run())
+    await _until(parts.proofs_count_from)
+    await listener.start()
+    os.write(arguments.ready_fd, b"1")
+    os.close(arguments.ready_fd)
+    stopped = asyncio.ensure_future(stop.wait())
+    ends: set[asyncio.Future[Any]] = {running, stopped, parts.died}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    listener.stop_accepting()
+    status = JOURNAL_DIED if parts.died.done() else 0
+    if status == 0:
+        await _drain(listener)
+    master.shutdown()
+    await asyncio.gather(running, return_exceptions=True)
+    for chore in chores:
+        chore.cancel()
+    await asyncio.gather(*chores, return_exceptions=True)
+    await parts.close()
+    return status
+
+
+def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
+    return (
+        parts.control.follow(),
+        parts.gate.holding.follow_news(),
+        _sweep(parts),
+        _end_with_supervisor(stop),
+    )
+
+
+async def _until(moment: datetime) -> None:
+    """A nonce store that has just begun cannot tell a replay from a first use: wait, rather than refuse everybody."""
+    await asyncio.sleep(max(0.0, (moment - now()).total_seconds()))
+
+
+async def _sweep(parts: Parts) -> None:
+    """Expire what is due. Every worker does; the store makes each step once."""
+    while True:
+        try:
+            await parts.holds.sweep()
+        except Unavailable as fault:
+            logger.warning("holds could not be swept: %s", fault)
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+async def _end_with_supervisor(stop: asyncio.Event) -> None:
+    """Standard input is a pipe that only the supervisor holds: its end is the supervisor's end."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+    stop.set()
+
+
+async def _drain(listener: Listener) -> None:
+    deadline_s = asyncio.get_running_loop().time() + DRAIN_S
+    while listener.connections and asyncio.get_running_loop().time() < deadline_s:
+        await asyncio.sleep(0.05)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The worker's own command line; people use `intent-proxy run`."""
+    parser = argparse.ArgumentParser(prog="python -m proxy.edge.worker", description=__doc__)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--slot", type=int, required=True)
+    parser.add_argument("--host", required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--store-url", required=True)
+    parser.add_argument("--fast-url", required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--dev", action="store_true")
+    arguments = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.WARNING,
+        format=f"%(asctime)s worker {arguments.slot} %(levelname)s %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        return asyncio.run(serve(arguments))
+    except (Rejected, Unavailable) as fault:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(f"intent-proxy: {fault.detail}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

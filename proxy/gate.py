@@ -1,0 +1,379 @@
+"""The one path of a call: identify → verify → match → decide → record → (await review).
+
+Everything a call needs to pass is asked here, in order, once. Whatever goes wrong on the way ends in a refusal: a
+`Rejected` is a denial, an `Unavailable` or an overrun deadline is a 503, and any other exception leaves the refusal in
+place that the addon set before it asked.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from proxy.audit.records import decision_fields, outcome_fields
+from proxy.core.addresses import OwnSurfaces, check_addresses
+from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body
+from proxy.core.clusters import Policy
+from proxy.core.decide import Question, decide
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import (
+    Call,
+    Decision,
+    Hold,
+    HoldState,
+    Intent,
+    IPAddress,
+    Leg,
+    Proof,
+    Received,
+    Verdict,
+)
+from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
+from proxy.core.proof import check_content_digest
+from proxy.core.standing import check_standing
+from proxy.holding import Claim, Holding, as_held
+from proxy.identify import Identifier, Identity, Tunnel
+from proxy.ports import Control, Journal, Replays, Resolver
+
+NO_PREFERENCE = Prefer()
+
+DECISION_DEADLINE_S = 1.5
+"""Everything a decision waits for, except a reviewer, must answer within this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A request head that was read: the call it makes and who makes it, or why it is refused."""
+
+    leg: Leg
+    received: Received
+    call: Call | None = None
+    identity: Identity | None = None
+    ambiguous: Rejected | None = None  # why there is no canonical call
+    refusal: Rejected | None = None  # why there is no identity
+    prefer: Prefer = Prefer()
+
+    @property
+    def fault(self) -> Rejected | None:
+        return self.ambiguous or self.refusal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What the gate decided, and what may be sent where. `addresses` is empty unless the verdict is ALLOW."""
+
+    decision: Decision
+    call: Call | None = None
+    hold: Hold | None = None
+    addresses: tuple[IPAddress, ...] = ()
+    claim: Claim | None = None
+    waited: bool = False  # the connection waited for a reviewer, as Prefer asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateSettings:
+    """What the gate takes from proxy.yaml. Times in seconds."""
+
+    limits: Limits
+    own: OwnSurfaces
+    max_wait_s: int
+    grace_s: int
+    challenge_connect: bool = False  # answer a CONNECT without evidence with 407
+
+
+class Gate:
+    """Judges calls. One per worker; safe for concurrent calls."""
+
+    def __init__(
+        self,
+        *,
+        policy: Callable[[], Policy],
+        identifier: Identifier,
+        holding: Holding,
+        replays: Replays,
+        control: Control,
+        journal: Journal,
+        resolver: Resolver,
+        keyed_hash: Callable[[str], str],
+        settings: GateSettings,
+        clock: Callable[[], datetime],
+        timer: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._policy = policy
+        self._identifier = identifier
+        self.holding = holding
+        self._replays = replays
+        self._control = control
+        self._journal = journal
+        self._resolver = resolver
+        self._keyed_hash = keyed_hash
+        self.settings = settings
+        self._clock = clock
+        self._timer = timer
+        self._new_id = new_id
+
+    # --- the head ----------------------------------------------------------------------------------------------------
+
+    async def admit(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Admission:
+        """Read a request head: is it unambiguous, and who is asking? Never raises `Rejected`: the refusal is kept.
+
+        Raises:
+            Unavailable: a session's mandate could not be looked up.
+        """
+        prefer = read_prefer(received.headers)
+        try:
+            call = canonicalise(received, leg, self.settings.limits)
+        except Rejected as fault:
+            return Admission(leg=leg, received=received, ambiguous=fault, prefer=prefer)
+        try:
+            identity = await self._identifier.identify(received, leg, tunnel)
+        except Rejected as fault:
+            return Admission(leg=leg, received=received, call=call, refusal=fault, prefer=prefer)
+        return Admission(leg=leg, received=received, call=call, identity=identity, prefer=prefer)
+
+    # --- the call ----------------------------------------------------------------------------------------------------
+
+    async def judge(self, admission: Admission, body: bytes, *, gone: asyncio.Event) -> Outcome:
+        """Decide one call whose body is whole, wait for a reviewer if it asked to, and record it durably.
+
+        `gone` is set when the client leaves: a waiting call then stops waiting, and nothing is sent.
+        """
+        outcome = await self._within_deadline(admission, lambda: self._first_look(admission, body))
+        hold = outcome.hold
+        if outcome.decision.verdict is Verdict.HOLD and hold is not None and outcome.call is not None:
+            wait_s = min(admission.prefer.wait_s or outcome.decision.review.wait_s, self.settings.max_wait_s)
+            if wait_s > 0 and await self.holding.reviewed(hold, wait_s, gone):
+                return await self._within_deadline(admission, lambda: self._second_look(admission, outcome))
+        return outcome
+
+    async def prove(self, admission: Admission, body: bytes) -> Identity:
+        """The identity behind a request to the proxy's own pages, its nonce spent.
+
+        Raises:
+            Rejected: no proof, or proof that fails.
+            Unavailable: it could not be told in time.
+        """
+        try:
+            async with asyncio.timeout(DECISION_DEADLINE_S):
+                return await self._prove(admission, body)
+        except TimeoutError:
+            raise _late() from None
+
+    async def redeem(self, admission: Admission, identity: Identity, hold_id: str) -> Outcome:
+        """Send a released call's stored bytes: `POST http://intent.internal/holds/ID/redeem`, by its own mandate."""
+        return await self._within_deadline(admission, lambda: self._redeem(admission, identity, hold_id))
+
+    async def open_tunnel(self, received: Received, leg: Leg) -> Tunnel | Outcome:
+        """Accept a CONNECT, with the identity it proved if it brought evidence; or refuse it. Nothing is dialled."""
+        admission = Admission(leg=leg, received=received)
+        try:
+            async with asyncio.timeout(DECISION_DEADLINE_S):
+                host, port = canonical_connect(received, self.settings.limits)
+                identity = await self._identifier.identify_connect(received, leg)
+                if identity is None and self.settings.challenge_connect:
+                    raise Rejected(Code.PROOF_MISSING, "this listener wants proof with CONNECT")
+                if identity is not None:
+                    await self._prove(replace(admission, identity=identity), b"")
+        except TimeoutError:
+            return await self.refuse(admission, _late())
+        except (Rejected, Unavailable) as fault:
+            return await self.refuse(admission, fault)
+        return Tunnel(host=host, port=port, outer_tls=leg.tls, identity=identity)
+
+    async def refuse_wire(self, leg: Leg, fault: Rejected) -> Outcome:
+        """Record the refusal of bytes that were no request at all."""
+        nothing = Received(method=b"", scheme="http", form="origin", authority=b"", target=b"", headers=())
+        return await self.refuse(Admission(leg=leg, received=nothing), fault)
+
+    async def refuse(self, admission: Admission, fault: Rejected | Unavailable) -> Outcome:
+        """Record a refusal that was clear before the body came, or that the wire or a broken part demanded."""
+        decision = self._refused(admission, fault)
+        # The part that fails may be the journal or the clock; the answer is a refusal all the same.
+        with suppress(TimeoutError, Unavailable):
+            async with asyncio.timeout(DECISION_DEADLINE_S):
+                await self._record(admission, decision, admission.call)
+        return Outcome(decision=decision, call=admission.call)
+
+    def answer(self, outcome: Outcome, *, form: Form, prefer: Prefer = NO_PREFERENCE) -> Answer:
+        """What the agent reads instead of a response."""
+        return problem(outcome.decision, hold=outcome.hold, form=form, prefer=prefer, now=self._clock())
+
+    def fault(self, outcome: Outcome, code: Code, detail: str) -> Outcome:
+        """An allowed call that the world behind us failed: the same decision id, told as a denial."""
+        decision = replace(outcome.decision, verdict=Verdict.DENY, code=code, message=detail, hold_id=None)
+        return Outcome(decision=decision, call=outcome.call)
+
+    async def _within_deadline(self, admission: Admission, look: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        try:
+            async with asyncio.timeout(DECISION_DEADLINE_S):
+                return await look()
+        except TimeoutError:
+            return await self.refuse(admission, _late())
+        except (Rejected, Unavailable) as fault:
+            return await self.refuse(admission, fault)
+
+    async def _first_look(self, admission: Admission, body: bytes) -> Outcome:
+        started_s = self._timer()
+        identity = await self._prove(admission, body)
+        assert admission.call is not None
+        return await self._look(admission, identity, with_body(admission.call, body, self.settings.limits), started_s)
+
+    async def _second_look(self, admission: Admission, before: Outcome) -> Outcome:
+        """The call again, after its hold changed: everything that may have changed with it is asked again."""
+        assert admission.identity is not None and before.call is not None
+        again = await self._look(admission, admission.identity, before.call, self._timer())
+        return replace(again, waited=True)
+
+    async def _look(self, admission: Admission, identity: Identity, call: Call, started_s: float) -> Outcome:
+        decision, addresses = await self._resolved(self._decide(identity, call), call)
+        outcome = Outcome(decision=decision, call=call, addresses=addresses)
+        if decision.verdict is Verdict.HOLD:
+            outcome = await self._held(identity, call, decision, await self.holding.file(identity, call, decision))
+        return await self._recorded(admission, outcome, started_s)
+
+    async def _redeem(self, admission: Admission, identity: Identity, hold_id: str) -> Outcome:
+        started_s = self._timer()
+        hold = await self.holding.own(identity, hold_id)
+        stored = await self.holding.stored(hold)
+        identity = replace(identity, intent=stored.decision.intent)
+        decision = self._decide(identity, stored.call)
+        outcome = Outcome(decision=decision, call=stored.call)
+        if decision.verdict is not Verdict.DENY:  # also when the mandate has grown: the approved bytes go out once
+            outcome = await self._held(identity, stored.call, decision, hold)
+        return await self._recorded(admission, outcome, started_s)
+
+    async def _held(self, identity: Identity, call: Call, decision: Decision, hold: Hold) -> Outcome:
+        """What a hold's state means for the call that found it; an approved one lets it pass, once."""
+        if hold.state is not HoldState.APPROVED:
+            return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
+        release = self.holding.check_release(identity, call, hold)
+        released = replace(
+            decision, verdict=Verdict.ALLOW, code=Code.ALLOWED, message=f"released by {release.by}", hold_id=hold.id
+        )
+        released, addresses = await self._resolved(released, call)
+        if released.verdict is not Verdict.ALLOW:
+            return Outcome(decision=released, call=call, hold=hold)
+        claimed = await self.holding.claim(hold)
+        if isinstance(claimed, Hold):
+            return Outcome(decision=as_held(decision, claimed), call=call, hold=claimed)
+        return Outcome(decision=released, call=call, hold=hold, addresses=addresses, claim=claimed)
+
+    # --- deciding ----------------------------------------------------------------------------------------------------
+
+    async def _prove(self, admission: Admission, body: bytes) -> Identity:
+        """What can only be said of the caller now: that its body is the signed one and its proof was not used before."""
+        if admission.fault is not None:
+            raise admission.fault
+        identity = admission.identity
+        assert identity is not None
+        if identity.evidence.proof is Proof.REQUEST:
+            check_content_digest(admission.received.headers, body)
+        bundle = self._policy().bundle
+        check_standing(identity.mandate, bundle, self._control.view(), now=self._clock(), grace_s=self.settings.grace_s)
+        if identity.evidence.nonce is not None:
+            await self._replays.spend(identity.evidence)
+        return identity
+
+    def _decide(self, identity: Identity, call: Call) -> Decision:
+        """The pure decision on everything known now."""
+        return decide(
+            Question(
+                decision_id=self._new_id(),
+                now=self._clock(),
+                policy=self._policy(),
+                view=self._control.view(),
+                own=self.settings.own,
+                grace_s=self.settings.grace_s,
+                call=call,
+                mandate=identity.mandate,
+                evidence=identity.evidence,
+                intent=identity.intent,
+            )
+        )
+
+    def _refused(self, admission: Admission, fault: Rejected | Unavailable) -> Decision:
+        identity, now = admission.identity, self._clock()
+        mandate = identity.mandate if identity is not None else None
+        return Decision(
+            decision_id=self._new_id(),
+            verdict=Verdict.DENY,
+            code=fault.code,
+            message=fault.detail,
+            at=now,
+            agent=mandate.leaf.sub if mandate is not None else None,
+            sponsor=mandate.sponsor.id if mandate is not None else None,
+            purpose=mandate.purpose if mandate is not None else None,
+            manifest=mandate.root_id if mandate is not None else None,
+            cluster=identity.intent.cluster if identity is not None else None,
+            intent=identity.intent if identity is not None else Intent(),
+            proof=identity.evidence.proof if identity is not None else None,
+            bundle_sha256=self._policy().bundle.sha256,
+            retry_after_s=fault.retry_after_s if isinstance(fault, Unavailable) else None,
+        )
+
+    async def _resolved(self, decision: Decision, call: Call) -> tuple[Decision, tuple[IPAddress, ...]]:
+        """Resolve an allowed call's destination, once, after policy passed; a forbidden address turns it into a denial."""
+        if decision.verdict is not Verdict.ALLOW:
+            return decision, ()
+        found = await self._resolver.resolve(call.host, call.port)
+        try:
+            return decision, check_addresses(found, decision.addresses, port=call.port, own=self.settings.own)
+        except Rejected as fault:
+            return replace(decision, verdict=Verdict.DENY, code=fault.code, message=fault.detail), ()
+
+    # --- recording ---------------------------------------------------------------------------------------------------
+
+    async def _recorded(self, admission: Admission, outcome: Outcome, started_s: float) -> Outcome:
+        """The outcome, once its line is durable; a claim whose line could not be written is given back."""
+        latency_us = int((self._timer() - started_s) * 1_000_000)
+        decision = replace(outcome.decision, latency_us=latency_us)
+        try:
+            await self._record(admission, decision, outcome.call)
+        except BaseException:
+            if outcome.claim is not None:
+                await asyncio.shield(self.holding.give_back(outcome.claim))
+            raise
+        return replace(outcome, decision=decision)
+
+    async def _record(self, admission: Admission, decision: Decision, call: Call | None) -> None:
+        identity = admission.identity
+        fields = decision_fields(
+            decision,
+            keyed_hash=self._keyed_hash,
+            call=call,
+            leg=admission.leg,
+            mandate=identity.mandate if identity is not None else None,
+            evidence=identity.evidence if identity is not None else None,
+        )
+        await self._journal.append("decision", fields)
+
+    async def record_outcome(
+        self,
+        outcome: Outcome,
+        *,
+        status: int | None,
+        bytes_up: int,
+        bytes_down: int,
+        duration_ms: int,
+        fault: Code | None,
+    ) -> None:
+        """Write what became of an allowed call. `bytes_*` count bodies only.
+
+        Raises:
+            Unavailable(JOURNAL_DOWN): the journal has ended.
+        """
+        fields = outcome_fields(
+            outcome.decision.decision_id,
+            status=status,
+            bytes_up=bytes_up,
+            bytes_down=bytes_down,
+            duration_ms=duration_ms,
+            error=fault.value if fault is not None else None,
+        )
+        await self._journal.append("outcome", fields)
+
+
+def _late() -> Unavailable:
+    return Unavailable(Code.UNDECIDED, f"no decision within {DECISION_DEADLINE_S} s")

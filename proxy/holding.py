@@ -1,0 +1,256 @@
+"""Held calls as the gate sees them: filed or found again, released once, settled, waited for.
+
+The stores carry states; what a state means for a call, and that nothing passes on a state alone, is said here.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from proxy.audit.records import hold_fields
+from proxy.core.digest import call_digest
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.holds import Event
+from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Verdict
+from proxy.core.release import Release, read_release
+from proxy.core.stored import stored_from_bytes, stored_to_bytes
+from proxy.identify import Identity
+from proxy.ports import Filed, HoldCaps, Holds, Journal, Moved, Vault
+
+REVIEW_POLL_S = 2.0
+"""A waiting call looks at its hold this often even when no event says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The exclusive right to send one released call once."""
+
+    hold_id: str
+    fence: int
+
+
+class Holding:
+    """The holds of one worker's calls."""
+
+    def __init__(
+        self,
+        *,
+        bundle: Callable[[], Bundle],
+        holds: Holds,
+        vault: Vault,
+        journal: Journal,
+        caps: HoldCaps,
+        max_ttl_s: int,
+        clock: Callable[[], datetime],
+        timer: Callable[[], float],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._bundle = bundle
+        self._holds = holds
+        self._vault = vault
+        self._journal = journal
+        self._caps = caps
+        self._max_ttl_s = max_ttl_s
+        self._clock = clock
+        self._timer = timer
+        self._new_id = new_id
+        self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
+
+    # --- filing ------------------------------------------------------------------------------------------------------
+
+    async def file(self, identity: Identity, call: Call, decision: Decision) -> Hold:
+        """The hold of this call: a new one, or the one an equal call has already.
+
+        Raises:
+            Rejected(HOLD_CAP): too many are open; nothing was stored.
+            Unavailable: the store or the journal does not answer.
+        """
+        digest = self.digest(identity, call)
+        known = await self._holds.find(identity.mandate.root_id, digest)
+        if known is not None:
+            return known
+        filed = await self._file(identity, call, decision, digest)
+        if filed.created:
+            await self._journal.append("hold", hold_fields(filed.hold, "file", decision_id=decision.decision_id))
+        return filed.hold
+
+    async def _file(self, identity: Identity, call: Call, decision: Decision, digest: str) -> Filed:
+        hold_id, now, mandate = self._new_id(), self._clock(), identity.mandate
+        ttl_s = min(decision.review.ttl_s, self._max_ttl_s)
+        draft = Hold(
+            id=hold_id,
+            state=HoldState.HELD,
+            version=1,
+            fence=0,
+            call_digest=digest,
+            root_id=mandate.root_id,
+            agent=mandate.leaf.sub,
+            sponsor=mandate.sponsor.id,
+            cluster=decision.cluster or "",
+            task=identity.intent.task or "",
+            code=decision.code,
+            risk=decision.risk,
+            proof=identity.evidence.proof,
+            who=decision.review.who,
+            filed_at=now,
+            expires_at=now + timedelta(seconds=ttl_s),
+            body_bytes=len(call.body),
+        )
+        stored = StoredCall(
+            call=call, decision=replace(decision, hold_id=hold_id), proof=identity.evidence.proof, call_digest=digest
+        )
+        sealed = self._vault.seal(hold_id, stored_to_bytes(stored))
+        return await self._holds.file(draft, sealed, ttl_s=ttl_s, caps=self._caps)
+
+    def digest(self, identity: Identity, call: Call) -> str:
+        """What makes two calls the same (DESIGN: retry)."""
+        return call_digest(
+            call,
+            deployment=self._bundle().deployment,
+            root_id=identity.mandate.root_id,
+            sub_path=identity.mandate.sub_path,
+            cluster=identity.intent.cluster or "",
+            task=identity.intent.task or "",
+            keyed_hash=self._vault.keyed_hash,
+        )
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    async def own(self, identity: Identity, hold_id: str) -> Hold:
+        """A hold of the caller's own root mandate.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): no such hold, or another mandate's; the two look the same.
+        """
+        hold = await self._holds.get(hold_id)
+        if hold is None or hold.root_id != identity.mandate.root_id:
+            raise Rejected(Code.HOLD_UNKNOWN, "no hold of this mandate has that id")
+        return hold
+
+    async def stored(self, hold: Hold) -> StoredCall:
+        """The held call itself.
+
+        Raises:
+            Rejected(HOLD_SPENT, HOLD_DENIED, HOLD_EXPIRED): the hold ended and its call was deleted.
+            Rejected(HOLD_TAMPERED): what is stored is not what was filed.
+        """
+        sealed = await self._holds.sealed(hold.id)
+        if sealed is None:
+            tell = _TELLING[hold.state]
+            raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
+        return stored_from_bytes(self._vault.unseal(hold.id, sealed))
+
+    # --- releasing ---------------------------------------------------------------------------------------------------
+
+    def check_release(self, identity: Identity, call: Call, hold: Hold) -> Release:
+        """The reviewer's signed word that this very call may be sent.
+
+        Redis carries the approval, it does not authorise: the statement is verified here, over the digest of the
+        bytes that will be sent, and the proof must be no weaker than the one the call was held with.
+
+        Raises:
+            Rejected: any of it does not hold.
+        """
+        if identity.evidence.proof < hold.proof:
+            raise Rejected(
+                Code.PROOF_WEAK, f"the call was held with {hold.proof.label} proof; repeat it with the same or stronger"
+            )
+        if self.digest(identity, call) != hold.call_digest or hold.statement is None:
+            raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
+        barred = frozenset(link.cnf.kid for link in identity.mandate.chain)
+        release = read_release(hold.statement, hold=hold, bundle=self._bundle(), barred=barred, now=self._clock())
+        if release.verdict is not Verdict.ALLOW:
+            raise Rejected(Code.HOLD_TAMPERED, "the hold is marked approved but its signed statement is a denial")
+        return release
+
+    async def claim(self, hold: Hold) -> Claim | Hold:
+        """Take the right to send: durable before the first byte may leave. The hold as it is, if another was first.
+
+        The only call site of `approved → releasing`.
+        """
+        moved: Moved = await self._holds.apply(hold.id, Event.CLAIM)
+        return Claim(hold_id=hold.id, fence=moved.hold.fence) if moved.applied else moved.hold
+
+    async def settle(self, claim: Claim, event: Event) -> None:
+        """Report what became of a claimed call: SENT, UNSENT (back to approved) or LOST (uncertain)."""
+        moved = await self._holds.apply(claim.hold_id, event, fence=claim.fence)
+        if moved.applied:
+            await self._journal.append("hold", hold_fields(moved.hold, event.value))
+
+    async def give_back(self, claim: Claim) -> None:
+        """Undo a claim under which nothing was sent."""
+        await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence)
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    async def reviewed(self, hold: Hold, wait_s: float, gone: asyncio.Event) -> bool:
+        """Wait until the hold is no longer held, or the time or the client is gone. True: look again."""
+        news = asyncio.Event()
+        self._wakers.setdefault(hold.id, set()).add(news)
+        leaving = asyncio.ensure_future(gone.wait())
+        deadline_s = self._timer() + wait_s
+        try:
+            while (left_s := deadline_s - self._timer()) > 0 and not gone.is_set():
+                coming = asyncio.ensure_future(news.wait())
+                await asyncio.wait(
+                    {coming, leaving}, timeout=min(left_s, REVIEW_POLL_S), return_when=asyncio.FIRST_COMPLETED
+                )
+                coming.cancel()
+                news.clear()
+                found = await self._holds.get(hold.id)
+                if found is None or found.state is not HoldState.HELD:
+                    return not gone.is_set()
+            return False
+        except Unavailable:
+            return False  # the hold stands; the agent is told where to ask
+        finally:
+            leaving.cancel()
+            self._wakers[hold.id].discard(news)
+            if not self._wakers[hold.id]:
+                del self._wakers[hold.id]
+
+    async def follow_news(self) -> None:
+        """Wake waiting calls when their hold changes. Runs for the life of the worker; loss only costs the poll."""
+        while True:
+            try:
+                async for news in self._holds.news():
+                    for waker in self._wakers.get(news.hold_id, ()):
+                        waker.set()
+            except Unavailable:
+                await asyncio.sleep(REVIEW_POLL_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Telling:
+    verdict: Verdict
+    code: Code | None  # None: why it was held says more
+    message: str
+
+
+def _deny(code: Code, message: str) -> _Telling:
+    return _Telling(verdict=Verdict.DENY, code=code, message=message)
+
+
+_TELLING = {
+    HoldState.HELD: _Telling(verdict=Verdict.HOLD, code=None, message="the call is held for review"),
+    HoldState.APPROVED: _Telling(verdict=Verdict.HOLD, code=None, message="the call is released; send it again"),
+    HoldState.RELEASING: _Telling(verdict=Verdict.HOLD, code=Code.HOLD_RELEASING, message="the call is being sent"),
+    HoldState.RELEASED: _deny(Code.HOLD_SPENT, "the released call was sent already"),
+    HoldState.UNCERTAIN: _deny(Code.HOLD_UNCERTAIN, "nobody knows whether the call arrived"),
+    HoldState.DENIED: _deny(Code.HOLD_DENIED, "a reviewer refused the call"),
+    HoldState.EXPIRED: _deny(Code.HOLD_EXPIRED, "nobody decided in time"),
+    HoldState.CANCELLED: _deny(Code.HOLD_EXPIRED, "the call was withdrawn"),
+}
+
+
+def as_held(decision: Decision, hold: Hold) -> Decision:
+    """The decision about a call that has a hold: what the hold's state means for the agent."""
+    tell = _TELLING[hold.state]
+    return replace(
+        decision,
+        verdict=tell.verdict,
+        code=decision.code if tell.code is None else tell.code,
+        message=f"{tell.message}: {hold.reason}" if hold.reason else tell.message,
+        hold_id=hold.id,
+    )

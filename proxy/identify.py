@@ -1,0 +1,202 @@
+"""Who is calling, under which mandate, and how strongly that was proved.
+
+Evidence that was presented and fails is a denial; nothing here falls back to weaker evidence.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from proxy.core.errors import Code, Rejected
+from proxy.core.fields import lines, one_line
+from proxy.core.model import Bundle, Evidence, Intent, Leg, Mandate, Proof, Received
+from proxy.core.proof import (
+    AGENT_INTENT,
+    INTENT_MANIFEST,
+    PROXY_AUTHORIZATION,
+    present,
+    read_chain,
+    read_intent,
+    target_uri,
+    verify_signature,
+)
+from proxy.core.session import SessionGrant, check_channel, check_session, read_basic
+from proxy.core.verify import Lifetimes, verify_chain
+from proxy.ports import Mandates, Vault
+
+TUNNEL_LIFE = timedelta(minutes=5)
+_CACHED_MANDATES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """A verified mandate, the evidence for it, and what the caller says it is doing."""
+
+    mandate: Mandate
+    evidence: Evidence
+    intent: Intent
+    manifest_field: str  # Intent-Manifest as presented; "" for a session
+    inheritable_until: datetime | None = None  # how long calls inside a tunnel may rely on it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tunnel:
+    """An accepted CONNECT. `identity` is None when it came without evidence: then each inner call brings its own."""
+
+    host: str
+    port: int
+    outer_tls: bool
+    identity: Identity | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fields:
+    """The fields that carry evidence, each on one line; "" when absent."""
+
+    intent: str
+    manifest: str
+    session: str
+
+    @classmethod
+    def of(cls, received: Received) -> "_Fields":
+        found = lines(received.headers)
+        return cls(
+            intent=one_line(found, AGENT_INTENT, code=Code.INTENT_MALFORMED) or "",
+            manifest=one_line(found, INTENT_MANIFEST, code=Code.MANIFEST_MALFORMED) or "",
+            session=one_line(found, PROXY_AUTHORIZATION, code=Code.PROOF_SESSION) or "",
+        )
+
+    def read_intent(self) -> Intent:
+        return read_intent(self.intent) if self.intent else Intent()
+
+
+class Identifier:
+    """Turns presented evidence into an identity. Chains verified once under a bundle are remembered."""
+
+    def __init__(
+        self,
+        *,
+        bundle: Callable[[], Bundle],
+        mandates: Mandates,
+        vault: Vault,
+        lifetimes: Lifetimes,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._bundle = bundle
+        self._mandates = mandates
+        self._vault = vault
+        self._lifetimes = lifetimes
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, tuple[str, ...]], Mandate] = OrderedDict()
+
+    async def identify(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Identity:
+        """The identity behind one request head.
+
+        Not checked here: the body, the nonce, and what may have changed since verification (`check_standing`).
+
+        Raises:
+            Rejected: no evidence, or evidence that fails.
+            Unavailable: a session's mandate could not be looked up.
+        """
+        inherited = tunnel.identity if tunnel is not None else None
+        found = await self._presented(received, leg)
+        if inherited is not None and not found:
+            found.append(self._inherit(inherited, _Fields.of(received)))
+        if not found:
+            raise Rejected(
+                Code.PROOF_MISSING,
+                "the request carries no proof of a mandate: sign it, or use a session",
+                field="signature",
+            )
+        roots = {each.mandate.root_id for each in (*found, *([inherited] if inherited is not None else []))}
+        if len(roots) > 1:
+            raise Rejected(Code.INTENT_CONFLICT, "the request and its tunnel prove different mandates")
+        return found[0]
+
+    async def identify_connect(self, received: Received, leg: Leg) -> Identity | None:
+        """The identity a CONNECT brought, or None when it brought no evidence at all.
+
+        Raises:
+            Rejected: evidence that fails, or that may not be inherited on this leg.
+            Unavailable: a session's mandate could not be looked up.
+        """
+        found = await self._presented(received, leg)
+        if not found:
+            return None
+        check_channel(leg)
+        if len({each.mandate.root_id for each in found}) > 1:
+            raise Rejected(Code.INTENT_CONFLICT, "the CONNECT proves two different mandates")
+        return found[0]
+
+    async def _presented(self, received: Received, leg: Leg) -> list[Identity]:
+        """One identity for each kind of evidence presented, the strongest first. All of it must verify."""
+        presented, fields = present(received.headers), _Fields.of(received)
+        found: list[Identity] = []
+        if presented.signature:
+            found.append(self._by_signature(received, fields))
+        if presented.session:
+            found.append(await self._by_session(fields, leg))
+        return found
+
+    def mandate(self, tokens: tuple[str, ...]) -> Mandate:
+        """The verified mandate of a chain, from memory when the same bundle verified it before.
+
+        Raises:
+            Rejected: the chain does not verify.
+        """
+        bundle = self._bundle()
+        key = (bundle.sha256, tokens)
+        known = self._known.get(key)
+        if known is None:
+            known = verify_chain(tokens, bundle, lifetimes=self._lifetimes, now=self._clock())
+            self._known[key] = known
+            if len(self._known) > _CACHED_MANDATES:
+                self._known.popitem(last=False)
+        return known
+
+    def _by_signature(self, received: Received, fields: "_Fields") -> Identity:
+        mandate = self.mandate(read_chain(fields.manifest))
+        now = self._clock()
+        evidence = verify_signature(received, target_uri=target_uri(received), key=mandate.leaf.cnf, now=now)
+        return Identity(
+            mandate=mandate,
+            evidence=evidence,
+            intent=fields.read_intent(),
+            manifest_field=fields.manifest,
+            inheritable_until=now + TUNNEL_LIFE,
+        )
+
+    async def _by_session(self, fields: "_Fields", leg: Leg) -> Identity:
+        check_channel(leg)
+        root_id, token = read_basic(fields.session)
+        grant = SessionGrant.from_bytes(self._vault.unseal_session(token))
+        deployment, now = self._bundle().deployment, self._clock()
+        check_session(grant, root_id=root_id, deployment=deployment, source=leg.source, now=now)
+        chain = await self._mandates.get(session_key(grant.root_id, grant.leaf_kid))
+        if chain is None:
+            raise Rejected(Code.MANIFEST_UNKNOWN, "the session's mandate is no longer registered: open a new session")
+        mandate = self.mandate(chain)
+        if (mandate.root_id, mandate.leaf.cnf.kid) != (grant.root_id, grant.leaf_kid):
+            raise Rejected(Code.PROOF_SESSION, "the session's registered mandate is not the one it was opened for")
+        return Identity(
+            mandate=mandate,
+            evidence=Evidence(proof=Proof.SESSION, keyid=grant.leaf_kid, created=grant.issued_at, nonce=None),
+            intent=fields.read_intent(),
+            manifest_field="",
+            inheritable_until=grant.expires_at,
+        )
+
+    def _inherit(self, outer: Identity, fields: "_Fields") -> Identity:
+        if fields.intent not in ("", outer.intent.raw) or fields.manifest not in ("", outer.manifest_field):
+            raise Rejected(
+                Code.INTENT_CONFLICT, "inside a tunnel Agent-Intent must be absent, equal to the CONNECT's, or signed"
+            )
+        if outer.inheritable_until is None or self._clock() >= outer.inheritable_until:
+            raise Rejected(Code.PROOF_TUNNEL, "the proof this tunnel was opened with is too old: open a new tunnel")
+        return replace(outer, evidence=replace(outer.evidence, nonce=None))  # spent when the tunnel was opened
+
+
+def session_key(root_id: str, leaf_kid: str) -> str:
+    """Under which name a session's chain is registered."""
+    return f"{root_id}.{leaf_kid}"
