@@ -95,7 +95,7 @@ def from_jwk(value: Json, *, code: Code, field: str) -> PublicKey:
         raise Rejected(code, f"{field} must be a public JWK, OKP/Ed25519 or EC/P-256, and nothing more", field=field)
     x = unb64u(texts["x"], code=code, field=f"{field}.x")
     y = unb64u(texts["y"], code=code, field=f"{field}.y") if "y" in texts else b""
-    if len(x) != 32 or len(y) not in (0, 32):
+    if len(x) != 32 or len(y) != (32 if "y" in wanted else 0):
         raise Rejected(code, f"{field} coordinates must be 32 bytes", field=field)
     try:
         if not y:
