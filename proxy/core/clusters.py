@@ -1,14 +1,26 @@
 """Task clusters: the normal form a sponsor signs, its digest, the way back, and the index a policy is judged by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
 from proxy.core.denials import Denials, compile_denials
 from proxy.core.encoding import Json, canonical_json, sha256_b64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import Destination, PreparedOperation, prepare
-from proxy.core.model import Bundle, Call, Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.matching import Destination, PreparedOperation, prepare, some_of
+from proxy.core.model import (
+    Bundle,
+    Call,
+    Cluster,
+    HostPattern,
+    Mismatch,
+    Operation,
+    Proof,
+    QueryRule,
+    Review,
+    Risk,
+    RuleRef,
+)
 from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
@@ -202,24 +214,34 @@ class CompiledCluster:
     cluster: Cluster
     exact: frozenset[str]  # hosts
     below: frozenset[str]  # names whose subdomains belong to it, never the name itself
+    operations: tuple[PreparedOperation, ...]
     paths: PathIndex[PreparedOperation]
-
-    def reaches(self, there: Destination) -> bool:
-        """Whether the destination is one of the cluster's; an IP literal must also lie inside its address rule."""
-        cluster = self.cluster
-        return (
-            (there.host in self.exact or not self.below.isdisjoint(there.above))
-            and there.port in cluster.ports
-            and there.scheme in cluster.schemes
-            and (there.literal is None or any(there.literal in network for network in cluster.addresses))
-        )
 
     def matching(self, call: Call, there: Destination) -> list[PreparedOperation]:
         """Every operation that permits the call: destination, method, path and query."""
         if not self.reaches(there):
             return []
         found = self.paths.find(call.method, call.segments)
-        return [operation for operation in found if operation.permits_query(call.parameters)]
+        return [each for each in found if next(each.query_faults(call.parameters), None) is None]
+
+    def reaches(self, there: Destination) -> bool:
+        """Whether the destination is one of the cluster's."""
+        return next(self.destination_faults(there), None) is None
+
+    def destination_faults(self, there: Destination) -> Iterator[Mismatch]:
+        """What of a destination is not the cluster's. An IP literal must also lie inside its address rule."""
+        cluster = self.cluster
+        if there.host not in self.exact and self.below.isdisjoint(there.above):
+            hosts = some_of([str(host) for host in cluster.hosts])
+            yield Mismatch(field="host", expected=hosts or "no host", got=there.host)
+        if there.port not in cluster.ports:
+            ports = some_of([str(port) for port in cluster.ports])
+            yield Mismatch(field="port", expected=ports or "no port", got=str(there.port))
+        if there.scheme not in cluster.schemes:
+            yield Mismatch(field="scheme", expected=some_of(cluster.schemes) or "no scheme", got=there.scheme)
+        if there.literal is not None and not any(there.literal in network for network in cluster.addresses):
+            networks = some_of([str(network) for network in cluster.addresses])
+            yield Mismatch(field="address", expected=networks or "a name: there is no address rule", got=there.host)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,11 +277,12 @@ def compile_cluster(cluster: Cluster) -> CompiledCluster:
     Raises:
         Rejected(CONFIG_INVALID): as `compile_policy`.
     """
-    operations = [prepare(operation) for operation in cluster.operations]
+    operations = tuple(prepare(operation) for operation in cluster.operations)
     return CompiledCluster(
         cluster=cluster,
         exact=frozenset(host.name for host in cluster.hosts if not host.wildcard),
         below=frozenset(host.name for host in cluster.hosts if host.wildcard),
+        operations=operations,
         paths=index_paths(
             Entry(template=item.template, methods=item.operation.methods, at=item.operation.at, value=item)
             for item in operations

@@ -1,11 +1,18 @@
-"""What a call is compared with: its destination taken apart once, and operations made ready to compare."""
+"""What a call is compared with: its destination taken apart once, and operations made ready to compare.
 
-from collections.abc import Iterator, Mapping, Sequence
+Whatever is compared yields what does not fit, as data. "Fits" is "nothing to say": one rule serves the verdict and the
+explanation.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from proxy.core.model import Call, IPAddress, Operation, QueryRule
+from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
 from proxy.core.templates import Template, parse_template
+
+_SHOWN_CHARS = 120
+_SHOWN_ITEMS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,19 +55,28 @@ class PreparedOperation:
     operation: Operation
     template: Template
     query: Mapping[str, QueryRule]
-    required: frozenset[str]
+    required: tuple[str, ...]
 
-    def permits_query(self, parameters: Sequence[tuple[str, str]]) -> bool:
-        """Whether the query is what the operation permits: only listed parameters, each at most once, none missing."""
+    def query_faults(self, parameters: Sequence[tuple[str, str]]) -> Iterator[Mismatch]:
+        """What in a query the operation does not permit: only listed parameters, each at most once, none missing.
+
+        Values are named only where a rule constrains them; those of unlisted parameters may be anything, secrets too.
+        """
         if self.operation.any_query:
-            return True
+            return
         seen: set[str] = set()
         for name, value in parameters:
             rule = self.query.get(name)
-            if rule is None or name in seen or not (rule.values is None or value in rule.values):
-                return False
+            if rule is None:
+                yield Mismatch(field="query", expected=some_of(self.query) or "no query", got=f"{shown(name)}=")
+            elif name in seen:
+                yield Mismatch(field=f"query.{shown(name)}", expected="at most once", got="more than once")
+            elif rule.values is not None and value not in rule.values:
+                yield Mismatch(field=f"query.{shown(name)}", expected=some_of(rule.values), got=shown(value))
             seen.add(name)
-        return self.required <= seen
+        for name in self.required:
+            if name not in seen:
+                yield Mismatch(field=f"query.{shown(name)}", expected="present", got="absent")
 
     def names_query(self, parameters: Sequence[tuple[str, str]]) -> bool:
         """Whether the query is what a denial names: each listed parameter with one of its values, whatever else comes.
@@ -83,5 +99,18 @@ def prepare(operation: Operation) -> PreparedOperation:
         operation=operation,
         template=parse_template(operation.template),
         query={rule.name: rule for rule in operation.query},
-        required=frozenset(rule.name for rule in operation.query if rule.required),
+        required=tuple(sorted(rule.name for rule in operation.query if rule.required)),
     )
+
+
+def shown(text: str) -> str:
+    """`text` fit for a reviewer's eyes: short, printable ASCII, everything else escaped."""
+    plain = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
+    return plain if len(plain) <= _SHOWN_CHARS else f"{plain[: _SHOWN_CHARS - 3]}..."
+
+
+def some_of(texts: Collection[str]) -> str:
+    """The first few of `texts`, in order, and how many more there are; "" for none."""
+    first = [shown(text) for text in sorted(texts)[:_SHOWN_ITEMS]]
+    more = len(texts) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")

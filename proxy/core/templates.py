@@ -50,6 +50,18 @@ class Part:
             case Kind.ENCODED | Kind.REST:
                 return f"{{{self.text}:{self.kind.value}}}"
 
+    def takes(self, ahead: Sequence[str]) -> bool:
+        """Whether the part stands for the first of the segments `ahead`; a rest, for all of them."""
+        match self.kind:
+            case Kind.LITERAL:
+                return ahead[0] == self.text
+            case Kind.PART:
+                return ahead[0] != "" and ENCODED_SLASH not in ahead[0]
+            case Kind.ENCODED:
+                return ahead[0] != ""
+            case Kind.REST:
+                return ahead[0] != "" and not any(ENCODED_SLASH in segment for segment in ahead)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
@@ -58,9 +70,17 @@ class Template:
     text: str
     parts: tuple[Part, ...]
 
-    @property
-    def parameters(self) -> frozenset[str]:
-        return frozenset(part.text for part in self.parts if part.kind is not Kind.LITERAL)
+    def fitting(self, segments: Sequence[str]) -> int:
+        """How many of the template's leading parts the path fits; for near misses, where no index helps."""
+        count = 0
+        while count < min(len(self.parts), len(segments)) and self.parts[count].takes(segments[count:]):
+            count += 1
+        return count
+
+    def matches(self, segments: Sequence[str]) -> bool:
+        """Whether the whole path fits, as `PathIndex.find` would say."""
+        whole = len(segments) == len(self.parts) or self.parts[-1].kind is Kind.REST
+        return whole and self.fitting(segments) == len(self.parts)
 
     def captured(self, segments: Sequence[str]) -> dict[str, str]:
         """What each parameter stands for in a path that the template matches, as it stands there (still encoded)."""
