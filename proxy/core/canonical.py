@@ -108,7 +108,7 @@ def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tu
 
 
 def as_received(call: Call) -> Received:
-    """The call as a proxy would read it from the wire, in absolute form; `canonicalise` makes the same call of it."""
+    """A whole call as it would come off the wire, in absolute form; `canonicalise` makes the same call of it."""
     return Received(
         method=call.method.encode("ascii"),
         scheme=call.scheme,

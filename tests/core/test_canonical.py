@@ -1,0 +1,632 @@
+"""The canonical call: one reading or none, and what is judged is what is forwarded (THREATS.md A, C02, D01, D02)."""
+
+import json
+import re
+from dataclasses import replace
+from ipaddress import IPv6Address
+from pathlib import Path
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import heads
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from proxy.core.canonical import (
+    Limits,
+    as_received,
+    canonical_connect,
+    canonical_path,
+    canonical_query,
+    canonicalise,
+    path_segments,
+    query_parameters,
+    with_body,
+)
+from proxy.core.errors import Code, Rejected
+from proxy.core.model import Call, Leg, Received
+from proxy.core.names import DEFAULT_PORTS
+
+WHATWG = Path(__file__).resolve().parents[2].parent / "shared" / "corpus" / "urltestdata.json"
+
+
+def refusal(received: Received, leg: Leg = heads.OUTSIDE) -> tuple[Code, str]:
+    with pytest.raises(Rejected) as caught:
+        canonicalise(received, leg)
+    assert caught.value.detail.isprintable()
+    return caught.value.code, caught.value.field
+
+
+# --- who it is for ---------------------------------------------------------------------------------------------------
+
+
+def test_a_plain_call_is_read_whole() -> None:
+    received = heads.absolute("http://ERP.example:0080/v1/invoices?limit=2&q=a+b%7e", "Accept: application/json")
+    assert canonicalise(received, heads.OUTSIDE) == Call(
+        method="GET",
+        scheme="http",
+        host="erp.example",
+        port=80,
+        path="/v1/invoices",
+        segments=("v1", "invoices"),
+        query="limit=2&q=a+b~",
+        has_query=True,
+        parameters=(("limit", "2"), ("q", "a b~")),
+        headers=(("Host", "erp.example"), ("Accept", "application/json")),
+        body=b"",
+    )
+
+
+AGREEING = {
+    "A04 an upper-case scheme": (heads.absolute("HTTPS://erp.example/"), heads.OUTSIDE, "https://erp.example"),
+    "A04 an upper-case name": (heads.absolute("http://ERP.EXAMPLE/"), heads.OUTSIDE, "http://erp.example"),
+    "A04 a trailing dot in one of them": (
+        heads.absolute("http://erp.example./", host="erp.example"),
+        heads.OUTSIDE,
+        "http://erp.example",
+    ),
+    "the default port in one of them": (
+        heads.absolute("http://erp.example:80/", host="erp.example"),
+        heads.OUTSIDE,
+        "http://erp.example",
+    ),
+    "a port of its own in both": (heads.absolute("http://erp.example:8080/"), heads.OUTSIDE, "http://erp.example:8080"),
+    "an IPv6 literal in two spellings": (
+        heads.absolute("http://[2001:db8::1]:8080/", host="[2001:DB8:0::1]:8080"),
+        heads.OUTSIDE,
+        "http://[2001:db8::1]:8080",
+    ),
+    "inside a tunnel with TLS": (heads.origin(), heads.INSIDE, "https://erp.example"),
+    "inside a tunnel with the port in Host": (
+        heads.origin(host="erp.example:443"),
+        heads.INSIDE,
+        "https://erp.example",
+    ),
+    "inside a tunnel without SNI": (heads.origin(), replace(heads.INSIDE, sni=None), "https://erp.example"),
+    "inside a tunnel with SNI in upper case": (
+        heads.origin(),
+        replace(heads.INSIDE, sni="ERP.example"),
+        "https://erp.example",
+    ),
+    "inside a tunnel without TLS": (heads.origin(scheme="http"), heads.INSIDE_PLAIN, "http://erp.example"),
+    "the SNI of the connection to the proxy itself says nothing": (
+        heads.absolute(),
+        replace(heads.OUTSIDE, tls=True, sni="proxy.example"),
+        "http://erp.example",
+    ),
+    "HTTP/2 with an :authority that agrees": (
+        heads.origin(authority="erp.example:443"),
+        heads.INSIDE,
+        "https://erp.example",
+    ),
+}
+
+
+@pytest.mark.parametrize(("received", "leg", "url"), AGREEING.values(), ids=AGREEING.keys())
+def test_everything_that_names_the_destination_agrees(received: Received, leg: Leg, url: str) -> None:
+    call = canonicalise(received, leg)
+    assert call.origin == url
+    assert dict(call.headers)["Host"] == call.authority
+
+
+DISAGREEING = {
+    "A01 Host is not the URL's host": (
+        heads.absolute("http://erp.example/", host="evil.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A01 Host has another port than the URL": (
+        heads.absolute("http://erp.example/", host="erp.example:8080"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A01 Host has no port and the URL another than the default": (
+        heads.absolute("http://erp.example:8080/", host="erp.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A01 an origin form on the proxy's own listener": (
+        heads.origin(scheme="http"),
+        heads.OUTSIDE,
+        (Code.REQUEST_UNSUPPORTED, "target"),
+    ),
+    "A02 the inner Host is not the tunnel's": (
+        heads.origin(host="evil.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A02 the inner Host has another port than the tunnel": (
+        heads.origin(host="erp.example:22"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A02 the tunnel goes to another port than the inner Host": (
+        heads.origin(),
+        replace(heads.INSIDE, tunnel=("erp.example", 22)),
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A02 the SNI is not the tunnel's": (
+        heads.origin(),
+        replace(heads.INSIDE, sni="evil.example"),
+        (Code.URL_AMBIGUOUS, "sni"),
+    ),
+    "A02 the SNI is no host name": (
+        heads.origin(),
+        replace(heads.INSIDE, sni="erp..example"),
+        (Code.URL_AMBIGUOUS, "sni"),
+    ),
+    "A02 an absolute form inside a tunnel": (
+        heads.absolute("https://erp.example/"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "target"),
+    ),
+    "A02 an absolute form for another host inside a tunnel": (
+        heads.absolute("https://evil.example/"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "target"),
+    ),
+    "A02 https claimed in a tunnel without TLS": (
+        heads.origin(),
+        replace(heads.INSIDE, inner_tls=False),
+        (Code.URL_AMBIGUOUS, "scheme"),
+    ),
+    "A02 http claimed in a tunnel with TLS": (
+        heads.origin(scheme="http", host="erp.example:443"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "scheme"),
+    ),
+    "A03 an :authority that is not Host": (
+        heads.origin(authority="evil.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 Host with userinfo": (
+        heads.absolute("http://erp.example/", host="a:b@erp.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 Host with a path": (
+        heads.absolute("http://erp.example/", host="erp.example/x"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 Host with a tab": (
+        heads.absolute("http://erp.example/", host="erp\t.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 Host twice": (
+        heads.absolute("http://erp.example/", "Host: erp.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 no Host": (heads.absolute(host=""), heads.OUTSIDE, (Code.REQUEST_MALFORMED, "host")),
+    "A04 userinfo that looks like a host": (
+        heads.absolute("https://github.com@evil.example/", host="github.com"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "authority"),
+    ),
+    "A04 a query where the authority ends, as some parsers split it": (
+        heads.absolute("https://erp.example?x/", host="erp.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "authority"),
+    ),
+    "A04 an absolute form without a host": (
+        heads.absolute("http:///v1", host="erp.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "authority"),
+    ),
+    "another scheme": (heads.absolute("ftp://erp.example/"), heads.OUTSIDE, (Code.REQUEST_UNSUPPORTED, "scheme")),
+    "A04 an 8-bit authority": (
+        heads.absolute("http://b\xfccher.example/", host="xn--bcher-kva.example"),
+        heads.OUTSIDE,
+        (Code.URL_AMBIGUOUS, "authority"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("received", "leg", "expected"), DISAGREEING.values(), ids=DISAGREEING.keys())
+def test_destinations_that_disagree_are_refused(received: Received, leg: Leg, expected: tuple[Code, str]) -> None:
+    assert refusal(received, leg) == expected
+
+
+@pytest.mark.parametrize(
+    ("authority", "host"),
+    [
+        pytest.param("erp.example:443", None, id="Host as the target"),
+        pytest.param("ERP.example.:0443", "erp.example:443", id="Host in another spelling"),
+        pytest.param("erp.example:443", "erp.example", id="Host without the port of https"),
+        pytest.param("erp.example:443", "", id="no Host, as HTTP/1.0 clients do"),
+    ],
+)
+def test_a_connect_names_host_and_port(authority: str, host: str | None) -> None:
+    assert canonical_connect(heads.connect(authority, host=host)) == ("erp.example", 443)
+
+
+@pytest.mark.parametrize(
+    ("received", "code", "field"),
+    [
+        pytest.param(heads.connect("erp.example"), Code.URL_AMBIGUOUS, "authority", id="no port"),
+        pytest.param(
+            heads.connect("erp.example:8443", host="erp.example"),
+            Code.URL_AMBIGUOUS,
+            "host",
+            id="A02 Host with another port",
+        ),
+        pytest.param(
+            heads.connect("erp.example:443", host="evil.example:443"), Code.URL_AMBIGUOUS, "host", id="A01 another Host"
+        ),
+        pytest.param(heads.connect("127.1:443"), Code.URL_AMBIGUOUS, "authority", id="B01 a short IPv4 address"),
+        pytest.param(heads.connect("a:b@erp.example:443"), Code.URL_AMBIGUOUS, "authority", id="A04 userinfo"),
+        pytest.param(heads.absolute(method="CONNECT"), Code.REQUEST_MALFORMED, "method", id="an absolute form"),
+        pytest.param(
+            replace(heads.connect(), method=b"GET"), Code.REQUEST_MALFORMED, "method", id="another method in that form"
+        ),
+        pytest.param(replace(heads.connect(), target=b"/x"), Code.REQUEST_MALFORMED, "method", id="a path behind it"),
+        pytest.param(
+            heads.connect("erp.example:443", "Upgrade: h2c"),
+            Code.REQUEST_UNSUPPORTED,
+            "upgrade",
+            id="C01 with an upgrade",
+        ),
+    ],
+)
+def test_a_connect_of_another_form_is_refused(received: Received, code: Code, field: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        canonical_connect(received)
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+# --- the method ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND", "M-SEARCH"])
+def test_a_method_is_capital_letters(method: str) -> None:
+    assert canonicalise(heads.absolute(method=method), heads.OUTSIDE).method == method
+
+
+@pytest.mark.parametrize(
+    ("method", "code"),
+    [
+        pytest.param("get", Code.REQUEST_MALFORMED, id="small letters"),
+        pytest.param("Get", Code.REQUEST_MALFORMED, id="one capital"),
+        pytest.param("", Code.REQUEST_MALFORMED, id="nothing"),
+        pytest.param("GET ", Code.REQUEST_MALFORMED, id="a space"),
+        pytest.param("GET\n", Code.REQUEST_MALFORMED, id="a line break"),
+        pytest.param("G" * 33, Code.REQUEST_MALFORMED, id="33 letters"),
+        pytest.param("TRACE", Code.REQUEST_UNSUPPORTED, id="TRACE"),
+        pytest.param("CONNECT", Code.REQUEST_UNSUPPORTED, id="CONNECT as a call"),
+        pytest.param("PRI", Code.REQUEST_UNSUPPORTED, id="the preface of HTTP/2"),
+    ],
+)
+def test_other_methods_are_refused(method: str, code: Code) -> None:
+    assert refusal(heads.absolute(method=method)) == (code, "method")
+
+
+# --- the path --------------------------------------------------------------------------------------------------------
+
+PATHS = {
+    "the root": ("/", "/", ("",)),
+    "names": ("/v1/invoices/7", "/v1/invoices/7", ("v1", "invoices", "7")),
+    "a trailing slash": ("/v1/", "/v1/", ("v1", "")),
+    "escaped unreserved characters are plain ones": ("/%7ea%2Db%2e%5f%41%7A%39", "/~a-b._Az9", ("~a-b._Az9",)),
+    "hex digits are capitals": ("/a%2fb%c3%bc", "/a%2Fb%C3%BC", ("a%2Fb%C3%BC",)),
+    "D01 an encoded slash stays": ("/@scope%2fname", "/@scope%2Fname", ("@scope%2Fname",)),
+    "reserved characters stay raw": ("/a!$&'()*+,=:@b", "/a!$&'()*+,=:@b", ("a!$&'()*+,=:@b",)),
+    "and encoded": ("/a%21%24%26%40", "/a%21%24%26%40", ("a%21%24%26%40",)),
+    "an encoded space": ("/Purchase%20Orders", "/Purchase%20Orders", ("Purchase%20Orders",)),
+    "an encoded percent sign": ("/100%25", "/100%25", ("100%25",)),
+    "an encoded percent sign before other letters": ("/100%25xy", "/100%25xy", ("100%25xy",)),
+    "an encoded question mark": ("/a%3Fb", "/a%3Fb", ("a%3Fb",)),
+    "a name of three dots": ("/a/.../b", "/a/.../b", ("a", "...", "b")),
+    "a name that begins with dots": ("/..a/.well-known", "/..a/.well-known", ("..a", ".well-known")),
+}
+
+
+@pytest.mark.parametrize(("raw", "path", "segments"), PATHS.values(), ids=PATHS.keys())
+def test_a_path_with_one_reading_becomes_one_spelling(raw: str, path: str, segments: tuple[str, ...]) -> None:
+    call = canonicalise(heads.absolute(f"http://erp.example{raw}"), heads.OUTSIDE)
+    assert (call.path, call.segments) == (path, segments)
+    assert canonical_path(path) == path
+
+
+BAD_PATHS = {
+    "D01 two dots": "/safe/../admin",
+    "D01 two dots at the end": "/safe/..",
+    "D01 one dot": "/safe/./admin",
+    "D01 one dot at the end": "/safe/.",
+    "D01 encoded dots": "/safe/%2e%2e/admin",
+    "D01 half encoded dots": "/safe/.%2E/admin",
+    "D01 dots and a parameter": "/safe/..;/admin",
+    "D01 dots and an encoded semicolon": "/safe/..%3b/admin",
+    "D01 dots behind an encoded slash": "/safe/a%2f..%2fadmin",
+    "D01 encoded dots and slash": "/safe/%2e%2e%2fadmin",
+    "D01 dots before an encoded backslash": "/safe/..%5cadmin",
+    "D01 dots before a backslash": "/safe/..\\admin",
+    "D01 dots and an encoded space": "/safe/..%20/admin",
+    "D01 full-width dots": "/safe/%EF%BC%8E%EF%BC%8E/admin",
+    "D01 a two dot leader": "/safe/%E2%80%A5/admin",
+    "D01 double encoding": "/safe/%252e%252e/admin",
+    "D01 double encoding in pieces": "/safe/%25%32%65/admin",
+    "D01 a double encoded slash": "/safe%252fadmin",
+    "D01 an empty part": "/safe//admin",
+    "D01 an empty part at the front": "//evil.example/",
+    "D01 an empty part at the end": "/safe//",
+    "D01 an encoded empty part": "/safe%2f%2fadmin",
+    "D01 an encoded slash at the front of a part": "/%2fadmin",
+    "D01 an encoded slash at the end of a part": "/admin%2f",
+    "D01 a path parameter": "/api;x=y/invoices",
+    "D01 overlong dots": "/safe/%c0%ae%c0%ae/admin",
+    "D01 an overlong slash": "/safe%c0%afadmin",
+    "D01 a surrogate": "/%ed%a0%80",
+    "D01 a lonely byte": "/caf%e9",
+    "an encoded NUL": "/a%00b",
+    "an encoded line break": "/a%0d%0aHost:%20evil",
+    "an encoded tab": "/a%09b",
+    "an encoded DEL": "/a%7fb",
+    "an encoded C1 control": "/a%c2%85b",
+    "a bare percent sign": "/100%",
+    "half an escape": "/a%2",
+    "an escape of other letters": "/a%zz",
+    "an escape of IIS": "/a%u002e",
+    "two percent signs": "/a%%32%65",
+    "a backslash": "/a\\b",
+    "an encoded backslash": "/a%5cb",
+    "a space": "/a b",
+    "a tab": "/a\tb",
+    "a NUL": "/a\0b",
+    "a raw letter outside ASCII": "/caf\xe9",
+    "a fragment": "/a#b",
+    "a quotation mark": '/a"b',
+    "angle brackets": "/<a>",
+    "square brackets": "/a[0]",
+    "curly brackets": "/{a}",
+    "a bar": "/a|b",
+    "a caret": "/a^b",
+}
+
+
+@pytest.mark.parametrize("path", BAD_PATHS.values(), ids=BAD_PATHS.keys())
+def test_a_path_with_more_than_one_reading_is_refused(path: str) -> None:
+    assert refusal(heads.absolute(f"http://erp.example{path}")) == (Code.URL_AMBIGUOUS, "path")
+
+
+@pytest.mark.parametrize(
+    ("form", "target"),
+    [
+        pytest.param("origin", b"", id="nothing"),
+        pytest.param("origin", b"*", id="an asterisk"),
+        pytest.param("origin", b"v1", id="a relative path"),
+        pytest.param("origin", b"?x=1", id="a query alone"),
+    ],
+)
+def test_a_target_that_does_not_begin_with_a_slash_is_refused(form: str, target: bytes) -> None:
+    assert refusal(replace(heads.origin(), form=form, target=target), heads.INSIDE) == (Code.URL_AMBIGUOUS, "path")
+
+
+def test_an_absolute_form_without_a_path_means_the_root() -> None:
+    call = canonicalise(heads.absolute("http://erp.example"), heads.OUTSIDE)
+    assert (call.path, call.has_query, call.url) == ("/", False, "http://erp.example/")
+
+
+def test_the_reason_says_how_to_write_it() -> None:
+    with pytest.raises(Rejected, match="%7C"):
+        canonical_path("/a|b")
+    with pytest.raises(Rejected, match="UTF-8"):
+        canonical_path("/caf\xe9")
+
+
+# --- the query -------------------------------------------------------------------------------------------------------
+
+QUERIES = {
+    "no parameters": ("", "", ()),
+    "one": ("limit=2", "limit=2", (("limit", "2"),)),
+    "D02 one twice, both kept for the rule to see": ("a=1&a=2", "a=1&a=2", (("a", "1"), ("a", "2"))),
+    "D02 encoded brackets are part of the name": ("a%5b%5D=1", "a%5B%5D=1", (("a[]", "1"),)),
+    "D02 an encoded semicolon is data": ("a=1%3bb=2", "a=1%3Bb=2", (("a", "1;b=2"),)),
+    "an encoded ampersand is data": ("a=1%26b=2", "a=1%26b=2", (("a", "1&b=2"),)),
+    "a name without a value": ("a&b=", "a&b=", (("a", ""), ("b", ""))),
+    "a value with an equals sign": ("a=b=c", "a=b=c", (("a", "b=c"),)),
+    "a value without a name": ("=b", "=b", (("", "b"),)),
+    "empty ones are none": ("&a=1&&", "&a=1&&", (("a", "1"),)),
+    "a plus is a space, an encoded one is a plus": ("q=a+b%2bc%20d", "q=a+b%2Bc%20d", (("q", "a b+c d"),)),
+    "names are decoded, too": ("%6cimit=%32", "limit=2", (("limit", "2"),)),
+    "a URL as a value": ("to=https://a.example/x?y", "to=https://a.example/x?y", (("to", "https://a.example/x?y"),)),
+    "letters outside ASCII": ("q=%c3%bc", "q=%C3%BC", (("q", "\u00fc"),)),
+    "an encoded backslash is data": ("q=%5cw", "q=%5Cw", (("q", "\\w"),)),
+    "dots are data": ("file=../a", "file=../a", (("file", "../a"),)),
+}
+
+
+@pytest.mark.parametrize(("raw", "query", "parameters"), QUERIES.values(), ids=QUERIES.keys())
+def test_a_query_becomes_one_spelling(raw: str, query: str, parameters: tuple[tuple[str, str], ...]) -> None:
+    call = canonicalise(heads.absolute(f"http://erp.example/?{raw}"), heads.OUTSIDE)
+    assert (call.query, call.parameters, call.has_query) == (query, parameters, True)
+    assert call.url == f"http://erp.example/?{query}"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        pytest.param("a=1;b=2", id="D02 a semicolon, which some servers take for an ampersand"),
+        pytest.param("a[]=1", id="D02 raw brackets"),
+        pytest.param("a=%252e", id="double encoding"),
+        pytest.param("a=%c0%ae", id="overlong UTF-8"),
+        pytest.param("a=%ff", id="ill-formed UTF-8"),
+        pytest.param("a=%00", id="an encoded NUL"),
+        pytest.param("a=1%0d%0aX:%20y", id="an encoded line break"),
+        pytest.param("a=%", id="a bare percent sign"),
+        pytest.param("a=b c", id="a space"),
+        pytest.param("a=b\\c", id="a backslash"),
+        pytest.param("a=caf\xe9", id="a raw letter outside ASCII"),
+        pytest.param("a=b#c", id="a fragment"),
+        pytest.param("a={b}", id="curly brackets"),
+    ],
+)
+def test_a_query_with_more_than_one_reading_is_refused(query: str) -> None:
+    assert refusal(heads.absolute(f"http://erp.example/?{query}")) == (Code.URL_AMBIGUOUS, "query")
+
+
+# --- the body --------------------------------------------------------------------------------------------------------
+
+
+def test_the_body_may_come_later() -> None:
+    head = heads.absolute("http://erp.example/", "content-length: 5", "Accept: a", method="POST")
+    call = with_body(canonicalise(head, heads.OUTSIDE), b"hello")
+    assert call == canonicalise(replace(head, body=b"hello"), heads.OUTSIDE)
+    assert call.headers == (("Host", "erp.example"), ("content-length", "5"), ("Accept", "a"))
+    assert call.body == b"hello"
+
+
+def test_a_body_in_chunks_gets_a_length() -> None:
+    head = heads.absolute("http://erp.example/", "Transfer-Encoding: chunked", method="POST")
+    call = canonicalise(head, heads.OUTSIDE)
+    assert with_body(call, b"hello").headers == (("Host", "erp.example"), ("Content-Length", "5"))
+    assert with_body(call, b"").headers == (("Host", "erp.example"), ("Content-Length", "0"))
+
+
+def test_a_length_that_is_not_the_bodys_is_refused() -> None:
+    head = heads.absolute("http://erp.example/", "Content-Length: 5", method="POST", body=b"hell")
+    assert refusal(head) == (Code.REQUEST_MALFORMED, "content-length")
+    assert canonicalise(replace(head, body=b"hello"), heads.OUTSIDE).body == b"hello"
+
+
+def test_a_body_over_the_limit_is_refused() -> None:
+    small = Limits(body_bytes=4)
+    call = canonicalise(heads.absolute(method="POST"), heads.OUTSIDE)
+    assert with_body(call, b"four", small).body == b"four"
+    with pytest.raises(Rejected) as caught:
+        with_body(call, b"fives", small)
+    assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, "body")
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+chars = "abAB019-._~!$&'()*+,;=:@/%?# []{}|\\\"<>^\t\0\xe9\u2025"
+escapes = st.sampled_from(
+    ["%2e", "%2F", "%25", "%252e", "%c3%bc", "%c0%ae", "%00", "%5C", "%3B", "%7e", "%41", "%", "%zz", ".", "/"]
+)
+targets = st.lists(st.one_of(st.text(alphabet=chars, max_size=4), escapes), max_size=8).map("".join)
+good_parts = st.text(alphabet="abcXYZ019-._~!$&'()*+,=:@", min_size=1, max_size=8).filter(
+    lambda part: part.strip(".") != ""
+)
+hosts = st.sampled_from(
+    ["erp.example", "ERP.example.", "[::ffff:192.0.2.1]", "192.0.2.1", "[2001:db8::1]", "xn--bcher-kva.example"]
+)
+fields = st.lists(
+    st.sampled_from(
+        [
+            "Accept: a",
+            "Cookie: a=b",
+            "Connection: close, x-hop",
+            "X-Hop: 1",
+            "Content-Length: 3",
+            "Transfer-Encoding: chunked",
+            'Signature-Input: intent=("@method"), site=( "@path")',
+            "Signature: intent=:AA==:, site=:AA==:",
+            "Agent-Intent: x",
+            "Expect: 100-continue",
+        ]
+    ),
+    max_size=5,
+)
+
+
+@given(hosts, st.sampled_from(["", ":80", ":0443", ":8443"]), targets, fields, st.sampled_from([None, b"", b"abc"]))
+@settings(max_examples=200)
+def test_a_canonical_call_is_a_fixed_point_and_nothing_but_a_refusal_escapes(
+    host: str, port: str, target: str, more: list[str], body: bytes | None
+) -> None:
+    target = target.encode("utf-8").decode("latin-1")
+    for url in (f"https://{host}{port}/{target}", f"https://{host}{port}/a?{target}"):
+        try:
+            call = canonicalise(heads.absolute(url, *more, body=body), heads.OUTSIDE)
+        except Rejected:
+            continue
+        if body is None:
+            call = with_body(call, b"abc")
+        assert canonicalise(as_received(call), heads.OUTSIDE) == call
+        assert canonical_path(call.path) == call.path
+        assert canonical_query(call.query) == call.query
+        assert call.url.isascii()
+        assert unquote_to_bytes(call.path).decode("utf-8")
+
+
+@given(st.lists(good_parts, min_size=1, max_size=4), st.lists(st.tuples(good_parts, good_parts), max_size=3))
+def test_ordinary_urls_pass_unchanged(parts: list[str], pairs: list[tuple[str, str]]) -> None:
+    path = "/" + "/".join(parts)
+    query = "&".join(f"{name}={value}" for name, value in pairs)
+    call = canonicalise(heads.absolute(f"http://erp.example{path}?{query}"), heads.OUTSIDE)
+    assert (call.path, call.query) == (path, query)
+    assert path_segments(path) == tuple(parts)
+    assert len(query_parameters(query)) >= len(pairs) or "&" in "".join(map("".join, pairs))
+
+
+@given(
+    st.builds(
+        Received,
+        method=st.one_of(st.just(b"GET"), st.binary(max_size=5)),
+        scheme=st.sampled_from(["http", "https", "", "ws"]),
+        form=st.sampled_from(["absolute", "origin", "authority"]),
+        authority=st.one_of(st.just(b"erp.example"), st.binary(max_size=12)),
+        target=st.one_of(st.just(b"/v1"), st.binary(max_size=12)),
+        headers=st.one_of(
+            st.just(heads.lines("Host: erp.example")),
+            st.lists(st.tuples(st.binary(max_size=8), st.binary(max_size=8)), max_size=3).map(tuple),
+        ),
+        body=st.one_of(st.none(), st.binary(max_size=5)),
+    ),
+    st.sampled_from([heads.OUTSIDE, heads.INSIDE, heads.INSIDE_PLAIN]),
+)
+def test_any_bytes_are_a_call_or_a_refusal(received: Received, leg: Leg) -> None:
+    for read in (lambda: canonicalise(received, leg), lambda: canonical_connect(received)):
+        try:
+            read()
+        except Rejected as fault:
+            assert fault.field
+
+
+# --- the WHATWG's readings -------------------------------------------------------------------------------------------
+
+_ABSOLUTE = re.compile(r"(https?)://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+
+
+def test_we_refuse_a_url_or_agree_with_the_whatwg() -> None:
+    """Every absolute http(s) URL of the web platform's test data, as written there and as the WHATWG spells it."""
+    if not WHATWG.exists():
+        pytest.skip("urltestdata.json is not beside the checkout (../shared/corpus)")
+    accepted = 0
+    for case in json.loads(WHATWG.read_text("utf-8")):
+        if not isinstance(case, dict):
+            continue  # the data's own comments
+        for text in {case["input"], case.get("href", "")}:
+            call = _our_reading(text)
+            if call is None:
+                continue
+            accepted += 1
+            assert not case.get("failure"), f"the WHATWG refuses {text!r}, we read {call.url}"
+            theirs = urlsplit(case["href"])
+            assert call.host == _their_host(case["hostname"]), case
+            assert call.port == (theirs.port or DEFAULT_PORTS[theirs.scheme]), case
+            assert unquote_to_bytes(call.path) == unquote_to_bytes(theirs.path), case
+            assert unquote_to_bytes(call.query) == unquote_to_bytes(theirs.query), case
+    assert accepted > 100, f"only {accepted} accepted: the test reads its data wrongly"
+
+
+def _our_reading(url: str) -> Call | None:
+    written = _ABSOLUTE.fullmatch(url)
+    if written is None:
+        return None
+    scheme, authority, target = written.groups()
+    try:
+        received = heads.absolute(f"{scheme}://{authority}/")
+        return canonicalise(replace(received, target=target.encode("utf-8", "surrogatepass")), heads.OUTSIDE)
+    except (Rejected, UnicodeEncodeError):  # what is not Latin-1 cannot even be written into a head
+        return None
+
+
+def _their_host(hostname: str) -> str:
+    """The WHATWG keeps one trailing dot, the brackets, and IPv4-mapped addresses as IPv6."""
+    plain = hostname.strip("[]").removesuffix(".")
+    mapped = IPv6Address(plain).ipv4_mapped if ":" in plain else None
+    return str(mapped) if mapped else plain
