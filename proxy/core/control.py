@@ -85,7 +85,7 @@ class ControlView:
                 return replace(self, revoked_keys=self.revoked_keys | {said.target})
             case Act.REVOKE_ROOT:
                 return replace(self, revoked_roots=self.revoked_roots | {said.target})
-            case Act.QUARANTINE | Act.RESTORE | Act.KILL_ON | Act.KILL_OFF:
+            case _:  # quarantine, restore, kill-on, kill-off: the latest word about a target counts
                 before = self.latest.get(said.target)
                 if before is not None and before.serial >= said.serial:
                     return self

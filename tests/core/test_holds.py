@@ -1,0 +1,44 @@
+"""The life of a hold: every event in every state, written out."""
+
+import pytest
+
+from proxy.core.holds import FENCED, OPEN, TERMINAL, TRANSITIONS, Event, after
+from proxy.core.model import HoldState
+
+H = HoldState
+
+LEGAL = {
+    (H.HELD, Event.APPROVE): H.APPROVED,
+    (H.HELD, Event.DENY): H.DENIED,
+    (H.HELD, Event.CANCEL): H.CANCELLED,
+    (H.HELD, Event.EXPIRE): H.EXPIRED,
+    (H.APPROVED, Event.EXPIRE): H.EXPIRED,
+    (H.APPROVED, Event.CLAIM): H.RELEASING,
+    (H.RELEASING, Event.SENT): H.RELEASED,
+    (H.RELEASING, Event.UNSENT): H.APPROVED,
+    (H.RELEASING, Event.LOST): H.UNCERTAIN,
+}
+
+
+@pytest.mark.parametrize("state", list(HoldState))
+@pytest.mark.parametrize("event", list(Event))
+def test_an_event_leads_where_the_design_says_or_nowhere(state: HoldState, event: Event) -> None:
+    assert after(state, event) is LEGAL.get((state, event))
+
+
+def test_terminal_states_never_change() -> None:
+    assert frozenset({H.RELEASED, H.DENIED, H.EXPIRED, H.CANCELLED}) == TERMINAL
+    assert all(after(state, event) is None for state in TERMINAL for event in Event)
+    assert frozenset(HoldState) == OPEN | TERMINAL
+
+
+def test_only_a_release_in_flight_can_become_released_or_uncertain() -> None:
+    for event, (sources, target) in TRANSITIONS.items():
+        if target in (H.RELEASED, H.UNCERTAIN):
+            assert sources == frozenset({H.RELEASING})
+            assert event in FENCED
+
+
+def test_time_alone_never_approves() -> None:
+    assert TRANSITIONS[Event.EXPIRE][1] is H.EXPIRED
+    assert [event for event, (_, target) in TRANSITIONS.items() if target is H.RELEASING] == [Event.CLAIM]
