@@ -142,8 +142,11 @@ class RedisServer:
     def _down(self, fault: Exception, during: str) -> Unavailable:
         where = f"the store at {self.where}"
         if isinstance(fault, ResponseError):
-            # The first word of an error is its code (OOM, READONLY, NOPERM); the rest may echo arguments.
-            return Refused(Code.STORE_DOWN, f"{where} refused {during}: {str(fault).partition(' ')[0]}")
+            # Of the message only the server's code, if it has one, is safe to repeat: the rest may echo arguments.
+            word = str(fault).partition(" ")[0]
+            return Refused(
+                Code.STORE_DOWN, f"{where} refused {during}: {word if word.isupper() else type(fault).__name__}"
+            )
         return Unavailable(Code.STORE_DOWN, f"{where} did not answer {during}: {type(fault).__name__}")
 
 

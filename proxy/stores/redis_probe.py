@@ -82,7 +82,7 @@ async def probe(server: RedisServer, *, ephemeral: bool = False) -> None:
         maxmemory_policy=info.get("maxmemory_policy", "unknown"),
         aof=aof,
         snapshots=not aof and bool(await setting(server, "save")),
-        default_user_writes=await _default_user_writes(server),
+        default_user_writes=await default_user_writes(server),
     )
     judge_server(facts, ephemeral=ephemeral)
 
@@ -106,7 +106,8 @@ async def _info(server: RedisServer) -> dict[str, str]:
     return {name: value for name, colon, value in (line.partition(":") for line in lines) if colon}
 
 
-async def _default_user_writes(server: RedisServer) -> bool:
+async def default_user_writes(server: RedisServer) -> bool:
+    """Whether the server's default user may write what our scripts write; False when the server does not tell."""
     if server.username == "default":
         return True  # then we are that user
     try:

@@ -1,0 +1,290 @@
+"""The connection: what it refuses to be told, what it does when the server does not answer, and which servers it trusts."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+from held import ROOMY, draft
+from valkeys import Valkey
+
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.stores.redis import RedisServer, Refused
+from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.redis_probe import ServerFacts, default_user_writes, judge_server, probe, setting
+
+PROMISED_S = 2.0
+
+
+# --- URLs ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "where", "username"),
+    [
+        ("redis://cache.example:6380/1", "cache.example:6380", "default"),
+        ("rediss://edge:s3cret@cache.example", "cache.example:6379", "edge"),
+        ("rediss://cache.example?ssl_ca_certs=/etc/ca.pem&db=2", "cache.example:6379", "default"),
+        ("unix:///run/valkey.sock?password=s3cret", "/run/valkey.sock", "default"),
+    ],
+)
+async def test_a_url_is_taken(url, where, username):
+    server = RedisServer(url)
+    assert (server.where, server.username) == (where, username)
+    assert "s3cret" not in repr(server)
+    await server.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "cache.example:6379",
+        "http://cache.example",
+        "redis://",
+        "unix://",
+        "redis://cache.example:port",
+        "redis://:s3cret@cache.example?socket_timeout=60",
+        "rediss://:s3cret@cache.example?ssl_cert_reqs=none",
+        "redis://:s3cret@cache.example?retry_on_timeout=yes",
+    ],
+)
+def test_a_url_that_is_none_or_weakens_the_connection_is_refused(url):
+    with pytest.raises(Rejected) as caught:
+        RedisServer(url)
+    assert (caught.value.code, caught.value.field) == (Code.CONFIG_INVALID, "redis_url")
+    assert "s3cret" not in str(caught.value)
+
+
+# --- when it does not answer -----------------------------------------------------------------------------------------
+
+
+async def attempts(server):
+    holds = RedisHolds(server)
+    yield lambda: holds.file(draft(), b"", ttl_s=60, caps=ROOMY)
+    yield lambda: holds.get("any")
+    yield holds.sweep
+    yield holds.listing
+    yield holds.cursor
+    yield lambda: anext(holds.news())
+
+
+async def test_a_frozen_server_is_given_up_within_the_promise_and_serves_again_when_it_thaws():
+    with Valkey() as valkey:
+        server = RedisServer(valkey.url)
+        holds = RedisHolds(server)
+        assert await holds.listing() == ()
+        valkey.freeze()
+        started_s = time.monotonic()
+        waiting = [attempt() async for attempt in attempts(server)]
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert time.monotonic() - started_s < PROMISED_S
+        assert {getattr(outcome, "code", outcome) for outcome in outcomes} == {Code.STORE_DOWN}
+        valkey.thaw()
+        assert await holds.listing() == ()
+        await server.close()
+
+
+async def test_a_server_that_is_gone_is_unavailable_and_serves_again_when_it_is_back():
+    with Valkey() as valkey:
+        server = RedisServer(valkey.url)
+        holds = RedisHolds(server)
+        hold = (await holds.file(draft(), b"sealed", ttl_s=600, caps=ROOMY)).hold
+        valkey.kill()
+        async for attempt in attempts(server):
+            with pytest.raises(Unavailable) as caught:
+                await attempt()
+            assert caught.value.code is Code.STORE_DOWN
+        valkey.start()
+        assert await holds.get(hold.id) == hold
+        assert await holds.sealed(hold.id) == b"sealed"
+        await server.close()
+
+
+async def test_a_wrong_password_is_unavailable_and_never_repeated():
+    with Valkey(requirepass="right") as valkey:
+        server = RedisServer(f"{valkey.url}?password=wr0ng")
+        with pytest.raises(Unavailable) as caught:
+            await server.command("PING")
+        assert caught.value.code is Code.STORE_DOWN
+        assert "wr0ng" not in str(caught.value)
+        await server.close()
+
+
+async def test_an_error_for_an_answer_is_unavailable_and_does_not_echo_what_was_sent(server):
+    with pytest.raises(Refused, match="refused HSETT: ResponseError$") as caught:
+        await server.command("HSETT", "key", "s3cret")
+    assert caught.value.code is Code.STORE_DOWN
+
+
+@pytest.mark.parametrize(
+    ("setting_name", "value", "restored"),
+    [
+        pytest.param("maxmemory", "1", "0", id="a server that is full"),
+        pytest.param("min-replicas-to-write", "1", "0", id="a server that accepts no writes"),
+    ],
+)
+async def test_a_server_that_cannot_write_is_unavailable_until_it_can(server, valkey, setting_name, value, restored):
+    holds = RedisHolds(server)
+    with valkey.client() as client:
+        client.config_set(setting_name, value)
+        try:
+            with pytest.raises(Unavailable) as caught:
+                await holds.file(draft(), b"", ttl_s=60, caps=ROOMY)
+            assert caught.value.code is Code.STORE_DOWN
+        finally:
+            client.config_set(setting_name, restored)
+    assert (await holds.file(draft(), b"", ttl_s=60, caps=ROOMY)).created
+
+
+async def test_a_cancelled_command_leaves_no_answer_behind_for_the_next(server):
+    await server.command("SET", "{ip:0}:a", "answer to another question")
+    for _ in range(20):
+        asking = asyncio.ensure_future(server.command("GET", "{ip:0}:a"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        asking.cancel()
+        assert await server.command("ECHO", "mine") == b"mine"
+
+
+async def test_more_calls_than_connections_wait_for_one(server):
+    replies = await asyncio.gather(*(server.command("ECHO", str(number)) for number in range(200)))
+    assert replies == [str(number).encode() for number in range(200)]
+
+
+# --- which servers are trusted ---------------------------------------------------------------------------------------
+
+GOOD = ServerFacts(
+    where="cache.example:6379",
+    valkey=False,
+    version=(7, 2, 5),
+    role="master",
+    cluster=False,
+    maxmemory_policy="noeviction",
+    aof=True,
+    snapshots=False,
+    default_user_writes=True,
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({}, id="with an append-only file"),
+        pytest.param({"aof": False, "snapshots": True}, id="with snapshots only"),
+        pytest.param({"version": (7, 0, 0)}, id="the oldest there may be"),
+        pytest.param(
+            {"valkey": True, "version": (9, 1, 2), "default_user_writes": False}, id="default user off, where it is safe"
+        ),
+        pytest.param(
+            {"aof": False, "snapshots": True, "default_user_writes": False}, id="default user off, without an AOF"
+        ),
+    ],
+)
+def test_a_server_is_trusted(changes):
+    judge_server(replace(GOOD, **changes), ephemeral=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fix"),
+    [
+        pytest.param({"version": (6, 2, 14)}, "Redis 7.0 or newer", id="too old"),
+        pytest.param({"version": ()}, "Redis 7.0 or newer", id="of no version"),
+        pytest.param({"cluster": True}, "without cluster mode", id="a cluster"),
+        pytest.param({"role": "slave"}, "URL of the primary", id="a replica"),
+        pytest.param({"maxmemory_policy": "allkeys-lru"}, "`maxmemory-policy noeviction`", id="one that evicts"),
+        pytest.param({"aof": False}, "`appendonly yes`", id="one without persistence"),
+        pytest.param(
+            {"version": (7, 0, 15), "default_user_writes": False}, "`user default on", id="Redis 7.0, default user off"
+        ),
+        pytest.param(
+            {"valkey": True, "version": (8, 1, 4), "default_user_writes": False},
+            "`user default on",
+            id="Valkey 8.1, default user off",
+        ),
+    ],
+)
+def test_a_server_that_would_lose_holds_is_refused_with_the_fix(changes, fix):
+    with pytest.raises(Rejected) as caught:
+        judge_server(replace(GOOD, **changes), ephemeral=False)
+    assert caught.value.code is Code.CONFIG_INVALID
+    assert fix in caught.value.detail
+    assert "cache.example:6379" in caught.value.detail
+
+
+def test_ephemeral_waives_persistence_and_nothing_else():
+    judge_server(replace(GOOD, aof=False), ephemeral=True)
+    with pytest.raises(Rejected, match="maxmemory-policy"):
+        judge_server(replace(GOOD, aof=False, maxmemory_policy="volatile-ttl"), ephemeral=True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fix"),
+    [
+        pytest.param({"maxmemory-policy": "allkeys-lru"}, "maxmemory-policy noeviction", id="an evicting policy"),
+        pytest.param({"appendonly": "no"}, "appendonly yes", id="no persistence"),
+    ],
+)
+async def test_a_real_server_is_probed(server, valkey, settings, fix):
+    await probe(server)
+    with valkey.client() as client:
+        before = {name: client.config_get(name)[name] for name in settings}
+        try:
+            for name, value in settings.items():
+                client.config_set(name, value)
+            with pytest.raises(Rejected, match=fix) as caught:
+                await probe(server)
+            assert caught.value.code is Code.CONFIG_INVALID
+            if "appendonly" in settings:
+                await probe(server, ephemeral=True)
+                client.config_set("save", "3600 1")
+                await probe(server)
+                client.config_set("save", "")
+        finally:
+            for name, value in before.items():
+                client.config_set(name, value)
+
+
+async def test_a_server_that_is_away_is_not_trusted():
+    server = RedisServer("unix:///nowhere/valkey.sock")
+    with pytest.raises(Unavailable) as caught:
+        await probe(server)
+    assert caught.value.code is Code.STORE_DOWN
+    await server.close()
+
+
+async def test_this_valkey_keeps_scripted_writes_with_its_default_user_off(tmp_path):
+    """If this fails, the version in `redis_probe.REPLAYS_AS_WRITTEN` is wrong."""
+    users = tmp_path / "users.acl"
+    users.write_text("user default off\nuser edge on >s3cret ~* &* +@all\n")
+    with Valkey(aclfile=str(users)) as valkey:
+        server = RedisServer(valkey.url.replace("unix://", "unix://edge@") + "?password=s3cret")
+        holds = RedisHolds(server)
+        await probe(server)
+        assert not await default_user_writes(server)
+        hold = (await holds.file(draft(), b"sealed", ttl_s=600, caps=ROOMY)).hold
+        await server.close()
+        valkey.restart()
+        assert await holds.get(hold.id) == hold
+        await server.close()
+
+
+async def test_the_default_user_is_asked_after(server, valkey):
+    with valkey.client() as client:
+        client.acl_setuser("edge", enabled=True, nopass=True, categories=["+@all"], keys=["*"])
+        client.acl_setuser("narrow", enabled=True, nopass=True, categories=["+@all"], commands=["-acl"], keys=["*"])
+        for name, told in (("default", True), ("edge", True), ("narrow", False)):
+            named = RedisServer(valkey.url.replace("unix://", f"unix://{name}@") + "?password=any")
+            assert await default_user_writes(named) is told
+            await named.close()
+        client.acl_deluser("edge", "narrow")
+
+
+async def test_a_setting_that_the_server_keeps_to_itself_is_empty(server, valkey):
+    assert await setting(server, "appendfsync") == "always"
+    with valkey.client() as client:
+        client.acl_setuser("narrow", enabled=True, nopass=True, categories=["+@all"], commands=["-config"], keys=["*"])
+    narrow = RedisServer(valkey.url.replace("unix://", "unix://narrow@") + "?password=any")
+    assert await setting(narrow, "appendfsync") == ""
+    await narrow.close()
+    with valkey.client() as client:
+        client.acl_deluser("narrow")
