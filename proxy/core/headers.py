@@ -11,9 +11,7 @@ import http_sf
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Received
-
-LABEL = "intent"
-"""Our own member of `Signature` and `Signature-Input`."""
+from proxy.core.proof import LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Code
 from proxy.core.model import Decision, Hold, Verdict
 from proxy.core.names import INTERNAL_HOST
+from proxy.core.proof import LABEL, TAG
 
 type Form = Literal["absolute", "connect", "inside", "transparent"]
 """How the request reached us: absolute form, CONNECT itself, inside a tunnel, or without knowing of a proxy."""
@@ -181,10 +182,10 @@ _RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
 _HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, POST {status}/redeem."
 
 _CHALLENGE = ("Proxy-Authenticate", 'Basic realm="intent-proxy"')
-_ACCEPT_CONNECT = 'intent=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="agent-intent"'
+_ACCEPT_CONNECT = f'{LABEL}=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="{TAG}"'
 _ACCEPT_CALL = (
-    'intent=("@method" "@target-uri" "content-type" "agent-intent" "intent-manifest" "content-digest")'
-    ';created;expires;tag="agent-intent"'
+    f'{LABEL}=("@method" "@target-uri" "content-type" "agent-intent" "intent-manifest" "content-digest")'
+    f';created;expires;tag="{TAG}"'
 )
 
 _WAIT = re.compile(r"[0-9]{1,9}")
