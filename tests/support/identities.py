@@ -6,6 +6,7 @@ Keys are derived from their names, so that a failing test fails the same way aga
 
 import base64
 import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,9 @@ from ipaddress import ip_network
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from proxy.core.clusters import cluster_digest
-from proxy.core.encoding import Json, parse_json, unb64u
+from proxy.core.encoding import Json, b64u, parse_json, unb64u
 from proxy.core.errors import Code
-from proxy.core.jws import seal
-from proxy.core.keys import ED25519, PrivateKey, private_key
+from proxy.core.keys import ED25519, PrivateKey, private_key, sign
 from proxy.core.manifest import MANIFEST_TYP, Draft, issue_child, issue_root, parse_manifest
 from proxy.core.model import (
     Agent,
@@ -321,7 +321,9 @@ def resealed(token: str, signer: PrivateKey, *, typ: str = MANIFEST_TYP, drop: s
     """The same statement with some claims changed and one dropped, signed again: well-signed but wrong."""
     claims = {**claims_of(token), **changed}
     claims.pop(drop, None)
-    return seal(claims, typ=typ, key=signer)
+    header = json.dumps({"alg": signer.public.alg, "kid": signer.public.kid, "typ": typ}).encode()
+    signing_input = f"{b64u(header)}.{b64u(json.dumps(claims).encode())}"
+    return f"{signing_input}.{b64u(sign(signer, signing_input.encode()))}"
 
 
 # --- requests --------------------------------------------------------------------------------------------------------
