@@ -15,7 +15,7 @@ from proxy.audit.records import decision_fields, outcome_fields
 from proxy.core.addresses import OwnSurfaces, check_addresses
 from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body
 from proxy.core.clusters import Policy
-from proxy.core.decide import Question, decide
+from proxy.core.decide import Question, after_release, decide
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import (
     Call,
@@ -52,7 +52,7 @@ class Admission:
     identity: Identity | None = None
     ambiguous: Rejected | None = None  # why there is no canonical call
     refusal: Rejected | None = None  # why there is no identity
-    prefer: Prefer = Prefer()
+    prefer: Prefer = NO_PREFERENCE
 
     @property
     def fault(self) -> Rejected | None:
@@ -248,10 +248,8 @@ class Gate:
         """What a hold's state means for the call that found it; an approved one lets it pass, once."""
         if hold.state is not HoldState.APPROVED:
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
-        release = self.holding.check_release(identity, call, hold)
-        released = replace(
-            decision, verdict=Verdict.ALLOW, code=Code.ALLOWED, message=f"released by {release.by}", hold_id=hold.id
-        )
+        self.holding.check_release(identity, call, hold)
+        released = after_release(decision, hold_id=hold.id)
         released, addresses = await self._resolved(released, call)
         if released.verdict is not Verdict.ALLOW:
             return Outcome(decision=released, call=call, hold=hold)
@@ -263,50 +261,49 @@ class Gate:
     # --- deciding ----------------------------------------------------------------------------------------------------
 
     async def _prove(self, admission: Admission, body: bytes) -> Identity:
-        """What can only be said of the caller now: that its body is the signed one and its proof was not used before."""
+        """What can only be said of the caller now: its body is the signed one, its mandate stands, its proof is new."""
         if admission.fault is not None:
             raise admission.fault
         identity = admission.identity
         assert identity is not None
         if identity.evidence.proof is Proof.REQUEST:
             check_content_digest(admission.received.headers, body)
-        bundle = self._policy().bundle
-        check_standing(identity.mandate, bundle, self._control.view(), now=self._clock(), grace_s=self.settings.grace_s)
+        bundle, view = self._policy().bundle, self._control.view()
+        check_standing(identity.mandate, bundle, view, now=self._clock(), grace_s=self.settings.grace_s)
         if identity.evidence.nonce is not None:
             await self._replays.spend(identity.evidence)
         return identity
 
     def _decide(self, identity: Identity, call: Call) -> Decision:
         """The pure decision on everything known now."""
-        return decide(
-            Question(
-                decision_id=self._new_id(),
-                now=self._clock(),
-                policy=self._policy(),
-                view=self._control.view(),
-                own=self.settings.own,
-                grace_s=self.settings.grace_s,
-                call=call,
-                mandate=identity.mandate,
-                evidence=identity.evidence,
-                intent=identity.intent,
-            )
+        question = Question(
+            decision_id=self._new_id(),
+            now=self._clock(),
+            policy=self._policy(),
+            view=self._control.view(),
+            own=self.settings.own,
+            grace_s=self.settings.grace_s,
+            call=call,
+            mandate=identity.mandate,
+            evidence=identity.evidence,
+            intent=identity.intent,
         )
+        return decide(question)
 
     def _refused(self, admission: Admission, fault: Rejected | Unavailable) -> Decision:
-        identity, now = admission.identity, self._clock()
+        """The denial of what never came to be judged: places 1 and 2 of the order, and whatever could not be told."""
+        identity = admission.identity
         mandate = identity.mandate if identity is not None else None
         return Decision(
             decision_id=self._new_id(),
             verdict=Verdict.DENY,
             code=fault.code,
             message=fault.detail,
-            at=now,
+            at=self._clock(),
             agent=mandate.leaf.sub if mandate is not None else None,
             sponsor=mandate.sponsor.id if mandate is not None else None,
             purpose=mandate.purpose if mandate is not None else None,
             manifest=mandate.root_id if mandate is not None else None,
-            cluster=identity.intent.cluster if identity is not None else None,
             intent=identity.intent if identity is not None else Intent(),
             proof=identity.evidence.proof if identity is not None else None,
             bundle_sha256=self._policy().bundle.sha256,
@@ -314,7 +311,7 @@ class Gate:
         )
 
     async def _resolved(self, decision: Decision, call: Call) -> tuple[Decision, tuple[IPAddress, ...]]:
-        """Resolve an allowed call's destination, once, after policy passed; a forbidden address turns it into a denial."""
+        """Resolve an allowed call's destination, once, after policy passed; a forbidden address makes it a denial."""
         if decision.verdict is not Verdict.ALLOW:
             return decision, ()
         found = await self._resolver.resolve(call.host, call.port)

@@ -98,7 +98,12 @@ class Holding:
             body_bytes=len(call.body),
         )
         stored = StoredCall(
-            call=call, decision=replace(decision, hold_id=hold_id), proof=identity.evidence.proof, call_digest=digest
+            call=call,
+            decision=replace(decision, hold_id=hold_id),
+            proof=identity.evidence.proof,
+            call_digest=digest,
+            sub_path=mandate.sub_path,
+            chain_kids=tuple(link.cnf.kid for link in mandate.chain),
         )
         sealed = self._vault.seal(hold_id, stored_to_bytes(stored))
         return await self._holds.file(draft, sealed, ttl_s=ttl_s, caps=self._caps)

@@ -20,6 +20,8 @@ class Listener:
         self._socket = sock
         self._mode = mode_specs.ProxyMode.parse("regular")
         self._server: asyncio.Server | None = None
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG)
@@ -29,12 +31,16 @@ class Listener:
         if self._server is not None:
             self._server.close()
 
-    @property
-    def connections(self) -> int:
-        return len(self._master.proxyserver.connections)
+    async def ended(self) -> None:
+        """Return once no connection is open."""
+        await self._idle.wait()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = ProxyConnectionHandler(self._master, reader, writer, self._master.options, self._mode)
         handler.layer = modes.HttpProxy(handler.layer.context)
+        connections = self._master.proxyserver.connections
         with self._master.proxyserver.register_connection(handler.client.id, handler):
+            self._idle.clear()
             await handler.handle_client()
+        if not connections:
+            self._idle.set()

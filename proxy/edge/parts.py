@@ -33,10 +33,11 @@ from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.files import StatementFile, private_dir, write_atomically
 from proxy.stores.names import SystemResolver
-from proxy.stores.redis import RedisServer, probe
+from proxy.stores.redis import RedisServer
 from proxy.stores.redis_checkpoints import RedisCheckpoints
 from proxy.stores.redis_control import RedisControl, RedisMandates
 from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.redis_probe import probe
 from proxy.stores.redis_replays import RedisReplays
 from proxy.stores.statements import Statements
 from proxy.stores.vault import open_vault

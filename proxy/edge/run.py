@@ -181,10 +181,10 @@ async def run_proxy(
     host, wanted = listen or (settings.listen.host, settings.listen.port)
     held = reserve(host, wanted)
     embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
-    was_running = embedded is not None and embedded.alive()
+    was_running = embedded is not None and embedded.directory.exists() and embedded.alive()
     url = embedded.start() if embedded is not None else str(settings.redis_url)
     launch = Launch(
-        config=config.absolute(),
+        config=settings.file.absolute(),
         host=host,
         port=held.getsockname()[1],
         store_url=url,

@@ -82,8 +82,11 @@ def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None
 
 
 async def _until(moment: datetime) -> None:
-    """A nonce store that has just begun cannot tell a replay from a first use: wait, rather than refuse everybody."""
-    await asyncio.sleep(max(0.0, (moment - now()).total_seconds()))
+    """A nonce store that has just begun cannot tell a replay from a first use: wait, rather than refuse everybody.
+
+    One second more, because proofs say their time in whole seconds, rounded down.
+    """
+    await asyncio.sleep(max(0.0, (moment - now()).total_seconds() + 1.0))
 
 
 async def _sweep(parts: Parts) -> None:
@@ -107,9 +110,9 @@ async def _end_with_supervisor(stop: asyncio.Event) -> None:
 
 
 async def _drain(listener: Listener) -> None:
-    deadline_s = asyncio.get_running_loop().time() + DRAIN_S
-    while listener.connections and asyncio.get_running_loop().time() < deadline_s:
-        await asyncio.sleep(0.05)
+    """Let accepted connections end by themselves, within the promise made to whoever stops us."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(listener.ended(), DRAIN_S)
 
 
 def main(argv: list[str] | None = None) -> int:

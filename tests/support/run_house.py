@@ -1,0 +1,27 @@
+"""Runs the proxy of one proxy.yaml: `run_house.py CONFIG WORKERS PORT`. Prints "ready HOST:PORT" once it serves."""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from proxy.core.errors import Rejected, Unavailable
+from proxy.edge.run import run_proxy
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    config, workers, port = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    try:
+        code = asyncio.run(
+            run_proxy(
+                config,
+                workers=workers,
+                listen=("127.0.0.1", port),
+                dev=False,
+                on_ready=lambda ready: print(f"ready {ready.host}:{ready.port}", flush=True),
+            )
+        )
+    except (Rejected, Unavailable) as fault:
+        print(f"intent-proxy: {fault.detail}", file=sys.stderr)
+        code = 1
+    sys.exit(code)

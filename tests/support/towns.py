@@ -1,0 +1,59 @@
+"""A running deployment with a plain and a TLS origin behind it, for end-to-end tests."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from certs import Authority
+from houses import CLUSTERS, House, house
+from origins import Origin
+
+from proxy.core.manifest import parse_manifest
+from proxy.stores.redis_holds import RedisHolds
+
+ROOMY = """\
+holds:
+  per_hour: 10000
+  open_per_mandate: 1000
+  open_per_sponsor: 10000
+"""
+
+
+@dataclass(kw_only=True)
+class Town:
+    """A running house and the origins behind it."""
+
+    house: House
+    plain: Origin
+    tls: Origin
+    authority: Authority
+
+    def origin(self, way: str) -> Origin:
+        return self.plain if way == "plain" else self.tls
+
+    def wait_for_hold(self, chain: Sequence[str]) -> str:
+        """The id of the one open hold of this chain's root, as soon as it is there."""
+        root_id = parse_manifest(chain[0]).id
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            found = self.house.with_store(lambda server: RedisHolds(server).listing(root_id=root_id))
+            if found:
+                return found[0].id
+            time.sleep(0.02)
+        raise AssertionError("no hold was filed")
+
+    def url(self, way: str, path: str, host: str = "erp.example") -> str:
+        return self.origin(way).url(path, host=host)
+
+
+@contextmanager
+def open_town(folder: Path, *, workers: int = 2, clusters: str = CLUSTERS, extra: str = "") -> Iterator[Town]:
+    """Build and run one; caps are out of the way unless `extra` says otherwise."""
+    authority = Authority()
+    with Origin() as plain, Origin(tls=authority.server("erp.example")) as tls:
+        text = clusters.format(http=plain.port, https=tls.port)
+        settings = f"upstream_cas: [{authority.write(folder)}]\n{extra or ROOMY}"
+        with house(folder, clusters=text, extra=settings, workers=workers) as running:
+            yield Town(house=running, plain=plain, tls=tls, authority=authority)
