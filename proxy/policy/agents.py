@@ -14,7 +14,7 @@ from proxy.policy.document import (
     listed,
     one_line,
     public_key,
-    whole,
+    version,
 )
 from proxy.policy.faults import Faults, instead, shown
 from proxy.policy.people import Enrolled
@@ -27,7 +27,7 @@ def read_agents(root: Table, faults: Faults, enrolled: Enrolled, *, people: Coll
     `people`: the Person.ids a sponsor may be; None when they are not known, so that none is checked.
     """
     fields = Fields(root, THE_FILE, faults)
-    fields.need("version", whole(1, 1), 1)
+    fields.need("version", version, 1)
     sponsor = _one_of(people, "person")
     other = _one_of(_ids(root), "agent")
     agents: dict[str, Agent] = {}

@@ -29,6 +29,7 @@ from proxy.policy.document import (
     listed,
     prose,
     seconds,
+    version,
     whole,
     word,
 )
@@ -62,7 +63,7 @@ class Rules:
     def read(self, root: Table, faults: Faults) -> None:
         """Add what one file says; what is wrong with it goes to `faults`."""
         fields = Fields(root, THE_FILE, faults)
-        fields.need("version", whole(1, 1), 1)
+        fields.need("version", version, 1)
         for entry in fields.each("clusters", "cluster", named_by="id", needed=fields.node("deny") is None):
             cluster = self._cluster(entry)
             if self._first(entry, "cluster", cluster.id):

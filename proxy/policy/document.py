@@ -93,6 +93,13 @@ def whole(least: int, most: int) -> Reader[int]:
     return read
 
 
+def version(node: Node) -> int:
+    """The version of a file's grammar."""
+    if not isinstance(node, Scalar) or node.kind is not Kind.INT or node.text != "1":
+        raise Misread(node, f"expected 1, got {node}")
+    return 1
+
+
 def duration_s(text: str) -> int:
     """Seconds from `30s`, `15m`, `4h` or `90d`.
 

@@ -10,6 +10,7 @@ from proxy.core.errors import Code, Rejected
 
 MAX_SHOWN = 50
 _MAX_QUOTED = 80
+_MAX_LISTED = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +70,14 @@ def shown(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """The known name that `word` most likely stands for."""
-    near = difflib.get_close_matches(word, sorted(known), n=1)
+    near = difflib.get_close_matches(word[:_MAX_QUOTED], sorted(known), n=1)
     return near[0] if near else None
 
 
 def instead(word: str, known: Iterable[str]) -> str:
-    """How a message goes on after an unknown name: `; did you mean "hosts"?`, or what is known."""
+    """How a message goes on after an unknown name: `; did you mean "hosts"?`, or what is known if that is not much."""
     names = sorted(known)
     near = nearest(word, names)
     if near is not None:
         return f"; did you mean {shown(near)}?"
-    return f"; expected one of {', '.join(names)}" if names else ""
+    return f"; expected one of {', '.join(names)}" if 0 < len(names) <= _MAX_LISTED else ""

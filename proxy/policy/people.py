@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from proxy.core.model import Person, PublicKey
 from proxy.policy.clusters import ROLES
-from proxy.policy.document import THE_FILE, Fields, identifier, listed, moment, one_line, public_key, whole
+from proxy.policy.document import THE_FILE, Fields, identifier, listed, moment, one_line, public_key, version
 from proxy.policy.faults import Faults, instead, shown
 from proxy.policy.yaml import Table
 
@@ -23,14 +23,14 @@ class Enrolled:
 
     def __init__(self, operators: Iterable[PublicKey]) -> None:
         self._keys = {key.kid: "an operator" for key in operators}
-        self._ids: dict[str, str] = dict.fromkeys(RESERVED, "a reserved word")
+        self._ids: dict[str, str] = dict.fromkeys(RESERVED, "reserved")
 
     def claim(self, entry: Fields, name: str, keys: Iterable[PublicKey], *, whose: str) -> None:
         """Note an id and its keys; a clash with somebody else's goes to the faults of the entry."""
         if name and name in self._ids:
-            entry.fault("id", f"{shown(name)} is already {self._ids[name]}; choose another")
+            entry.fault("id", f"{shown(name)} is {self._ids[name]}; choose another")
             return
-        self._ids[name] = whose
+        self._ids[name] = f"already {whose}"
         for key in keys:
             owner = self._keys.setdefault(key.kid, whose)
             if owner != whose:
@@ -40,7 +40,7 @@ class Enrolled:
 def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> dict[str, Person]:
     """The people of the file, by id; what is wrong goes to `faults`."""
     fields = Fields(root, THE_FILE, faults)
-    fields.need("version", whole(1, 1), 1)
+    fields.need("version", version, 1)
     people: dict[str, Person] = {}
     entries: dict[str, Fields] = {}
     for entry in fields.each("people", "person", named_by="id", needed=True):

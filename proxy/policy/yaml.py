@@ -38,7 +38,13 @@ class Scalar:
     column: int
 
     def __str__(self) -> str:
-        return self.kind.value if self.kind is Kind.NULL else shown(self.text)
+        match self.kind:
+            case Kind.TEXT:
+                return shown(self.text)
+            case Kind.NULL:
+                return "nothing"
+            case _:
+                return self.text
 
 
 @dataclass(frozen=True, slots=True)
