@@ -201,7 +201,7 @@ def test_threads_share_one_credential_and_never_a_nonce_or_step(clock: Clock) ->
         pytest.param(
             lambda clock: signer(clock).declaring(task="é"),
             Code.INTENT_MALFORMED,
-            "task must be",
+            "agent-intent must be",
             id="a task that is not ASCII",
         ),
     ],
