@@ -144,6 +144,12 @@ GUIDES: Mapping[Code, Guide] = {
     Code.HOLD_UNCERTAIN: Guide(
         409, "Nobody knows whether the call arrived", Next.STOP, "Do not send it again; a person is looking into it."
     ),
+    Code.HOLD_SPENT: Guide(
+        403,
+        "The released call was sent already",
+        Next.STOP,
+        "Stop; to send it once more, a person has to approve it anew.",
+    ),
     Code.HOLD_UNKNOWN: Guide(404, "There is no such hold", Next.FIX, "Use the address you were given with the hold."),
     Code.HOLD_TAMPERED: Guide(403, "The stored call was changed", Next.STOP, _OPERATOR),
     Code.HOLD_NOT_PERMITTED: Guide(403, "This cannot be done with the hold", Next.STOP, "Stop, and tell your user."),
