@@ -1,0 +1,126 @@
+"""A decision in plain words: for reviewers, `intent-proxy explain` and the journal's readers, never for the agent."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import assert_never
+
+from proxy.core.clusters import Policy
+from proxy.core.describe import describe_cluster as describe_cluster
+from proxy.core.differences import cluster_difference
+from proxy.core.errors import Code
+from proxy.core.matching import shown
+from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a call was decided so. Each string is one plain sentence or phrase of printable text."""
+
+    verdict: str
+    rule: str | None  # "supplier-invoices.read-invoice (clusters.yaml:7)"
+    failed: tuple[str, ...]  # each condition that did not hold: expected and got
+    near: tuple[str, ...]  # granted operations that came near, and what each lacked
+    changes: tuple[str, ...]  # how the cluster differs from what the sponsor approved
+    next_step: str  # what a person can do about it
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it, in the order to read."""
+        rule = () if self.rule is None else (f"Rule: {self.rule}",)
+        sections = (("Failed", self.failed), ("Near", self.near), ("Changed since approval", self.changes))
+        listed = (f"{title}: {item}" for title, items in sections for item in items)
+        return (self.verdict, *rule, *listed, self.next_step)
+
+
+def explain(decision: Decision, call: Call, policy: Policy, mandate: Mandate | None) -> Explanation:
+    """Why `decision` was made on `call`. `policy` and `mandate` are those it was made under."""
+    return Explanation(
+        verdict=f"{_verdict_word(decision.verdict)}: {_asked(call)} ({decision.code.value}): {decision.message}.",
+        rule=None if decision.rule is None else _place(decision.rule),
+        failed=tuple(_condition(item) for item in decision.failed),
+        near=tuple(_near(item) for item in decision.nearest),
+        changes=tuple(_changes(decision, policy, mandate)),
+        next_step=_next_step(decision, mandate),
+    )
+
+
+def consequence(decision: Decision, call: Call, mandate: Mandate | None) -> str:
+    """One sentence for a reviewer: what would happen on release, and why it was not simply allowed.
+
+    `invoice-bot wants to DELETE /v1/customers/42 on erp.example; its mandate allows only GET there.`
+    """
+    who = "A caller without a mandate" if mandate is None else mandate.agent.id
+    return f"{who} wants to {call.method} {shown(call.path)} on {call.authority}; {_objection(decision)}."
+
+
+def _objection(decision: Decision) -> str:
+    if decision.code is not Code.NOT_COVERED or not decision.nearest:
+        return decision.message.rstrip(".")
+    failed = {item.field: item for item in decision.nearest[0].failed}
+    if failed.keys() & {"host", "port", "scheme", "address", "location"}:
+        return "its mandate does not reach that place"
+    if "path" in failed:
+        return f"the nearest its mandate allows there is {failed['path'].expected}"
+    if "method" in failed:
+        return f"its mandate allows only {failed['method'].expected} there"
+    if "action" in failed:
+        return f"of that cluster its mandate allows only {failed['action'].expected}"
+    return "its mandate allows that only with " + "; ".join(f"{name} {item.expected}" for name, item in failed.items())
+
+
+def _asked(call: Call) -> str:
+    """The call without its query, which may hold what nobody needs to read here."""
+    return f"{call.method} {call.origin}{shown(call.path)}{' with a query' if call.query else ''}"
+
+
+def _verdict_word(verdict: Verdict) -> str:
+    match verdict:
+        case Verdict.ALLOW:
+            return "Allowed"
+        case Verdict.HOLD:
+            return "Held"
+        case Verdict.DENY:
+            return "Denied"
+        case _:
+            assert_never(verdict)
+
+
+def _place(rule: RuleRef) -> str:
+    return f"{rule.id} ({rule.file}:{rule.line})"
+
+
+def _condition(item: Mismatch) -> str:
+    got = f", got {item.got}" if item.got else ""
+    return f"{item.field}: expected {item.expected}{got}"
+
+
+def _near(item: Nearest) -> str:
+    lacked = "; ".join(_condition(failed) for failed in item.failed) or "nothing failed in it"
+    return f"{item.cluster}, operation {item.operation} ({item.rule.file}:{item.rule.line}): {lacked}"
+
+
+def _changes(decision: Decision, policy: Policy, mandate: Mandate | None) -> Iterator[str]:
+    if decision.code is not Code.CLUSTER_CHANGED or mandate is None:
+        return
+    for grant in mandate.leaf.grants:
+        current, approved = policy.clusters.get(grant.cluster), policy.pins.get(grant.digest)
+        if grant.cluster != decision.cluster or current is None:
+            continue
+        if approved is None:
+            yield "the text the sponsor approved is lost"
+        else:
+            yield from cluster_difference(approved.cluster, current.cluster)
+
+
+def _next_step(decision: Decision, mandate: Mandate | None) -> str:
+    match decision.verdict:
+        case Verdict.ALLOW:
+            return "Nothing to do."
+        case Verdict.HOLD:
+            who = " or ".join(decision.review.who)
+            signer = f" ({mandate.sponsor.id} is the sponsor)" if mandate is not None else ""
+            return f"May be released by {who}{signer} within {decision.review.ttl_s} seconds; it then passes once."
+        case Verdict.DENY:
+            return "No release can change this."
+        case _:
+            assert_never(decision.verdict)
