@@ -10,7 +10,8 @@ import pytest
 from origins import Origin, Reply, Request
 from proofs import Verifier
 
-from proxy.agent.session import SESSION_TYP, SESSION_URL, Session, open_session
+from proxy import internal
+from proxy.agent.session import SESSION_TYP, SESSION_URL, open_session
 from proxy.agent.signer import Signer
 from proxy.core.encoding import sha256_b64u, to_epoch
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -177,3 +178,7 @@ def test_a_proxy_that_does_not_answer_is_unavailable(
 
 def test_the_address_is_the_proxys_own() -> None:
     assert SESSION_URL.split("/")[2] == INTERNAL_HOST
+
+
+def test_client_and_server_mean_the_same_statement() -> None:
+    assert internal.SESSION_TYP == SESSION_TYP

@@ -1,0 +1,79 @@
+# Everything a clone needs: `make demo` and `make test` set up what they use by themselves. `make` lists the targets.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTEST := $(BIN)/pytest
+UV ?= uv
+KEEP ?=
+
+.PHONY: help demo test test-system test-long bench lint coverage check lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMP) ## the story of an agent that strays, on real parts; KEEP=DIR keeps the evidence
+	@$(BIN)/intent-proxy demo $(if $(KEEP),--keep "$(KEEP)")
+
+test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes on two cores)
+	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile
+
+test-system: $(STAMP) ## network, browser and foreign-client tests (≤ 10 minutes)
+	@$(PYTEST) -m "system and not long"
+
+test-long: $(STAMP) ## torture, soak, image and mutants
+	@$(PYTEST) -m long --timeout 3600
+
+bench: $(STAMP) ## latency and cost, printed with the machine they were measured on
+	@$(BIN)/python -m bench
+
+lint: $(STAMP) ## format, ruff, mypy strict, and which room may import which
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+coverage: $(STAMP) ## branch coverage of proxy.core by its own tests: 100 % or failure
+	@COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage run -m pytest tests/core
+	@COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage report --skip-covered
+
+check: lint coverage test ## all of it, as before a commit
+
+lock: ## pin every dependency anew, with hashes (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
+	@$(UV) pip compile -q pyproject.toml --extra server --generate-hashes --universal --python-version 3.12 \
+		--custom-compile-command "make lock" -o requirements.lock
+	@$(UV) pip compile -q pyproject.toml --extra server --group dev -c requirements.lock --generate-hashes --universal \
+		--python-version 3.12 --custom-compile-command "make lock" -o requirements-dev.lock
+
+clean: ## remove the environment and every cache
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment: made once, with every hash checked, and made anew when what is pinned changes.
+$(STAMP): requirements-dev.lock pyproject.toml
+	@python=; \
+	for candidate in $${PYTHON:-python3.13 python3.12 python3 /usr/bin/python3 python3.14}; do \
+		if "$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then \
+			python=$$candidate; break; \
+		fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "intent-proxy needs Python 3.12 or newer; found $$(python3 -V 2>&1 | tail -n 1)." \
+			"Install python3.12 with its venv module, or name one: make PYTHON=/path/to/python3.12" >&2; \
+		exit 1; \
+	fi; \
+	if ! "$$python" -c 'import venv, ensurepip' 2>/dev/null; then \
+		echo "$$python has no venv module: on Debian and Ubuntu, apt-get install python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$("$$python" -V): a minute or two, once." >&2; \
+	"$$python" -m venv --clear $(VENV); \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
