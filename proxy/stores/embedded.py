@@ -81,7 +81,10 @@ class EmbeddedStore:
 
     def alive(self) -> bool:
         """Whether a server of this directory runs, answering or not."""
-        lock = self._try_lock()
+        try:
+            lock = self._try_lock()
+        except FileNotFoundError:
+            return False  # there never was one
         if lock is None:
             return True
         os.close(lock)
@@ -106,18 +109,21 @@ class EmbeddedStore:
         program = find_server()
         config = self.directory / "valkey.conf"
         write_atomically(config, self._config().encode("utf-8", "surrogateescape"))
-        done = subprocess.run(  # noqa: S603 (our own argument list, no shell)
-            [program, config],
-            cwd=self.directory,
-            env={"PATH": os.defpath, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=(lock,),
-            umask=0o077,
-            timeout=START_DEADLINE_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(  # noqa: S603 (our own argument list, no shell)
+                [program, config],
+                cwd=self.directory,
+                env={"PATH": os.defpath, "LC_ALL": "C"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(lock,),
+                umask=0o077,
+                timeout=START_DEADLINE_S,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as fault:
+            raise Unavailable(Code.STORE_DOWN, f"{program} does not start: {fault}") from fault
         if done.returncode != 0:
             said = done.stdout.decode("utf-8", "replace").strip().splitlines()
             raise Unavailable(Code.STORE_DOWN, f"{program} does not start: {' '.join(said[-3:])}")

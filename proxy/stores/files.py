@@ -69,13 +69,16 @@ def read_private(path: Path, *, from_byte: int = 0) -> bytes:
         raise
     except OSError as fault:
         raise Rejected(Code.CONFIG_INVALID, f"{path} cannot be opened: {fault.strerror}", field=path.name) from None
-    with os.fdopen(descriptor, "rb") as file:
-        about = os.fstat(file.fileno())
+    try:
+        about = os.fstat(descriptor)
         _check_private(about, path, directory=False)
         if about.st_size > MAX_PRIVATE_BYTES:
             raise Rejected(Code.CONFIG_INVALID, f"{path} is larger than {MAX_PRIVATE_BYTES} bytes", field=path.name)
-        file.seek(from_byte)
-        return file.read(MAX_PRIVATE_BYTES)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            file.seek(from_byte)
+            return file.read(MAX_PRIVATE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def sync_dir(path: Path) -> None:

@@ -14,8 +14,7 @@ THREADS = 16
 
 
 class SystemResolver(Resolver):
-    """`getaddrinfo`, whose calls cannot be interrupted: so many threads at most, and who waits for one longer than the
-    deadline is refused."""
+    """`getaddrinfo` in at most so many threads, since a call cannot be interrupted; who waits too long is refused."""
 
     def __init__(self, *, deadline_s: float = DEADLINE_S, threads: int = THREADS) -> None:
         self._deadline_s = deadline_s
@@ -28,12 +27,15 @@ class SystemResolver(Resolver):
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._deadline_s):
-                return await loop.run_in_executor(self._threads, _look_up, host, port)
+                found = await loop.run_in_executor(self._threads, _look_up, host, port)
         except TimeoutError:
             raise Unavailable(Code.UPSTREAM_NAME, f"{host} was not resolved within {self._deadline_s:g} s") from None
         except (OSError, UnicodeError, ValueError) as fault:
             reason = fault.strerror if isinstance(fault, OSError) else "not a name"
             raise Unavailable(Code.UPSTREAM_NAME, f"{host} does not resolve: {reason}") from None
+        if not found:
+            raise Unavailable(Code.UPSTREAM_NAME, f"{host} does not resolve: no address")
+        return found
 
     def close(self) -> None:
         """Start no further look-ups. Running ones end by themselves."""

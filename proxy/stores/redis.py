@@ -116,9 +116,11 @@ class RedisServer:
         """The id of the newest entry of `stream`, "0-0" when it has none."""
         match await self.command("XREVRANGE", stream, "+", "-", "COUNT", 1):
             case [[bytes(entry_id), _]]:
-                return entry_id.decode("ascii")
-            case _:
+                return entry_id.decode("ascii", "replace")
+            case []:
                 return "0-0"
+            case _:
+                raise self._unreadable(stream)
 
     async def entries_after(self, stream: str, cursor: str, *, block_ms: int) -> tuple[Entry, ...]:
         """The next entries after `cursor`, waiting up to `block_ms` for one; empty when none came.
@@ -137,7 +139,10 @@ class RedisServer:
             case [[_, [*raw]]]:
                 return _linked(raw, stream, cursor)
             case _:
-                raise Unavailable(Code.STORE_DOWN, f"the stream {stream} at {self.where} cannot be read")
+                raise self._unreadable(stream)
+
+    def _unreadable(self, stream: str) -> Unavailable:
+        return Unavailable(Code.STORE_DOWN, f"the stream {stream} at {self.where} cannot be read")
 
     def _down(self, fault: Exception, during: str) -> Unavailable:
         where = f"the store at {self.where}"

@@ -91,8 +91,9 @@ class RedisControl(Control):
 
 
 def _texts(reply: Reply) -> list[str]:
-    parts = reply if isinstance(reply, list) else []
-    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else "" for part in parts]
+    if not isinstance(reply, list):
+        raise Unavailable(Code.STORE_DOWN, f"the store answered with {type(reply).__name__} where a list was due")
+    return [part.decode("utf-8", "replace") if isinstance(part, bytes) else "" for part in reply]
 
 
 class RedisMandates(Mandates):

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 from proxy.core.encoding import Json, parse_json
@@ -216,12 +217,12 @@ def _found(reply: Reply) -> Hold | None:
 
 def _readable(reply: Reply) -> tuple[Hold, ...]:
     """Every hold that can be read. One that cannot is left out: it can never be released, and must not hide others."""
+    if not isinstance(reply, list):
+        raise _unexpected(reply)
     holds: list[Hold] = []
-    for flat in reply if isinstance(reply, list) else ():
-        try:
-            holds.append(read_hold(flat))
-        except Rejected:
-            continue
+    for flat in reply:
+        with suppress(Rejected):
+            holds.append(read_hold(flat if isinstance(flat, list) else ()))
     return tuple(holds)
 
 

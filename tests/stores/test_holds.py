@@ -292,7 +292,7 @@ async def test_an_overdue_hold_has_expired_for_whoever_looks(holds, shelf, state
         (HoldState.HELD, Event.CANCEL),
         (HoldState.APPROVED, Event.CLAIM),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
 async def test_an_overdue_hold_cannot_be_moved_any_more(holds, shelf, state, event):
     hold = await brought_to(holds, state)

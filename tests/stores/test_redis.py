@@ -1,17 +1,25 @@
-"""The connection: what it refuses to be told, what it does when the server does not answer, and which servers it trusts."""
+"""The connection: what it refuses to be told, what it does without an answer, and which servers it trusts."""
 
 import asyncio
 import time
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 
+import identities
 import pytest
 from held import ROOMY, draft
 from valkeys import Valkey
 
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.holds import Event
+from proxy.core.model import Evidence, Proof
 from proxy.stores.redis import RedisServer, Refused
+from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.redis_probe import ServerFacts, default_user_writes, judge_server, probe, setting
+from proxy.stores.redis_replays import RedisReplays
+from proxy.stores.statements import Statements
 
 PROMISED_S = 2.0
 
@@ -111,7 +119,7 @@ async def test_a_wrong_password_is_unavailable_and_never_repeated():
 
 
 async def test_an_error_for_an_answer_is_unavailable_and_does_not_echo_what_was_sent(server):
-    with pytest.raises(Refused, match="refused HSETT: ResponseError$") as caught:
+    with pytest.raises(Refused, match=r"refused HSETT: ResponseError$") as caught:
         await server.command("HSETT", "key", "s3cret")
     assert caught.value.code is Code.STORE_DOWN
 
@@ -151,6 +159,70 @@ async def test_more_calls_than_connections_wait_for_one(server):
     assert replies == [str(number).encode() for number in range(200)]
 
 
+# --- when it answers something else ----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def saying(tmp_path, answer: bytes):
+    """Our connection to a program that gives one answer to everything."""
+
+    async def talk(reader, writer):
+        while await reader.read(65_536):
+            writer.write(answer)
+        writer.close()
+
+    listening = await asyncio.start_unix_server(talk, tmp_path / "s")
+    server = RedisServer(f"unix://{tmp_path}/s")
+    try:
+        yield server
+    finally:
+        await server.close()
+        listening.close()
+        await listening.wait_closed()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"+OK\r\n", id="a word"),
+        pytest.param(b":7\r\n", id="a number"),
+        pytest.param(b"*1\r\n*1\r\n:1\r\n", id="lists of numbers"),
+        pytest.param(b"*1\r\n*2\r\n$1\r\nx\r\n*1\r\n:5\r\n", id="a stream of something else"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", id="another protocol"),
+    ],
+)
+async def test_an_answer_that_is_none_is_unavailable(tmp_path, answer):
+    async with saying(tmp_path, answer) as server:
+        holds, replays = RedisHolds(server), RedisReplays(server, deployment="edge-test")
+        evidence = Evidence(proof=Proof.REQUEST, keyid="k", created=datetime.now(UTC), nonce="n")
+        for ask in (
+            lambda: holds.file(draft(), b"", ttl_s=60, caps=ROOMY),
+            lambda: holds.get("any"),
+            lambda: holds.sealed("any"),
+            lambda: holds.apply("any", Event.APPROVE),
+            lambda: anext(holds.news("0-1")),
+            replays.ready,
+            lambda: replays.spend(evidence),
+        ):
+            with pytest.raises(Unavailable) as caught:
+                await ask()
+            assert caught.value.code is Code.STORE_DOWN
+        with pytest.raises((Rejected, Unavailable)):
+            await probe(server)
+        with suppress(Unavailable):
+            assert await holds.listing() == await holds.sweep() == ()
+
+
+async def test_a_view_is_not_taken_from_an_answer_that_is_none(tmp_path):
+    async with saying(tmp_path, b"+OK\r\n") as server:
+        control = RedisControl(server, Statements(identities.bundle))
+        with pytest.raises(Unavailable):
+            await control.ready()
+        with pytest.raises(Unavailable) as caught:
+            control.view()
+        assert caught.value.code is Code.VIEW_STALE
+
+
 # --- which servers are trusted ---------------------------------------------------------------------------------------
 
 GOOD = ServerFacts(
@@ -173,7 +245,8 @@ GOOD = ServerFacts(
         pytest.param({"aof": False, "snapshots": True}, id="with snapshots only"),
         pytest.param({"version": (7, 0, 0)}, id="the oldest there may be"),
         pytest.param(
-            {"valkey": True, "version": (9, 1, 2), "default_user_writes": False}, id="default user off, where it is safe"
+            {"valkey": True, "version": (9, 1, 2), "default_user_writes": False},
+            id="default user off, where it is safe",
         ),
         pytest.param(
             {"aof": False, "snapshots": True, "default_user_writes": False}, id="default user off, without an AOF"

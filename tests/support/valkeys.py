@@ -61,13 +61,13 @@ class Valkey:
         deadline_s = time.monotonic() + 10
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline_s:
+                self.kill()
                 raise AssertionError((self.directory / "log").read_text())
             time.sleep(0.01)
 
     def kill(self) -> None:
         """kill -9: nothing is written any more."""
         if self._process is not None:
-            self.thaw()
             self._process.kill()
             self._process.wait()
             self._process = None
