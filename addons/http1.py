@@ -48,7 +48,8 @@ PATIENT_BYTES = 65_536  # a refused body up to this size is read to its end, so 
 LINGER_S = 2.0
 LINGER_BYTES = 262_144
 
-_REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [!-~]+ HTTP/1\.1")
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [!-~]+ HTTP/1\.1|CONNECT [!-~]+ HTTP/1\.0")
+# Python before 3.12 opens its tunnels with HTTP/1.0.
 
 type Commands = layer.CommandGenerator[None]
 
@@ -116,7 +117,7 @@ class StrictHttp1Server(Http1Server):
 
     def _parse(self, event: events.DataReceived) -> Commands:
         for command in super().read_headers(event):
-            if isinstance(command, commands.SendData):  # mitmproxy's error page: the head did not parse
+            if isinstance(command, commands.SendData) and self.state == self.read_headers:  # mitmproxy's error page
                 yield from self._refuse(Code.REQUEST_MALFORMED, "the request line or a header line is malformed")
                 return
             yield command

@@ -112,11 +112,11 @@ class Sealer:
         """What each sink that is behind said last, for the log and the health page."""
         return tuple(outbox.fault for outbox in self._outboxes if outbox.fault)
 
-    async def seal(self, *, within_s: float = PUBLISH_DEADLINE_S) -> bool:
-        """Sign now, and wait until every sink has everything or the time is over; True when they have."""
+    async def seal(self) -> bool:
+        """Sign now, and wait until every sink has everything or `PUBLISH_DEADLINE_S` is over; True when they have."""
         self._sign_fresh()
         waiting = [asyncio.ensure_future(outbox.emptied()) for outbox in self._outboxes]
-        _, late = await asyncio.wait(waiting, timeout=within_s)
+        _, late = await asyncio.wait(waiting, timeout=PUBLISH_DEADLINE_S)
         for task in late:
             task.cancel()
         return not late

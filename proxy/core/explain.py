@@ -12,6 +12,9 @@ from proxy.core.matching import shown
 from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
 
 
+_WORDS = {Verdict.ALLOW: "Allowed", Verdict.HOLD: "Held", Verdict.DENY: "Denied"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
     """Why a call was decided so. Each string is one plain sentence or phrase of printable text."""
@@ -35,7 +38,7 @@ class Explanation:
 def explain(decision: Decision, call: Call, policy: Policy, mandate: Mandate | None) -> Explanation:
     """Why `decision` was made on `call`. `policy` and `mandate` are those it was made under."""
     return Explanation(
-        verdict=f"{_verdict_word(decision.verdict)}: {_asked(call)} ({decision.code.value}): {decision.message}.",
+        verdict=f"{_WORDS[decision.verdict]}: {_asked(call)} ({decision.code.value}): {decision.message}.",
         rule=None if decision.rule is None else _place(decision.rule),
         failed=tuple(_condition(item) for item in decision.failed),
         near=tuple(_near(item) for item in decision.nearest),
@@ -71,18 +74,6 @@ def _objection(decision: Decision) -> str:
 def _asked(call: Call) -> str:
     """The call without its query, which may hold what nobody needs to read here."""
     return f"{call.method} {call.origin}{shown(call.path)}{' with a query' if call.query else ''}"
-
-
-def _verdict_word(verdict: Verdict) -> str:
-    match verdict:
-        case Verdict.ALLOW:
-            return "Allowed"
-        case Verdict.HOLD:
-            return "Held"
-        case Verdict.DENY:
-            return "Denied"
-        case _:
-            assert_never(verdict)
 
 
 def _place(rule: RuleRef) -> str:

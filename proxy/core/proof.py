@@ -110,13 +110,13 @@ def read_intent(value: str) -> Intent:
             f"{AGENT_INTENT} must have cluster, task or step, nothing else and no parameters, got {got or 'nothing'}"
         )
         raise Rejected(code, detail, field=AGENT_INTENT)
-    step = members["step"].value if "step" in members else None
-    if step is not None and (type(step) is not int or not 0 <= step <= MAX_STEP):
+    step = members["step"].value if "step" in members else 0
+    if type(step) is not int or not 0 <= step <= MAX_STEP:
         raise Rejected(code, f"step must be an integer from 0 to {MAX_STEP}", field="step")
     return Intent(
         cluster=_string(members, "cluster", NAME, 'the id of a task cluster, as in cluster="invoices"'),
         task=_string(members, "task", _TASK, 'a string of 1 to 128 characters, as in task="T-1"'),
-        step=step,
+        step=step if "step" in members else None,
         raw=value,
     )
 

@@ -42,25 +42,16 @@ class Part:
     text: str
 
     def __str__(self) -> str:
-        match self.kind:
-            case Kind.LITERAL:
-                return self.text
-            case Kind.PART:
-                return f"{{{self.text}}}"
-            case Kind.ENCODED | Kind.REST:
-                return f"{{{self.text}:{self.kind.value}}}"
+        if self.kind is Kind.LITERAL:
+            return self.text
+        return f"{{{self.text}}}" if self.kind is Kind.PART else f"{{{self.text}:{self.kind.value}}}"
 
     def takes(self, ahead: Sequence[str]) -> bool:
         """Whether the part stands for the first of the segments `ahead`; a rest, for all of them."""
-        match self.kind:
-            case Kind.LITERAL:
-                return ahead[0] == self.text
-            case Kind.PART:
-                return ahead[0] != "" and ENCODED_SLASH not in ahead[0]
-            case Kind.ENCODED:
-                return ahead[0] != ""
-            case Kind.REST:
-                return ahead[0] != "" and not any(ENCODED_SLASH in segment for segment in ahead)
+        if self.kind is Kind.LITERAL:
+            return ahead[0] == self.text
+        slashed = {Kind.PART: ahead[:1], Kind.ENCODED: (), Kind.REST: ahead}[self.kind]
+        return ahead[0] != "" and not any(ENCODED_SLASH in segment for segment in slashed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -190,9 +190,7 @@ def _check_files(signed: Signed, sources: Sources) -> None:
 
 def _check_floor(signed: Signed, floor: int) -> None:
     if signed.version < floor:
-        detail = (
-            f"version {signed.version} is older than version {floor}, which this node has run; put that back, or {SIGN}"
-        )
+        detail = f"version {signed.version} is older than version {floor}, which this node has run; put the newer one back, or {SIGN}"
         raise Rejected(Code.BUNDLE_INVALID, detail)
 
 

@@ -40,14 +40,19 @@ def read_if_there(path: Path, *, limit_bytes: int = MAX_FILE_BYTES) -> bytes | N
         return None
     except OSError as fault:
         raise _bad(path, f"cannot be opened: {fault.strerror}") from None
-    with os.fdopen(handle, "rb", closefd=True) as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise _bad(path, "expected a file, got something else of that name")
         _check_owner(path, found)
         for directory in dict.fromkeys((path.parent, path.resolve().parent)):
             check_directory(directory)
-        data = file.read(limit_bytes + 1)
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            data = file.read(limit_bytes + 1)
+    except OSError as fault:
+        raise _bad(path, f"cannot be read: {fault.strerror}") from None
+    finally:
+        os.close(handle)
     if len(data) > limit_bytes:
         raise _bad(path, f"expected at most {limit_bytes} bytes, got more; split it into several files")
     return data
