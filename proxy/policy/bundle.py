@@ -190,8 +190,8 @@ def _check_files(signed: Signed, sources: Sources) -> None:
 
 def _check_floor(signed: Signed, floor: int) -> None:
     if signed.version < floor:
-        detail = f"version {signed.version} is older than version {floor}, which this node has run; put the newer one back, or {SIGN}"
-        raise Rejected(Code.BUNDLE_INVALID, detail)
+        detail = f"version {signed.version} is older than version {floor}, which this node has run"
+        raise Rejected(Code.BUNDLE_INVALID, f"{detail}; put the newer one back, or {SIGN}")
 
 
 def _bundle(settings: Settings, signed: Signed, policy: Policy, *, is_signed: bool) -> Bundle:
