@@ -122,10 +122,16 @@ def check_head(received: Received, limits: Limits) -> None:
         _check_option(option)
 
 
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_OUR_PREFERENCES = frozenset({"wait", "respond-async"})
+_EMPTIED = frozenset({b"signature", b"signature-input", b"prefer"})
+
+
 def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
     """What of a checked head goes on, in order: without hop-by-hop fields, our own, and whatever `Connection` names.
 
-    Of `Signature` and `Signature-Input` only our label is taken out; others' stay, re-serialised (RFC 9651 §4.1).
+    Of `Signature` and `Signature-Input` only our label is taken out; others' stay, re-serialised (RFC 9651 §4.1). Of
+    `Prefer` what was meant for the proxy is: `wait` and `respond-async` (RFC 7240 §4).
 
     Raises:
         Rejected(REQUEST_MALFORMED): `Signature` or `Signature-Input` is not a dictionary of structured fields.
@@ -139,10 +145,17 @@ def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, st
             continue
         if key in (b"signature", b"signature-input"):
             text = _without_our_label(key, value)
-            if not text:
-                continue
-        kept.append((name.decode("latin-1"), text))
+        if key == b"prefer":
+            text = _without_our_preferences(text)
+        if text or key not in _EMPTIED:
+            kept.append((name.decode("latin-1"), text))
     return tuple(kept)
+
+
+def _without_our_preferences(text: str) -> str:
+    """`Prefer` without what it asks of the proxy, so that a retry that asks to wait is still the same call."""
+    parts = (part.strip() for part in _PREFERENCE.findall(text))
+    return ", ".join(part for part in parts if re.split("[=; ]", part, maxsplit=1)[0].lower() not in _OUR_PREFERENCES)
 
 
 def with_length(

@@ -333,3 +333,18 @@ def test_nothing_but_a_refusal_escapes_and_what_passes_is_clean(lines: list[tupl
         assert value == value.strip()
         assert value.isprintable() or "\t" in value
         assert name.lower() not in {"agent-intent", "intent-manifest", "proxy-authorization", "connection", "upgrade"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(b"wait=10", None, id="wait alone goes"),
+        pytest.param(b"respond-async, wait=10", None, id="both go"),
+        pytest.param(b"return=minimal, wait=10", "return=minimal", id="the origin's preference stays"),
+        pytest.param(b'x="a, wait=1", Wait = 5', 'x="a, wait=1"', id="a comma in quotes parts nothing"),
+        pytest.param(b"waiting=1", "waiting=1", id="a longer name is another preference"),
+    ],
+)
+def test_preferences_meant_for_the_proxy_are_not_forwarded(given: bytes, expected: str | None) -> None:
+    kept = dict(forwardable(((b"Host", b"a.example"), (b"Prefer", given))))
+    assert kept.get("Prefer") == expected
