@@ -277,6 +277,15 @@ async def test_a_view_goes_stale_with_the_store_and_comes_back_with_it():
         await server.close()
 
 
+async def test_a_view_stays_fresh_while_nothing_happens(server):
+    control = RedisControl(server, statements())
+    async with following(control):
+        await until(lambda: not _stale(control))
+        for _ in range(2):
+            before_s = control._looked_at_s
+            await until(lambda before_s=before_s: control._looked_at_s > before_s)
+
+
 async def test_what_cannot_be_kept_on_disk_stops_the_node_and_still_stops_the_agent(server, tmp_path):
     nowhere = tmp_path / "gone" / "control.jsonl"
     control = RedisControl(server, statements(file=StatementFile(nowhere)))

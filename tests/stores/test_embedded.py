@@ -179,6 +179,23 @@ def test_files_that_cannot_be_read_end_in_one_clear_error(state):
     store.start()
 
 
+def test_a_server_that_hangs_is_neither_doubled_nor_taken_for_stopped(state, monkeypatch):
+    store = EmbeddedStore(state)
+    store.start()
+    pid = store.pid()
+    monkeypatch.setattr(embedded, "START_DEADLINE_S", 0.1)
+    monkeypatch.setattr(embedded, "STOP_DEADLINE_S", 0.1)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(Unavailable, match="does not answer"):
+            store.start()
+        with pytest.raises(Unavailable, match="does not stop"):
+            store.stop()
+        assert store.alive()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 async def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_private_one(tmp_path, monkeypatch):
     runtime = tmp_path / "r"
     runtime.mkdir(mode=0o700)
