@@ -1,0 +1,85 @@
+"""Which deployment a command works on, and what of it commands need: found and read the same way by all of them."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from proxy.cli.where import find_config
+from proxy.core.encoding import b64u
+from proxy.core.errors import Code, Rejected
+from proxy.core.model import Agent, Bundle, Person
+from proxy.policy.bundle import load_bundle, read_floor
+from proxy.policy.faults import instead, shown
+from proxy.policy.settings import Settings, load_settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """One deployment's settings and the places that follow from them."""
+
+    settings: Settings
+
+    @property
+    def keys(self) -> Path:
+        """Where `init` puts private keys."""
+        return self.settings.directory / "keys"
+
+    @property
+    def manifests(self) -> Path:
+        return self.settings.directory / "manifests"
+
+    def manifest_file(self, agent: str) -> Path:
+        return self.manifests / f"{agent}.jws"
+
+    def bundle(self, *, dev: bool = False) -> Bundle:
+        """The policy as an operator signed it; as it stands with `dev`, or where no operator is named to sign it.
+
+        Raises:
+            Rejected: as `load_bundle`.
+        """
+        unsigned = dev or not self.settings.operators
+        return load_bundle(self.settings, dev=unsigned, floor=read_floor(self.settings.state))
+
+
+def open_deployment(config: Path | None) -> Deployment:
+    """The deployment a command was told to work on.
+
+    Raises:
+        Rejected(CONFIG_INVALID): there is none, or its proxy.yaml is wrong.
+    """
+    return Deployment(settings=load_settings(find_config(config)))
+
+
+def person_in(bundle: Bundle, name: str) -> Person:
+    """The person of that id.
+
+    Raises:
+        Rejected(CONFIG_INVALID): nobody has it; the nearest one is named.
+    """
+    person = bundle.people.get(name)
+    if person is None:
+        raise Rejected(Code.CONFIG_INVALID, f"there is no person {shown(name)}{instead(name, bundle.people)}")
+    return person
+
+
+def agent_in(bundle: Bundle, name: str) -> Agent:
+    """The agent of that id.
+
+    Raises:
+        Rejected(CONFIG_INVALID): none has it; the nearest one is named.
+    """
+    agent = bundle.agents.get(name)
+    if agent is None:
+        raise Rejected(Code.CONFIG_INVALID, f"there is no agent {shown(name)}{instead(name, bundle.agents)}")
+    return agent
+
+
+def now() -> datetime:
+    """This moment, UTC."""
+    return datetime.now(UTC)
+
+
+def nonce() -> str:
+    """128 random bits in base64url."""
+    return b64u(os.urandom(16))

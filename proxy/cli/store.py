@@ -1,0 +1,91 @@
+"""The deployment's store, opened from the command line; and what is published there."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from proxy.cli.deployment import Deployment, nonce, now
+from proxy.cli.signers import Signer
+from proxy.core.control import Act, state
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import Bundle
+from proxy.review.service import ReviewService
+from proxy.stores.embedded import EmbeddedStore
+from proxy.stores.files import StatementFile
+from proxy.stores.redis import RedisServer
+from proxy.stores.redis_control import RedisControl
+from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.statements import Statements
+from proxy.stores.vault import open_vault
+
+
+@asynccontextmanager
+async def open_store(deployment: Deployment) -> AsyncIterator[RedisServer]:
+    """The store that the proxy uses. An embedded one that does not run is started, and stopped by who began it.
+
+    Raises:
+        Rejected(CONFIG_INVALID): there is no store to open.
+        Unavailable(STORE_DOWN): it does not answer.
+    """
+    settings = deployment.settings
+    embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
+    ran_before = embedded is None or (embedded.directory.exists() and embedded.alive())
+    url = embedded.start() if embedded is not None else str(settings.redis_url)
+    server = RedisServer(url)
+    try:
+        yield server
+    finally:
+        await server.close()
+        if embedded is not None and not ran_before and await _unused(url):
+            embedded.stop()
+
+
+async def _unused(url: str) -> bool:
+    """Whether nobody else has come to rely on the server in the meantime."""
+    server = RedisServer(url)
+    try:
+        reply = await server.command("INFO", "clients")
+    except Unavailable:
+        return False
+    finally:
+        await server.close()
+    return isinstance(reply, bytes) and b"connected_clients:1\r\n" in reply
+
+
+@asynccontextmanager
+async def open_reviews(deployment: Deployment, bundle: Bundle) -> AsyncIterator[ReviewService]:
+    """The review service on the deployment's own store and secret.
+
+    Raises:
+        Rejected(CONFIG_INVALID): the deployment's secret is not on this machine.
+        Rejected, Unavailable: as `open_store`.
+    """
+    secret = deployment.settings.state / "secret.key"
+    if not secret.exists():
+        detail = f"{secret} is not here: run this on the proxy's machine, after its first start"
+        raise Rejected(Code.CONFIG_INVALID, detail)
+    vault = open_vault(secret)
+    async with open_store(deployment) as server:
+        yield ReviewService(holds=RedisHolds(server), vault=vault, bundle=lambda: bundle, clock=now, new_nonce=nonce)
+
+
+async def publish(deployment: Deployment, bundle: Bundle, act: Act, target: str, *, reason: str, signer: Signer) -> str:
+    """Sign a control statement, give it to every node, and return its id.
+
+    Raises:
+        Rejected(STATEMENT_INVALID): this signer may not say that.
+        Rejected, Unavailable: as `open_store`.
+    """
+    token = state(
+        act,
+        target,
+        by=signer.name,
+        reason=reason,
+        deployment=bundle.deployment,
+        key=signer.key,
+        now=now(),
+    )
+    statements = Statements(lambda: bundle, file=StatementFile(deployment.settings.state / "control.jsonl"))
+    said = statements.check(token)
+    async with open_store(deployment) as server:
+        await RedisControl(server, statements).publish(token)
+    return said.id

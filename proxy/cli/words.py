@@ -1,0 +1,46 @@
+"""Moments and durations as people read and write them."""
+
+from datetime import UTC, datetime, timedelta
+
+import typer
+
+from proxy.policy.document import duration_s
+
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def instant(moment: datetime) -> str:
+    """RFC 3339 in UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def span(length: timedelta) -> str:
+    """A duration in its two largest units: `3 d 4 h`, `12 min`, `40 s`."""
+    left_s = max(0, int(length.total_seconds()))
+    parts = []
+    for unit, seconds in _UNITS:
+        count, left_s = divmod(left_s, seconds)
+        if count:
+            parts.append(f"{count} {unit}")
+    if (left_s and len(parts) < 2) or not parts:
+        parts.append(f"{left_s} s")
+    return " ".join(parts[:2])
+
+
+def until(moment: datetime, now: datetime) -> str:
+    """A moment, and how far it is: `2027-06-30T00:00:00Z (in 3 d 4 h)`."""
+    if moment >= now:
+        return f"{instant(moment)} (in {span(moment - now)})"
+    return f"{instant(moment)} ({span(now - moment)} ago)"
+
+
+def read_span(text: str) -> timedelta:
+    """A duration as in the configuration: `30s`, `15m`, `4h`, `90d`; an option's parser.
+
+    Raises:
+        typer.BadParameter: another spelling.
+    """
+    try:
+        return timedelta(seconds=duration_s(text))
+    except ValueError as fault:
+        raise typer.BadParameter(str(fault)) from None
