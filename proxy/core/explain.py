@@ -11,7 +11,6 @@ from proxy.core.errors import Code
 from proxy.core.matching import shown
 from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
 
-
 _WORDS = {Verdict.ALLOW: "Allowed", Verdict.HOLD: "Held", Verdict.DENY: "Denied"}
 
 
@@ -36,7 +35,10 @@ class Explanation:
 
 
 def explain(decision: Decision, call: Call, policy: Policy, mandate: Mandate | None) -> Explanation:
-    """Why `decision` was made on `call`. `policy` and `mandate` are those it was made under."""
+    """Why `decision` was made on `call`. `policy` and `mandate` are those it was made under.
+
+    Without the mandate, as for a reviewer, the decision's own record of it is used.
+    """
     return Explanation(
         verdict=f"{_WORDS[decision.verdict]}: {_asked(call)} ({decision.code.value}): {decision.message}.",
         rule=None if decision.rule is None else _place(decision.rule),
@@ -52,7 +54,7 @@ def consequence(decision: Decision, call: Call, mandate: Mandate | None) -> str:
 
     `invoice-bot wants to DELETE /v1/customers/42 on erp.example; its mandate allows only GET there.`
     """
-    who = "A caller without a mandate" if mandate is None else mandate.agent.id
+    who = (decision.agent or "A caller without a mandate") if mandate is None else mandate.agent.id
     return f"{who} wants to {call.method} {shown(call.path)} on {call.authority}; {_objection(decision)}."
 
 
@@ -91,12 +93,15 @@ def _near(item: Nearest) -> str:
 
 
 def _changes(decision: Decision, policy: Policy, mandate: Mandate | None) -> Iterator[str]:
-    if decision.code is not Code.CLUSTER_CHANGED or mandate is None:
+    current = policy.clusters.get(decision.cluster or "")
+    if decision.code is not Code.CLUSTER_CHANGED or current is None:
         return
-    for grant in mandate.leaf.grants:
-        current, approved = policy.clusters.get(grant.cluster), policy.pins.get(grant.digest)
-        if grant.cluster != decision.cluster or current is None:
-            continue
+    if mandate is None:
+        digests = [item.expected for item in decision.failed if item.field == "digest"]
+    else:
+        digests = [grant.digest for grant in mandate.leaf.grants if grant.cluster == decision.cluster]
+    for digest in digests:
+        approved = policy.pins.get(digest)
         if approved is None:
             yield "the text the sponsor approved is lost"
         else:
@@ -109,7 +114,8 @@ def _next_step(decision: Decision, mandate: Mandate | None) -> str:
             return "Nothing to do."
         case Verdict.HOLD:
             who = " or ".join(decision.review.who)
-            signer = f" ({mandate.sponsor.id} is the sponsor)" if mandate is not None else ""
+            sponsor = decision.sponsor if mandate is None else mandate.sponsor.id
+            signer = f" ({sponsor} is the sponsor)" if sponsor is not None else ""
             return f"May be released by {who}{signer} within {decision.review.ttl_s} seconds; it then passes once."
         case Verdict.DENY:
             return "No release can change this."
