@@ -75,10 +75,11 @@ class Rules:
         fields.done()
 
     def _first(self, entry: Fields, kind: str, name: str) -> bool:
-        place = f"{entry.faults.file}:{entry.line}"
-        before = self._written.setdefault((kind, name), place)
-        if name and before != place:
+        """Whether the entry may be used: free of faults, and the first of its name."""
+        before = self._written.get((kind, name))
+        if before is not None and name:
             entry.fault("id", f"there is a {kind} of this name at {before}; choose another")
+        self._written.setdefault((kind, name), f"{entry.faults.file}:{entry.line}")
         return entry.clean
 
     def _cluster(self, entry: Fields) -> Cluster:

@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 from pydantic_core import ErrorDetails
@@ -20,6 +20,7 @@ from proxy.policy.values import (
     PATHS,
     PUBLIC_KEY,
     REDIS,
+    VERSION,
     Listen,
     count,
     size,
@@ -30,7 +31,6 @@ from proxy.ports import HoldCaps
 
 _EXPECTED = {
     "bool_type": "expected true or false",
-    "literal_error": "expected 1",
     "model_type": "expected a mapping",
     "tuple_type": "expected a list",
 }
@@ -99,7 +99,7 @@ class JournalSettings(_Part):
 class Settings(_Part):
     """Everything in proxy.yaml. Paths are resolved against the directory of the file."""
 
-    version: Literal[1] = Field(description="The version of this file's grammar: 1.")
+    version: Annotated[int, VERSION] = Field(description="The version of this file's grammar: 1.")
     deployment: Annotated[str, IDENTIFIER] = Field(
         description="The name of this deployment; manifests and the bundle are signed for it (aud)."
     )

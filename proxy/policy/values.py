@@ -145,6 +145,12 @@ def count(least: int, most: int) -> Written:
     return Written(read=read, schema={"type": "integer", "minimum": least, "maximum": most})
 
 
+def _version(value: object, _: Path) -> int:
+    if type(value) is not int or value != 1:
+        raise ValueError(f"expected 1, got {_said(value)}")
+    return value
+
+
 def _identifier(value: object, _: Path) -> str:
     if not is_identifier(text := _text(value)):
         raise ValueError(
@@ -194,6 +200,7 @@ def _paths(value: object, file: Path) -> tuple[Path, ...]:
 
 _PATH_SCHEMA: Mapping[str, Json] = {"type": "string", "minLength": 1, "pattern": "^[^~]"}
 
+VERSION = Written(read=_version, schema={"const": 1})
 IDENTIFIER = Written(read=_identifier, schema={"type": "string", "pattern": f"^{ID_PATTERN}$"})
 PATH = Written(read=_path, schema=_PATH_SCHEMA)
 PATHS = Written(
