@@ -225,11 +225,12 @@ def nearest(
 def _operation_faults(grant: Grant, prepared: PreparedOperation, call: Call) -> Iterator[Mismatch]:
     operation = prepared.operation
     if operation.name not in grant.actions:
-        yield Mismatch(field="action", expected=some_of(grant.actions) or "no action is granted", got=operation.name)
+        granted = some_of(grant.actions) or "no action is granted"
+        yield Mismatch(field="action", expected=granted, got=f"{call.method} {shown(call.path)}")
     if call.method not in operation.methods:
         yield Mismatch(field="method", expected=some_of(operation.methods) or "no method", got=call.method)
     if not prepared.template.matches(call.segments):
         yield Mismatch(field="path", expected=operation.template, got=shown(call.path))
-    elif operation.name in grant.actions:  # an agent sees which fields failed: nothing of what it was not granted
+    elif operation.name in grant.actions:  # agents see what `got` says: nothing of what they lack
         yield from prepared.query_faults(call.parameters)
         yield from _constraint_faults(grant.constraints, prepared, call)

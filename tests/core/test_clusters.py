@@ -1,14 +1,20 @@
-"""The normal form of a cluster, its digest, and the strict way back."""
+"""The normal form of a cluster, its digest, the strict way back, and what a compiled cluster matches."""
 
 import copy
 from dataclasses import replace
 from ipaddress import ip_network
 
+import identities
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from identities import operation
+from questions import bundle_of, call, deny
 
-from proxy.core.clusters import cluster_digest, from_normalised, normalised
+from proxy.core.clusters import cluster_digest, compile_cluster, compile_policy, from_normalised, normalised
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
+from proxy.core.matching import destination_of
 from proxy.core.model import Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
 
 
@@ -162,3 +168,137 @@ def test_anything_else_is_refused(form: Json, words: str) -> None:
 def test_an_empty_query_value_is_a_value() -> None:
     loose = replace(INVOICES, operations=(replace(LIST, query=(QueryRule(name="q", values=frozenset({""})),)),))
     assert from_normalised(normalised(loose)).operations[0].query[0].values == {""}
+
+
+def test_parsing_a_pin_raises_nothing_but_rejected() -> None:
+    json_values = st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=5,
+    )
+
+    @given(st.sampled_from(sorted(normalised(INVOICES))), json_values)
+    @settings(max_examples=150)
+    def check(member: str, value: Json) -> None:
+        try:
+            from_normalised(_with((member,), value))
+        except Rejected as fault:
+            assert fault.code is Code.CONFIG_INVALID
+
+    check()
+
+
+# --- the index -------------------------------------------------------------------------------------------------------
+
+
+def matches(cluster: Cluster, url: str, method: str = "GET") -> list[str]:
+    asked = call(url, method)
+    found = compile_cluster(cluster).matching(asked, destination_of(asked))
+    return [prepared.operation.name for prepared in found]
+
+
+def faults(cluster: Cluster, url: str) -> list[tuple[str, str, str]]:
+    there = destination_of(call(url))
+    return [(item.field, item.expected, item.got) for item in compile_cluster(cluster).destination_faults(there)]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "url", "fault"),
+    [
+        pytest.param(identities.cluster(), "https://erp.example/", None, id="its host"),
+        pytest.param(
+            identities.cluster(), "https://a.erp.example/", ("host", "erp.example", "a.erp.example"), id="not below it"
+        ),
+        pytest.param(
+            identities.cluster(hosts=["b.example", "*.c.example"]),
+            "https://a.example/",
+            ("host", "*.c.example, b.example", "a.example"),
+            id="not beside them",
+        ),
+        pytest.param(identities.cluster(hosts=["*.example"]), "https://a.b.example/", None, id="below its wildcard"),
+        pytest.param(
+            identities.cluster(hosts=["*.b.example"]),
+            "https://b.example/",
+            ("host", "*.b.example", "b.example"),
+            id="a wildcard is not its apex",
+        ),
+        pytest.param(
+            identities.cluster(hosts=["*.b.example"]),
+            "https://notb.example/",
+            ("host", "*.b.example", "notb.example"),
+            id="a longer name is not a child",
+        ),
+        pytest.param(identities.cluster(ports=[8443]), "https://erp.example:8443/", None, id="its port"),
+        pytest.param(identities.cluster(), "https://erp.example:22/", ("port", "443", "22"), id="another port"),
+        pytest.param(
+            identities.cluster(ports=[443], schemes=["http"]), "http://erp.example:443/", None, id="its scheme"
+        ),
+        pytest.param(identities.cluster(), "http://erp.example:443/", ("scheme", "https", "http"), id="another scheme"),
+        pytest.param(
+            identities.cluster(hosts=["10.1.2.3"], addresses=["10.1.0.0/16"]),
+            "https://10.1.2.3/",
+            None,
+            id="an address with a rule for it",
+        ),
+        pytest.param(
+            identities.cluster(hosts=["10.1.2.3"]),
+            "https://10.1.2.3/",
+            ("address", "a name: there is no address rule", "10.1.2.3"),
+            id="an address without one",
+        ),
+        pytest.param(
+            identities.cluster(hosts=["10.1.2.3"], addresses=["10.2.0.0/16", "fd00::/8"]),
+            "https://10.1.2.3/",
+            ("address", "10.2.0.0/16, fd00::/8", "10.1.2.3"),
+            id="an address outside the rule",
+        ),
+        pytest.param(
+            identities.cluster(hosts=[]),
+            "https://erp.example/",
+            ("host", "no host", "erp.example"),
+            id="no host at all",
+        ),
+        pytest.param(identities.cluster(ports=[]), "https://erp.example/", ("port", "no port", "443"), id="no port"),
+        pytest.param(
+            identities.cluster(schemes=[]), "https://erp.example/", ("scheme", "no scheme", "https"), id="no scheme"
+        ),
+    ],
+)
+def test_where_a_cluster_reaches(cluster: Cluster, url: str, fault: tuple[str, str, str] | None) -> None:
+    assert faults(cluster, url) == ([] if fault is None else [fault])
+    everywhere = replace(cluster, operations=(operation("root", template="/"),))
+    assert matches(everywhere, url) == ([] if fault else ["root"])
+
+
+@pytest.mark.parametrize(
+    ("url", "method", "found"),
+    [
+        pytest.param("https://erp.example/v1/invoices?page=1&state=open", "GET", ["list"], id="all of it fits"),
+        pytest.param("https://erp.example/v1/invoices?page=1", "POST", [], id="another method"),
+        pytest.param("https://erp.example/v1/invoice?page=1", "GET", [], id="another path"),
+        pytest.param("https://erp.example/v1/invoices", "GET", [], id="a query that lacks something"),
+        pytest.param("https://crm.example/v1/invoices?page=1", "GET", [], id="another host"),
+        pytest.param("https://erp.example/v1/search?whatever=1", "GET", ["search"], id="another operation"),
+    ],
+)
+def test_what_a_cluster_permits(url: str, method: str, found: list[str]) -> None:
+    assert matches(INVOICES, url, method) == found
+
+
+def test_a_policy_has_its_clusters_by_id_and_its_pins_by_digest() -> None:
+    now, before = identities.cluster(), identities.cluster(risk=Risk.TRANSFORMATIVE)
+    policy = compile_policy(bundle_of(now, approved=[before], deny=[deny()]))
+    assert {name: compiled.cluster for name, compiled in policy.clusters.items()} == {now.id: now}
+    assert {digest: compiled.cluster for digest, compiled in policy.pins.items()} == {
+        now.digest: now,
+        before.digest: before,
+    }
+    assert policy.denials.exact.keys() == {"erp.example"}
+
+
+def test_a_policy_whose_templates_overlap_too_much_is_refused_with_the_rules_places() -> None:
+    crowd = [replace(operation(f"op-{number}"), at=at(f"c.op-{number}", 10 + number)) for number in range(33)]
+    with pytest.raises(Rejected, match=r"clusters.yaml:10: below /v1/invoices/\{id\} one path could mean") as refused:
+        compile_policy(bundle_of(identities.cluster(operations=crowd)))
+    assert refused.value.code is Code.CONFIG_INVALID
+    compile_policy(bundle_of(identities.cluster(operations=crowd[:32])))

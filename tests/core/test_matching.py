@@ -1,0 +1,128 @@
+"""Destinations taken apart, queries compared, and text made fit to show."""
+
+from ipaddress import ip_address
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from identities import operation
+from questions import call
+
+from proxy.core.errors import Code, Rejected
+from proxy.core.matching import destination_of, prepare, shown, some_of
+from proxy.core.model import IPAddress, QueryRule
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "above", "literal"),
+    [
+        pytest.param("https://a.b.example/", "a.b.example", {"b.example", "example"}, None, id="a name"),
+        pytest.param("https://erp/", "erp", set(), None, id="a single label"),
+        pytest.param("https://node7/", "node7", set(), None, id="a label that ends in a digit"),
+        pytest.param(
+            "https://10.1.2.3/", "10.1.2.3", set(), ip_address("10.1.2.3"), id="an IPv4 address is below nothing"
+        ),
+        pytest.param("https://[fd00::1]/", "fd00::1", set(), ip_address("fd00::1"), id="an IPv6 address"),
+    ],
+)
+def test_a_destination(url: str, host: str, above: set[str], literal: IPAddress | None) -> None:
+    there = destination_of(call(url))
+    assert (there.host, there.above, there.literal) == (host, above, literal)
+    assert there.origin == url.removesuffix("/")
+    assert (there.scheme, there.port) == ("https", 443)
+
+
+STATE = QueryRule(name="state", values=frozenset({"open", "paid"}))
+PAGE = QueryRule(name="page")
+TENANT = QueryRule(name="tenant", required=True)
+
+QUERIES = [
+    pytest.param((), "", [], id="no rule and no query"),
+    pytest.param((), "?", [], id="no rule and an empty query"),
+    pytest.param((), "?a=1", [("query", "no query", "a=")], id="no rule permits no query"),
+    pytest.param((STATE, PAGE), "?state=open&page=2", [], id="every listed parameter once"),
+    pytest.param((STATE, PAGE), "", [], id="none of the optional ones"),
+    pytest.param((PAGE,), "?page=", [], id="an empty value where any is permitted"),
+    pytest.param((STATE,), "?state=", [("query.state", "open, paid", "")], id="an empty value where some are"),
+    pytest.param((STATE,), "?state=all", [("query.state", "open, paid", "all")], id="a value that is not listed"),
+    pytest.param((STATE,), "?State=open", [("query", "state", "State=")], id="another case is another name"),
+    pytest.param((STATE,), "?state[]=open", None, id="brackets must be encoded"),
+    pytest.param((STATE,), "?state%5B%5D=open", [("query", "state", "state[]=")], id="an array is another name"),
+    pytest.param(
+        (PAGE,), "?page=1&page=2", [("query.page", "at most once", "more than once")], id="a listed parameter twice"
+    ),
+    pytest.param((PAGE,), "?page=1&key=secret", [("query", "page", "key=")], id="an unlisted value is not repeated"),
+    pytest.param((TENANT,), "?tenant=acme", [], id="a required parameter"),
+    pytest.param((TENANT, PAGE), "?page=1", [("query.tenant", "present", "absent")], id="a required one is missing"),
+]
+
+
+@pytest.mark.parametrize(("rules", "query", "faults"), QUERIES)
+def test_what_a_query_may_be(
+    rules: tuple[QueryRule, ...], query: str, faults: list[tuple[str, str, str]] | None
+) -> None:
+    if faults is None:
+        with pytest.raises(Rejected):
+            call(f"https://erp.example/x{query}")
+        return
+    parameters = call(f"https://erp.example/x{query}").parameters
+    found = prepare(operation(template="/x", query=rules)).query_faults(parameters)
+    assert [(item.field, item.expected, item.got) for item in found] == faults
+
+
+def test_any_query_permits_all() -> None:
+    prepared = prepare(operation(template="/x", any_query=True))
+    assert list(prepared.query_faults((("a", "1"), ("a", "2")))) == []
+
+
+@pytest.mark.parametrize(
+    ("rules", "query", "named"),
+    [
+        pytest.param((), "", True, id="without rules every query, also none"),
+        pytest.param((), "?a=1", True, id="without rules any query"),
+        pytest.param((STATE,), "?state=open", True, id="a listed value"),
+        pytest.param((STATE,), "?state=x", False, id="a value that is not listed"),
+        pytest.param((STATE,), "", False, id="the parameter is absent"),
+        pytest.param((STATE,), "?state=x&state=open", True, id="a repeat does not hide it"),
+        pytest.param((STATE,), "?state=open&z=1", True, id="a further parameter does not hide it"),
+        pytest.param((STATE, PAGE), "?state=open", False, id="every listed parameter must be there"),
+    ],
+)
+def test_what_a_denial_names(rules: tuple[QueryRule, ...], query: str, named: bool) -> None:
+    parameters = call(f"https://erp.example/x{query}").parameters
+    assert prepare(operation(template="/x", query=rules)).names_query(parameters) is named
+
+
+def test_an_operation_needs_a_template() -> None:
+    with pytest.raises(Rejected) as refused:
+        prepare(operation(template="x"))
+    assert refused.value.code is Code.CONFIG_INVALID
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        pytest.param("/v1/a b", "/v1/a b", id="printable ASCII stays"),
+        pytest.param("\x1b[2J", "\\x1b[2J", id="an escape sequence"),
+        pytest.param("a\nb", "a\\nb", id="a line break"),
+        pytest.param("\u202eexe", "\\u202eexe", id="a bidirectional override"),
+        pytest.param("x" * 200, "x" * 117 + "...", id="too long"),
+    ],
+)
+def test_text_is_made_fit_to_show(text: str, words: str) -> None:
+    assert shown(text) == words
+
+
+@given(st.text())
+@settings(max_examples=100)
+def test_shown_text_is_short_printable_ascii(text: str) -> None:
+    words = shown(text)
+    assert words.isascii()
+    assert words.isprintable()
+    assert len(words) <= 120
+
+
+def test_only_the_first_few_are_listed() -> None:
+    assert some_of([]) == ""
+    assert some_of({"b", "a"}) == "a, b"
+    assert some_of([str(number) for number in range(8)]) == "0, 1, 2, 3, 4 and 3 more"
