@@ -40,6 +40,7 @@ class Kind(enum.StrEnum):
     DECISION = "decision"  # a call was judged
     HOLD = "hold"  # something happened to a held call
     OUTCOME = "outcome"  # what became of a call that was let through
+    SESSION = "session"  # a session token was handed out
     CONTROL = "control"  # a revocation, quarantine or kill switch came into force here
     POLICY = "policy"  # another bundle came into force here
     STOP = "stop"  # the worker closed its chain in good order; always the last line

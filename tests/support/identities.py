@@ -501,3 +501,8 @@ def world(*clusters: Cluster, now: datetime = NOW) -> World:
         leaf_key=leaf_key(),
         clusters={item.id: item for item in listed},
     )
+
+
+def basic(user: str, password: str) -> str:
+    """The value of a Basic `Proxy-Authorization` (RFC 7617)."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

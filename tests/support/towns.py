@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from certs import Authority
@@ -32,6 +33,14 @@ class Town:
 
     def origin(self, way: str) -> Origin:
         return self.plain if way == "plain" else self.tls
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def settle_control(self, way: str) -> tuple[tuple[int, int], ...]:
+        """Let the promised two seconds for a control statement pass, and mark what the origin saw until then."""
+        time.sleep(2.0)
+        return self.origin(way).mark()
 
     def wait_for_hold(self, chain: Sequence[str]) -> str:
         """The id of the one open hold of this chain's root, as soon as it is there."""
