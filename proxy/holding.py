@@ -16,7 +16,7 @@ from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall
 from proxy.core.release import Release, read_release
 from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.identify import Identity
-from proxy.ports import Filed, HoldCaps, Holds, Journal, Moved, Vault
+from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Journal, Moved, Vault
 
 REVIEW_POLL_S = 2.0
 """A waiting call looks at its hold this often even when no event says so."""
@@ -215,15 +215,40 @@ class Holding:
             if not self._wakers[hold.id]:
                 del self._wakers[hold.id]
 
-    async def follow_news(self) -> None:
-        """Wake waiting calls when their hold changes. Runs for the life of the worker; loss only costs the poll."""
+    async def follow_news(self, *, record: bool) -> None:
+        """Wake waiting calls when their hold changes, for the life of the worker; loss only costs the poll.
+
+        With `record` the decisions of reviewers, who have no journal of their own, are written to this worker's.
+        """
         while True:
             try:
                 async for news in self._holds.news():
                     for waker in self._wakers.get(news.hold_id, ()):
                         waker.set()
+                    if record and news.state in _REVIEWED:
+                        await self._record_review(news)
             except Unavailable:
                 await asyncio.sleep(REVIEW_POLL_S)
+
+    async def _record_review(self, news: HoldNews) -> None:
+        hold = await self._holds.get(news.hold_id)
+        if hold is not None:
+            await self._journal.append(
+                "hold", hold_fields(replace(hold, state=news.state), _REVIEWED[news.state].value)
+            )
+
+    async def sweep(self) -> None:
+        """Expire what is due. Every worker does; the store makes each step once, and whoever made it records it."""
+        for hold in await self._holds.sweep():
+            await self._journal.append("hold", hold_fields(hold, Event.EXPIRE.value))
+
+
+_REVIEWED = {
+    HoldState.APPROVED: Event.APPROVE,
+    HoldState.DENIED: Event.DENY,
+    HoldState.CANCELLED: Event.CANCEL,
+}
+"""States that somebody outside the workers brings about, and by which event."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

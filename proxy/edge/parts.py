@@ -16,9 +16,11 @@ from cryptography import x509
 
 from proxy.agent.keyfile import load_key, new_key
 from proxy.audit.journal import FileJournal
+from proxy.audit.records import control_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.core.addresses import OwnSurfaces
 from proxy.core.clusters import Policy, compile_policy
+from proxy.core.control import Statement
 from proxy.core.encoding import b64u
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
@@ -51,12 +53,12 @@ RESOLVE_WITHIN_S = 1.0  # inside the gate's deadline for the whole decision
 class Parts:
     """What one worker is made of."""
 
+    slot: int
     settings: Settings
     gate: Gate
     internal: Internal
     authority: Authority
     upstream_roots: str
-    holds: RedisHolds
     control: RedisControl
     journal: FileJournal
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
@@ -90,11 +92,6 @@ async def assemble(
     fast = RedisServer(fast_url) if fast_url else store
     holds, mandates = RedisHolds(store), RedisMandates(store)
     replays = RedisReplays(fast, deployment=settings.deployment, now=now)
-    statements = Statements(
-        lambda: policy.bundle, file=StatementFile(state / "control.jsonl"), on_refused=_report_statement
-    )
-    control = RedisControl(store, statements)
-    await control.ready()
     died: asyncio.Future[Unavailable] = asyncio.get_running_loop().create_future()
     journal = await FileJournal.open(
         state / "journal",
@@ -109,6 +106,15 @@ async def assemble(
         clock=now,
         on_dead=died.set_result,
     )
+    recorder = _Recorder(journal)
+    statements = Statements(
+        lambda: policy.bundle,
+        file=StatementFile(state / "control.jsonl"),
+        on_refused=_report_statement,
+        on_accepted=recorder.control,
+    )
+    control = RedisControl(store, statements)
+    await control.ready()
     lifetimes = Lifetimes(
         root_max_s=int(settings.lifetimes.root_max.total_seconds()),
         leaf_max_s=int(settings.lifetimes.leaf_max.total_seconds()),
@@ -158,18 +164,37 @@ async def assemble(
         clock=now,
     )
     return Parts(
+        slot=slot,
         settings=settings,
         gate=gate,
         internal=internal,
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
-        holds=holds,
         control=control,
         journal=journal,
         proofs_count_from=await replays.ready(),
         died=died,
         servers=(store,) if fast is store else (store, fast),
     )
+
+
+class _Recorder:
+    """Writes control statements to the journal as they come into force, without holding up the one who brings them."""
+
+    def __init__(self, journal: FileJournal) -> None:
+        self._journal = journal
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def control(self, said: Statement) -> None:
+        task = asyncio.ensure_future(self._write(said))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, said: Statement) -> None:
+        try:
+            await self._journal.append("control", control_fields(said))
+        except Unavailable as fault:
+            logger.error("control statement %s could not be recorded: %s", said.id, fault.detail)
 
 
 def now() -> datetime:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.edge.parts import load_policy
 from proxy.edge.sockets import reserve
 from proxy.policy.settings import load_settings
@@ -26,6 +26,7 @@ READY_WITHIN_S = 30.0
 DRAIN_S = 10.0
 RESTART_AFTER_S = (0.2, 1.0, 5.0, 15.0)  # growing pauses for a worker that keeps dying
 HEALTHY_AFTER_S = 30.0
+STORE_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +140,16 @@ class Supervisor:
                 logger.error("worker %d could not be started: %s", slot, fault)
 
 
+async def _keep_store(embedded: EmbeddedStore) -> None:
+    """Bring the embedded store back whenever it is gone; until then every call is refused."""
+    while True:
+        await asyncio.sleep(STORE_LOOK_S)
+        try:
+            await asyncio.to_thread(embedded.start)
+        except (Rejected, Unavailable) as fault:
+            logger.error("the embedded store is down: %s", fault.detail)
+
+
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Ask a worker to drain; end it when it does not."""
     if process.returncode is not None:
@@ -202,9 +213,12 @@ async def run_proxy(
         bundle_version=policy.bundle.version,
         store="embedded" if embedded is not None else repr(RedisServer(url)),
     )
+    keeping = asyncio.ensure_future(_keep_store(embedded)) if embedded is not None else None
     try:
         return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
     finally:
         held.close()
+        if keeping is not None:
+            keeping.cancel()
         if embedded is not None and not was_running:
             embedded.stop()

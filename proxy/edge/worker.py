@@ -75,7 +75,7 @@ async def serve(arguments: argparse.Namespace) -> int:
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
     return (
         parts.control.follow(),
-        parts.gate.holding.follow_news(),
+        parts.gate.holding.follow_news(record=parts.slot == 0),
         _sweep(parts),
         _end_with_supervisor(stop),
     )
@@ -90,10 +90,9 @@ async def _until(moment: datetime) -> None:
 
 
 async def _sweep(parts: Parts) -> None:
-    """Expire what is due. Every worker does; the store makes each step once."""
     while True:
         try:
-            await parts.holds.sweep()
+            await parts.gate.holding.sweep()
         except Unavailable as fault:
             logger.warning("holds could not be swept: %s", fault)
         await asyncio.sleep(SWEEP_EVERY_S)

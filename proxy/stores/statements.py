@@ -13,10 +13,15 @@ def _ignore(statement_id: str, fault: Rejected) -> None:
     """Nobody listens."""
 
 
+def _unheard(said: Statement) -> None:
+    """Nobody listens."""
+
+
 class Statements:
     """The union of every statement that ever verified here. Forgetting one needs this node's own disk.
 
-    `on_refused` hears of each statement that does not verify, once per bundle.
+    `on_refused` hears of each statement that does not verify, once per bundle; `on_accepted` of each that begins to
+    count while we run.
     """
 
     def __init__(
@@ -25,10 +30,12 @@ class Statements:
         *,
         file: StatementFile | None = None,
         on_refused: Callable[[str, Rejected], None] = _ignore,
+        on_accepted: Callable[[Statement], None] = _unheard,
     ) -> None:
         self._bundle = bundle
         self._file = file
         self._on_refused = on_refused
+        self._on_accepted = on_accepted
         self._ids: set[str] = set()
         self._refused: set[tuple[str, str]] = set()
         self.view = ControlView()
