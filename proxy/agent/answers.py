@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from proxy.core.encoding import Json
 
@@ -50,7 +51,11 @@ class Denied:
     reasons: tuple[Mapping[str, Json], ...]
 
 
-type Headers = Mapping[str, str] | Iterable[tuple[str, str]]
+class _Items(Protocol):
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+type Headers = _Items | Iterable[tuple[str, str]]
 
 
 def read_answer(status: int, headers: Headers, body: bytes) -> Held | Denied | None:
@@ -114,8 +119,8 @@ def _held(members: Mapping[str, Json], task: Mapping[str, Json], fields: Mapping
 
 
 def _fields(headers: Headers) -> dict[str, str]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
-    return {name.lower(): value for name, value in pairs}
+    lines = headers.items() if hasattr(headers, "items") else headers
+    return {name.lower(): value for name, value in lines}
 
 
 def _object(body: bytes) -> Mapping[str, Json]:

@@ -3,7 +3,9 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from http.client import HTTPMessage
 
+import httpx
 import identities
 import pytest
 from hypothesis import given
@@ -76,6 +78,15 @@ def test_a_denied_call_says_why_and_what_to_do() -> None:
     assert denied.reasons[0]["got"] == "/v1/salaries"
     assert denied.title
     assert denied.detail.startswith("No granted cluster covers this call")
+
+
+def test_headers_may_be_any_clients() -> None:
+    answer = problem(DENIED, hold=None, form="inside", prefer=NO_PREFERENCE, now=NOW)
+    message = HTTPMessage()
+    for name, value in answer.headers:
+        message[name] = value
+    for headers in (answer.headers, dict(answer.headers), httpx.Headers(answer.headers), message):
+        assert isinstance(read_answer(answer.status, headers, answer.body), Denied)
 
 
 def test_a_call_a_person_refused_is_denied_with_the_persons_words() -> None:
