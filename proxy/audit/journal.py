@@ -145,10 +145,12 @@ class FileJournal:
                 self._ended = "it was closed"
                 await _within_deadline(done)
             self._ended = self._ended or "it was closed"
-        await self._sealer.close()
-        if not self._writing:  # else the disk is stuck and a thread holds the descriptor; the process will end it
-            self._disk.shutdown(wait=False)
-            self._release()
+        try:
+            await self._sealer.close()
+        finally:
+            if not self._writing:  # else the disk is stuck and a thread holds the descriptor; the process will end it
+                self._disk.shutdown(wait=False)
+                self._release()
 
     def _enqueue(self, kind: Kind, fields: Mapping[str, Json]) -> "asyncio.Future[None]":
         """Give a line its place in the chain; the future tells when it is durable."""
@@ -174,15 +176,20 @@ class FileJournal:
     def _write(self) -> None:
         batch, self._waiting = self._waiting, []
         data = b"".join(line.data + b"\n" for line, _ in batch)
-        writing = self._loop.run_in_executor(self._disk, _write_through, self._descriptor, data)
+        try:
+            writing = self._loop.run_in_executor(self._disk, _write_through, self._descriptor, data)
+        except RuntimeError as fault:  # no thread can be had
+            self._die(fault, batch)
+            return
         writing.add_done_callback(functools.partial(self._written, batch))
 
     def _written(self, batch: list[tuple[Written, "asyncio.Future[None]"]], writing: "asyncio.Future[None]") -> None:
-        fault = asyncio.CancelledError() if writing.cancelled() else writing.exception()
-        if fault is not None:
+        try:
+            writing.result()
+            self._sealer.durable([_durable(line) for line, _ in batch])
+        except (Exception, asyncio.CancelledError) as fault:  # noqa: BLE001 - whatever it was, nobody knows what is on disk
             self._die(fault, batch)
             return
-        self._sealer.durable([_durable(line) for line, _ in batch])
         for _, done in batch:
             if not done.done():
                 done.set_result(None)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
 from proxy.audit.lines import stamp
 from proxy.core.control import Statement
@@ -116,6 +117,19 @@ def hold_fields(hold: Hold, event: str, *, by: str | None = None, decision_id: s
             "proof": hold.proof.label,
             "expires_at": stamp(hold.expires_at),
             "decision_id": decision_id,
+        }
+    )
+
+
+def session_fields(mandate: Mandate, *, source: str, expires_at: datetime) -> dict[str, Json]:
+    """The fields of a `session` line: a session token was handed out. The token itself never enters."""
+    return _known(
+        {
+            "manifest": mandate.root_id,
+            "agent": _text(mandate.leaf.sub),
+            "sponsor": _text(mandate.sponsor.id),
+            "source": _text(source),
+            "expires_at": stamp(expires_at),
         }
     )
 

@@ -82,6 +82,7 @@ class Sealer:
         self._outboxes = [Outbox(sink) for sink in sinks]
         self._fresh: list[Durable] = []
         self._fresh_since_s = 0.0
+        self._fault = ""  # why the last signing failed
         loop = asyncio.get_running_loop()
         self._now_s = loop.time
         self._tasks = [loop.create_task(outbox.run()) for outbox in self._outboxes]
@@ -109,8 +110,8 @@ class Sealer:
         return min(outbox.late_s(now_s) for outbox in self._outboxes) > SEAL_GRACE_S
 
     def faults(self) -> tuple[str, ...]:
-        """What each sink that is behind said last, for the log and the health page."""
-        return tuple(outbox.fault for outbox in self._outboxes if outbox.fault)
+        """Why signing failed, and what each sink that is behind said last, for the log and the health page."""
+        return tuple(filter(None, (self._fault, *(outbox.fault for outbox in self._outboxes))))
 
     async def seal(self) -> bool:
         """Sign now, and wait until every sink has everything or `PUBLISH_DEADLINE_S` is over; True when they have."""
@@ -142,4 +143,9 @@ class Sealer:
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(SEAL_EVERY_S)
-            self._sign_fresh()
+            try:
+                self._sign_fresh()
+            except Exception as fault:  # noqa: BLE001 - tried again in a second; what is not signed grows overdue
+                self._fault = repr(fault)
+            else:
+                self._fault = ""

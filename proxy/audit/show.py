@@ -65,7 +65,7 @@ class Wanted:
 
     def matches(self, row: Row) -> bool:
         return (
-            self._in_time(row)
+            self.in_time(row)
             and self.kind in (None, row.kind)
             and self.agent in (None, row.agent)
             and self.sponsor in (None, row.sponsor)
@@ -77,7 +77,7 @@ class Wanted:
             and self.host in (None, row.host)
         )
 
-    def _in_time(self, row: Row) -> bool:
+    def in_time(self, row: Row) -> bool:
         return (self.since is None or row.at >= self.since) and (self.until is None or row.at < self.until)
 
 
@@ -96,7 +96,7 @@ def show_journal(directory: Path, wanted: Wanted) -> Iterator[Row | Unreadable]:
             yield entry
             continue
         follows = wanted.kind is None and entry.kind == Kind.OUTCOME and entry.decision_id in decided
-        if follows or wanted.matches(entry):
+        if (follows and wanted.in_time(entry)) or wanted.matches(entry):
             if entry.kind == Kind.DECISION and entry.decision_id is not None:
                 decided.add(entry.decision_id)
             yield entry

@@ -381,12 +381,13 @@ async def test_what_a_crash_tore_is_no_finding_once_the_next_chain_has_said_so(d
 
 
 async def test_a_chain_hidden_while_the_next_one_started_is_a_gap(desk: Desk, tmp_path: Path) -> None:
-    paths = [desk.path(journal) for journal in [await desk.open()] if not await journal.close()]
+    first = await desk.open()
+    await first.close()
     hidden = tmp_path / "hidden"
-    paths[0].rename(hidden)
+    desk.path(first).rename(hidden)
     second = await desk.open()
     await second.close()
-    hidden.rename(paths[0])
+    hidden.rename(desk.path(first))
     assert [(f.file, f.line, f.what) for f in desk.verify().findings] == [(second.file, 1, What.GAP)]
 
 

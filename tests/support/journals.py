@@ -2,13 +2,16 @@
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from identities import NOW, bundle, key
 
+from proxy.audit import journal as journal_module
 from proxy.audit.findings import Report
 from proxy.audit.journal import FileJournal
 from proxy.audit.sinks import CheckpointSink
@@ -188,7 +191,25 @@ def tamper(path: Path, edit: Edit, *, hashes: Callable[[Iterable[bytes]], list[b
     write(path, hashes(lines))
 
 
-# --- the kernel ------------------------------------------------------------------------------------------------------
+# --- the disk and the kernel ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def stuck_disk() -> Iterator[None]:
+    """While inside, a thread that would write to a journal waits."""
+    go = threading.Event()
+    original = journal_module._write_through
+
+    def wait(descriptor: int, data: bytes) -> None:
+        go.wait(10)
+        original(descriptor, data)
+
+    journal_module._write_through = wait
+    try:
+        yield
+    finally:
+        journal_module._write_through = original
+        go.set()
 
 
 def descriptor_of(path: Path) -> int:
