@@ -166,15 +166,12 @@ def read_public_jwk(value: object) -> PublicKey:
     Raises:
         Rejected(CONFIG_INVALID): anything else; a private key is told apart, because it is no longer secret.
     """
-    members = (
-        {str(name): text for name, text in value.items() if isinstance(text, str)} if isinstance(value, dict) else {}
-    )
+    given = value if isinstance(value, dict) else {}
+    members = {str(name): text for name, text in given.items() if isinstance(text, str)}
     if "d" in members:
-        raise Rejected(
-            Code.CONFIG_INVALID, 'a private key ("d") stands here: make a new key, this one is not secret now'
-        )
-    whole_value = members if isinstance(value, dict) and len(members) == len(value) else None
-    return from_jwk(whole_value, code=Code.CONFIG_INVALID, field="key")
+        told = 'a private key ("d") stands here: make a new key, this one is not secret now'
+        raise Rejected(Code.CONFIG_INVALID, told)
+    return from_jwk(members if len(members) == len(given) else None, code=Code.CONFIG_INVALID, field="key")
 
 
 def listed[T: Hashable](read: Reader[T], *, empty: bool = False) -> Reader[tuple[T, ...]]:
@@ -206,9 +203,10 @@ def placed[T](node: Node, read: Reader[T]) -> T:
         raise Misread(node, fault.detail) from None
 
 
-THE_FILE = "the file"
-
 # --- one mapping -----------------------------------------------------------------------------------------------------
+
+THE_FILE = "the file"
+"""What messages call the mapping on top."""
 
 
 class Fields:

@@ -58,6 +58,14 @@ def read_if_there(path: Path, *, limit_bytes: int = MAX_FILE_BYTES) -> bytes | N
     return data
 
 
+def is_directory(path: Path) -> bool:
+    """Whether there is a directory of that name, as far as we may know."""
+    try:
+        return path.is_dir()
+    except OSError:  # a directory above may not be searched; before Python 3.13
+        return False
+
+
 def entries(directory: Path) -> list[Path]:
     """What is in a directory that only root or we may change, by name; nothing when it is absent. Hidden files are not.
 

@@ -10,7 +10,7 @@ from proxy.core.model import Agent, Cluster, DenyRule, Person, PublicKey
 from proxy.policy.agents import read_agents
 from proxy.policy.clusters import Rules
 from proxy.policy.faults import Faults, refuse_any
-from proxy.policy.files import entries, read_guarded
+from proxy.policy.files import entries, is_directory, read_guarded
 from proxy.policy.people import Enrolled, read_people
 from proxy.policy.settings import Settings
 from proxy.policy.yaml import Table, load
@@ -80,7 +80,7 @@ def _name(path: Path, directory: Path) -> str:
 
 def _cluster_files(paths: Iterable[Path]) -> Iterator[Path]:
     for path in paths:
-        if not path.is_dir():
+        if not is_directory(path):
             yield path
             continue
         for entry in entries(path):

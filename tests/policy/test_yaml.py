@@ -235,6 +235,11 @@ def test_reads_what_is_plain(text: str, value: object) -> None:
     assert plain(read(text))["a"] == value  # type: ignore[index,call-overload]
 
 
+def test_of_very_many_invisible_characters_the_first_are_told() -> None:
+    assert len(told(b"\t" * 50)) == 1  # all on one line, told alike
+    assert len(told(b"\t\n" * 50)) == 20
+
+
 def test_every_node_knows_its_line_and_column() -> None:
     tree = read('a: 1\nbc:\n  - x\n  - {d: "y"}\n')
     (_, first), (key, second) = tree.entries
