@@ -74,6 +74,6 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	fi; \
 	echo "Making $(VENV) with $$("$$python" -V): a minute or two, once." >&2; \
 	"$$python" -m venv --clear $(VENV); \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
