@@ -459,6 +459,20 @@ async def test_between_two_checkpoints_with_one_missing_a_change_is_noticed_and_
         assert (finding.what, finding.line, finding.last_line) == (what, 7, 0), finding
 
 
+async def test_two_lines_swapped_where_a_checkpoint_is_missing_are_found(desk: Desk) -> None:
+    journal = await desk.open()
+    await fill(journal, 12)
+    await journal.close()
+    thinned = [token for place, token in enumerate(desk.sink.kept) if place != 2]
+    original = journals.read(desk.path(journal))
+    tamper(desk.path(journal), journals.swap(7, 8), hashes=as_they_are)
+    assert places(desk.verify(thinned)) == [(7, What.REORDERED)]
+    journals.write(desk.path(journal), original)
+    tamper(desk.path(journal), journals.swap(7, 8))
+    (finding,) = desk.verify(thinned).findings
+    assert (finding.line, finding.last_line, finding.what) == (6, 9, What.CHANGED)
+
+
 async def test_a_changed_checkpoint_is_a_bad_signature(desk: Desk) -> None:
     journal = await desk.open()
     await fill(journal, 4)
