@@ -81,15 +81,15 @@ class Dial:
         chosen = self._choose(token.addresses, now_s)
         self._named[server.id] = (host, port)
         self._exchanges[server.id] = token.exchange
+        token.exchange.dialled = True
         server.address = (str(chosen), port)
         server.sni = host if server.tls else None
         server.error = None
 
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
-        # With the address left in place mitmproxy would not find this connection again for the next call.
-        data.server.address = self._named[data.server.id]
-        if not data.server.tls:
-            self._may_send(data.server)
+        # With the address left in place mitmproxy would not find this connection again for the next call; it forbids
+        # the plain assignment on an open connection.
+        object.__setattr__(data.server, "address", self._named[data.server.id])
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         self._blame(data.server, Code.UPSTREAM_CONNECT, data.server.error or "the connection failed")
@@ -107,23 +107,15 @@ class Dial:
         named = self._named.get(data.conn.id)
         data.conn.sni = named[0] if named else "refused.invalid"
 
-    def tls_established_server(self, data: tls.TlsData) -> None:
-        if isinstance(data.conn, Server):
-            self._may_send(data.conn)
-
     def tls_failed_server(self, data: tls.TlsData) -> None:
         if isinstance(data.conn, Server):
             self._blame(data.conn, Code.UPSTREAM_TLS, data.conn.error or "the TLS handshake failed")
-
-    def _may_send(self, server: Server) -> None:
-        exchange = self._exchanges.get(server.id)
-        if exchange is not None:
-            exchange.sent = True
 
     def _blame(self, server: Server, code: Code, detail: str) -> None:
         exchange = self._exchanges.pop(server.id, None)
         if exchange is not None:
             exchange.fault, exchange.fault_detail = code, detail
+            exchange.dial_failed = True
 
     def _choose(self, addresses: tuple[IPAddress, ...], now_s: float) -> IPAddress:
         for address in addresses:

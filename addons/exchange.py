@@ -28,12 +28,18 @@ class Exchange:
     refusal: Answer | None = None  # decided before the body came
     fault: Code | None = None  # what went wrong behind us
     fault_detail: str = ""
-    sent: bool = False  # bytes of this call may have reached the upstream connection
+    dialled: bool = False  # a connection was begun for it
+    dial_failed: bool = False  # that connection, or its TLS, never came to be: nothing was sent
     settled: bool = False  # its hold was told what became of it
     recorded: bool = False  # its outcome line was written
     bytes_up: int = 0
     bytes_down: int = 0
     started_s: float = 0.0  # the worker's monotonic clock
+
+    @property
+    def maybe_sent(self) -> bool:
+        """Whether bytes of this call may have left. For calls that dial afresh, as released ones do."""
+        return self.dialled and not self.dial_failed
 
 
 class Exchanges:

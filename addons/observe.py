@@ -79,7 +79,7 @@ class Observe:
         self._dials.revoke(exchange)
         self._write(exchange, None, fault)
         if exchange.outcome is not None and exchange.outcome.claim is not None:
-            await self._settle(exchange, Event.LOST if exchange.sent else Event.UNSENT)
+            await self._settle(exchange, Event.LOST if exchange.maybe_sent else Event.UNSENT)
 
     def _forwarded(self, flow: http.HTTPFlow) -> Exchange | None:
         """The exchange, if this response comes from the origin and not from us."""

@@ -248,7 +248,7 @@ class Gate:
         """What a hold's state means for the call that found it; an approved one lets it pass, once."""
         if hold.state is not HoldState.APPROVED:
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
-        self.holding.check_release(identity, call, hold)
+        await self.holding.check_release(identity, call, hold)
         released = after_release(decision, hold_id=hold.id)
         released, addresses = await self._resolved(released, call)
         if released.verdict is not Verdict.ALLOW:

@@ -148,23 +148,29 @@ class Holding:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    def check_release(self, identity: Identity, call: Call, hold: Hold) -> Release:
+    async def check_release(self, identity: Identity, call: Call, hold: Hold) -> Release:
         """The reviewer's signed word that this very call may be sent.
 
         Redis carries the approval, it does not authorise: the statement is verified here, over the digest of the
-        bytes that will be sent, and the proof must be no weaker than the one the call was held with.
+        bytes that will be sent, and who may say it is taken from the sealed record and the mandate. The proof must be
+        no weaker than the one the call was held with.
 
         Raises:
             Rejected: any of it does not hold.
+            Unavailable: the store does not answer.
         """
-        if identity.evidence.proof < hold.proof:
+        filed = await self.stored(hold)
+        if identity.evidence.proof < filed.proof:
             raise Rejected(
-                Code.PROOF_WEAK, f"the call was held with {hold.proof.label} proof; repeat it with the same or stronger"
+                Code.PROOF_WEAK,
+                f"the call was held with {filed.proof.label} proof; repeat it with the same or stronger",
             )
-        if self.digest(identity, call) != hold.call_digest or hold.statement is None:
+        digest = self.digest(identity, call)
+        if not digest == filed.call_digest == hold.call_digest or hold.statement is None:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
-        barred = frozenset(link.cnf.kid for link in identity.mandate.chain)
-        release = read_release(hold.statement, hold=hold, bundle=self._bundle(), barred=barred, now=self._clock())
+        meant = replace(hold, who=filed.decision.review.who, sponsor=identity.mandate.sponsor.id)
+        barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
+        release = read_release(hold.statement, hold=meant, bundle=self._bundle(), barred=barred, now=self._clock())
         if release.verdict is not Verdict.ALLOW:
             raise Rejected(Code.HOLD_TAMPERED, "the hold is marked approved but its signed statement is a denial")
         return release

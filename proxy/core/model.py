@@ -266,7 +266,8 @@ class Mandate:
 
     @property
     def purpose(self) -> str:
-        return self.leaf.purpose
+        """The sponsor's words; those of a child are whoever's who delegated."""
+        return self.root.purpose
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
