@@ -217,7 +217,8 @@ def nearest(
             operation = prepared.operation
             failed = (*elsewhere, *_operation_faults(grant, prepared, call))
             near = Nearest(cluster=grant.cluster, operation=operation.name, rule=operation.at, failed=failed)
-            alike = prepared.template.fitting(call.segments)
+            template = prepared.template
+            alike = template.fitting(call.segments) - abs(len(template.parts) - len(call.segments))
             ranked.append(((grant.cluster != declared, len(failed), -alike, grant.cluster, operation.name), near))
     return tuple(near for _, near in sorted(ranked, key=lambda item: item[0])[:MAX_NEAREST])
 

@@ -48,11 +48,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Finding:
-    """What one place in the order found."""
+    """What one place in the order found: a denial, unless it says otherwise."""
 
-    verdict: Verdict
     code: Code
     message: str
+    verdict: Verdict = Verdict.DENY
     rule: RuleRef | None = None
     failed: tuple[Mismatch, ...] = ()
     nearest: tuple[Nearest, ...] = ()
@@ -94,7 +94,7 @@ def decide(question: Question) -> Decision:
         # 7. a covering cluster requires review or changed since approval: hold
         or _reviewed(coverage, terms)
         # 8. allow
-        or _Finding(verdict=Verdict.ALLOW, code=Code.ALLOWED, message="allowed")
+        or _Finding(code=Code.ALLOWED, message="allowed", verdict=Verdict.ALLOW)
     )
     return _decision(question, finding, coverage, terms, networks or ())
 
@@ -142,7 +142,7 @@ def _weak_proof(question: Question, terms: Terms) -> _Finding | None:
         return None
     failed = (Mismatch(field="proof", expected=f"{terms.proof.label} or stronger", got=evidence.proof.label),)
     message = f"the call needs {terms.proof.label} proof and came with {evidence.proof.label} proof"
-    return _Finding(verdict=Verdict.DENY, code=Code.PROOF_WEAK, message=message, failed=failed)
+    return _Finding(code=Code.PROOF_WEAK, message=message, failed=failed)
 
 
 # --- 2. to 4. whatever the mandate -----------------------------------------------------------------------------------
@@ -191,14 +191,13 @@ def _outside(question: Question, call: Call, there: Destination, coverage: Cover
     if coverage.chosen is not None:
         return None
     near = nearest(question.policy, mandate, call, there, declared=declared)
-    approvable = bool(mandate.leaf.grants) and bool(terms.review.who)
-    return _Finding(
-        verdict=Verdict.HOLD if approvable else Verdict.DENY,
+    finding = _Finding(
         code=Code.NOT_COVERED,
         message=_outside_message(mandate, declared, coverage),
         failed=near[0].failed if near else (),
         nearest=near,
     )
+    return _for_a_person(terms, finding) if mandate.leaf.grants else finding
 
 
 def _outside_message(mandate: Mandate, declared: str | None, coverage: Coverage) -> str:
@@ -214,32 +213,33 @@ def _outside_message(mandate: Mandate, declared: str | None, coverage: Coverage)
 
 def _reviewed(coverage: Coverage, terms: Terms) -> _Finding | None:
     chosen = coverage.chosen
-    if chosen is None:
-        return None
-    verdict = Verdict.HOLD if terms.review.who else Verdict.DENY
-    if coverage.reach is Reach.CHANGED:
-        return _Finding(
-            verdict=verdict,
-            code=Code.CLUSTER_CHANGED,
-            message=f"cluster {chosen.grant.cluster} changed since the sponsor approved it",
-            failed=(Mismatch(field="digest", expected=chosen.grant.digest, got=chosen.cluster.digest),),
-        )
+    if chosen is not None and coverage.reach is Reach.CHANGED:
+        failed = (Mismatch(field="digest", expected=chosen.grant.digest, got=chosen.cluster.digest),)
+        message = f"cluster {chosen.grant.cluster} changed since the sponsor approved it"
+        return _for_a_person(terms, _Finding(code=Code.CLUSTER_CHANGED, message=message, failed=failed))
     if terms.required_by is not None:
         message = f"every call of cluster {terms.required_by.id} is reviewed by a person"
-        return _Finding(verdict=verdict, code=Code.CLUSTER_REVIEW, message=message, rule=terms.required_by.at)
+        return _for_a_person(terms, _Finding(code=Code.CLUSTER_REVIEW, message=message, rule=terms.required_by.at))
     return None
+
+
+def _for_a_person(terms: Terms, finding: _Finding) -> _Finding:
+    """A hold, if there is anyone who may decide it; else the denial it would end in."""
+    if terms.review.who:
+        return replace(finding, verdict=Verdict.HOLD)
+    return replace(finding, message=f"{finding.message}, and nobody may release it")
 
 
 # --- the outcome -----------------------------------------------------------------------------------------------------
 
 
 def _deny(code: Code, message: str, *, rule: RuleRef | None = None) -> _Finding:
-    return _Finding(verdict=Verdict.DENY, code=code, message=message, rule=rule)
+    return _Finding(code=code, message=message, rule=rule)
 
 
 def _refused(fault: Rejected) -> _Finding:
     failed = (Mismatch(field=fault.field, expected=fault.detail, got=""),) if fault.field else ()
-    return _Finding(verdict=Verdict.DENY, code=fault.code, message=fault.detail, failed=failed)
+    return _Finding(code=fault.code, message=fault.detail, failed=failed)
 
 
 def _decision(

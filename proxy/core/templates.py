@@ -62,11 +62,9 @@ class Template:
     parts: tuple[Part, ...]
 
     def fitting(self, segments: Sequence[str]) -> int:
-        """How many of the template's leading parts the path fits; for near misses, where no index helps."""
-        count = 0
-        while count < min(len(self.parts), len(segments)) and self.parts[count].takes(segments[count:]):
-            count += 1
-        return count
+        """How many of the template's parts stand where the path has what they take; for near misses."""
+        places = range(min(len(self.parts), len(segments)))
+        return sum(self.parts[place].takes(segments[place:]) for place in places)
 
     def matches(self, segments: Sequence[str]) -> bool:
         """Whether the whole path fits, as `PathIndex.find` would say."""
