@@ -51,11 +51,11 @@ class Admission:
     call: Call | None = None
     identity: Identity | None = None
     ambiguous: Rejected | None = None  # why there is no canonical call
-    refusal: Rejected | None = None  # why there is no identity
+    refusal: Rejected | Unavailable | None = None  # why there is no identity
     prefer: Prefer = NO_PREFERENCE
 
     @property
-    def fault(self) -> Rejected | None:
+    def fault(self) -> Rejected | Unavailable | None:
         return self.ambiguous or self.refusal
 
 
@@ -117,11 +117,7 @@ class Gate:
     # --- the head ----------------------------------------------------------------------------------------------------
 
     async def admit(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Admission:
-        """Read a request head: is it unambiguous, and who is asking? Never raises `Rejected`: the refusal is kept.
-
-        Raises:
-            Unavailable: a session's mandate could not be looked up.
-        """
+        """Read a request head: is it unambiguous, and who is asking? What speaks against it is kept, not raised."""
         prefer = read_prefer(received.headers)
         try:
             call = canonicalise(received, leg, self.settings.limits)
@@ -129,7 +125,7 @@ class Gate:
             return Admission(leg=leg, received=received, ambiguous=fault, prefer=prefer)
         try:
             identity = await self._identifier.identify(received, leg, tunnel)
-        except Rejected as fault:
+        except (Rejected, Unavailable) as fault:
             return Admission(leg=leg, received=received, call=call, refusal=fault, prefer=prefer)
         return Admission(leg=leg, received=received, call=call, identity=identity, prefer=prefer)
 

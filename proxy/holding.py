@@ -4,6 +4,7 @@ The stores carry states; what a state means for a call, and that nothing passes 
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,6 +18,8 @@ from proxy.core.release import Release, read_release
 from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.identify import Identity
 from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Journal, Moved, Vault
+
+logger = logging.getLogger(__name__)
 
 REVIEW_POLL_S = 2.0
 """A waiting call looks at its hold this often even when no event says so."""
@@ -56,6 +59,7 @@ class Holding:
         self._timer = timer
         self._new_id = new_id
         self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
+        self._undoing: set[asyncio.Task[None]] = set()
 
     # --- filing ------------------------------------------------------------------------------------------------------
 
@@ -180,8 +184,21 @@ class Holding:
 
         The only call site of `approved → releasing`.
         """
-        moved: Moved = await self._holds.apply(hold.id, Event.CLAIM)
+        claiming = asyncio.ensure_future(self._holds.apply(hold.id, Event.CLAIM))
+        try:
+            moved = await asyncio.shield(claiming)
+        except asyncio.CancelledError:
+            claiming.add_done_callback(self._unclaim)  # too late to send, not too late to have been claimed
+            raise
         return Claim(hold_id=hold.id, fence=moved.hold.fence) if moved.applied else moved.hold
+
+    def _unclaim(self, claiming: asyncio.Future[Moved]) -> None:
+        if claiming.cancelled() or claiming.exception() is not None or not claiming.result().applied:
+            return
+        hold = claiming.result().hold
+        task = asyncio.ensure_future(self.give_back(Claim(hold_id=hold.id, fence=hold.fence)))
+        self._undoing.add(task)
+        task.add_done_callback(self._undoing.discard)
 
     async def settle(self, claim: Claim, event: Event) -> None:
         """Report what became of a claimed call: SENT, UNSENT (back to approved) or LOST (uncertain)."""
@@ -215,6 +232,8 @@ class Holding:
             return False
         except Unavailable:
             return False  # the hold stands; the agent is told where to ask
+        except Rejected:
+            return True  # unreadable: looking again says what is wrong
         finally:
             leaving.cancel()
             self._wakers[hold.id].discard(news)
@@ -237,7 +256,11 @@ class Holding:
                 await asyncio.sleep(REVIEW_POLL_S)
 
     async def _record_review(self, news: HoldNews) -> None:
-        hold = await self._holds.get(news.hold_id)
+        try:
+            hold = await self._holds.get(news.hold_id)
+        except Rejected as fault:  # somebody wrote to the store by hand: whoever asks for this hold is refused
+            logger.error("hold %s cannot be read: %s", news.hold_id, fault.detail)
+            return
         if hold is not None:
             await self._journal.append(
                 "hold", hold_fields(replace(hold, state=news.state), _REVIEWED[news.state].value)

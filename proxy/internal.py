@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from proxy.audit.records import session_fields
 from proxy.core.clusters import Policy
 from proxy.core.documents import hold_document, mandate_document
 from proxy.core.encoding import Json, sha256_b64u, to_epoch
@@ -118,16 +119,8 @@ class Internal:
             until=grant.expires_at,
         )
         token = self._vault.seal_session(grant.to_bytes())
-        await self._journal.append(
-            "session",
-            {
-                "manifest": mandate.root_id,
-                "agent": mandate.leaf.sub,
-                "sponsor": mandate.sponsor.id,
-                "source": admission.leg.source,
-                "expires_at": grant.expires_at.isoformat(),
-            },
-        )
+        fields = session_fields(mandate, source=admission.leg.source, expires_at=grant.expires_at)
+        await self._journal.append("session", fields)
         claims: dict[str, Json] = {
             "iss": grant.deployment,
             "sub": mandate.root_id,

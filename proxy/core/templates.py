@@ -142,41 +142,39 @@ def index_paths[T](entries: Iterable[Entry[T]]) -> PathIndex[T]:
     return _node(tuple(entries), 0)
 
 
-def _node[T](entries: tuple[Entry[T], ...], depth: int) -> PathIndex[T]:
-    onward: dict[Kind, dict[str, list[Entry[T]]]] = {kind: {} for kind in Kind}
+def _node[T](entries: Sequence[Entry[T]], depth: int) -> PathIndex[T]:
+    onward: dict[str, list[Entry[T]]] = {}
+    groups: dict[Kind, list[Entry[T]]] = {}
     ending: list[Entry[T]] = []
     for entry in entries:
-        if depth == len(entry.template.parts):
+        parts = entry.template.parts
+        if depth == len(parts):
             ending.append(entry)
+        elif parts[depth].kind is Kind.LITERAL:
+            onward.setdefault(parts[depth].text, []).append(entry)
         else:
-            part = entry.template.parts[depth]
-            onward[part.kind].setdefault(part.text if part.kind is Kind.LITERAL else "", []).append(entry)
-    literals = {text: _node(tuple(group), depth + 1) for text, group in onward[Kind.LITERAL].items()}
-    part_node, encoded_node = (_child(onward[kind], depth + 1) for kind in (Kind.PART, Kind.ENCODED))
-    resting = onward[Kind.REST].get("", [])
-    rest, ends = _by_method(resting), _by_method(ending)
+            groups.setdefault(parts[depth].kind, []).append(entry)
+    literals = {text: _node(group, depth + 1) for text, group in onward.items()}
+    part, encoded = (_node(groups[kind], depth + 1) if kind in groups else None for kind in (Kind.PART, Kind.ENCODED))
+    rest, ends = _by_method(groups.get(Kind.REST, ())), _by_method(ending)
     passing = max((child.branches for child in literals.values()), default=0) + _widest(rest)
-    passing += sum(child.branches for child in (part_node, encoded_node) if child is not None)
+    passing += sum(child.branches for child in (part, encoded) if child is not None)
     node = PathIndex(
         literals=literals or _NOTHING,
-        part=part_node,
-        encoded=encoded_node,
+        part=part,
+        encoded=encoded,
         rest=rest,
         ends=ends,
         branches=max(passing, _widest(ends)),
     )
     if node.branches > MAX_BRANCHES:
         widest = max(literals, key=lambda text: literals[text].branches, default="")
-        narrow = {id(entry) for text, group in onward[Kind.LITERAL].items() if text != widest for entry in group}
+        narrow = {id(entry) for text, group in onward.items() if text != widest for entry in group}
         raise _crowded([entry for entry in entries if id(entry) not in narrow], depth)
     return node
 
 
-def _child[T](groups: dict[str, list[Entry[T]]], depth: int) -> PathIndex[T] | None:
-    return _node(tuple(groups[""]), depth) if groups else None
-
-
-def _by_method[T](entries: list[Entry[T]]) -> Mapping[str, tuple[T, ...]]:
+def _by_method[T](entries: Sequence[Entry[T]]) -> Mapping[str, tuple[T, ...]]:
     found: dict[str, list[T]] = {}
     for entry in entries:
         for method in entry.methods:

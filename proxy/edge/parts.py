@@ -16,6 +16,7 @@ from cryptography import x509
 
 from proxy.agent.keyfile import load_key, new_key
 from proxy.audit.journal import FileJournal
+from proxy.audit.lines import slot_of
 from proxy.audit.records import control_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.core.addresses import OwnSurfaces
@@ -25,7 +26,6 @@ from proxy.core.encoding import b64u
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
-from proxy.core.verify import Lifetimes
 from proxy.edge.ca import Authority, load_authority
 from proxy.gate import Gate, GateSettings
 from proxy.holding import Holding
@@ -101,7 +101,7 @@ async def assemble(
         bundle=policy.bundle,
         sinks=(
             FileCheckpoints(settings.journal.sink or state / "checkpoints.jsonl"),
-            RedisCheckpoints(store, slot=f"{node_name()}-{slot}"),
+            RedisCheckpoints(store, slot=slot_of(node_name(), slot)),
         ),
         clock=now,
         on_dead=died.set_result,
@@ -115,11 +115,7 @@ async def assemble(
     )
     control = RedisControl(store, statements)
     await control.ready()
-    lifetimes = Lifetimes(
-        root_max_s=int(settings.lifetimes.root_max.total_seconds()),
-        leaf_max_s=int(settings.lifetimes.leaf_max.total_seconds()),
-        grace_s=int(settings.lifetimes.sponsor_grace.total_seconds()),
-    )
+    lifetimes = settings.authority
     gate = Gate(
         policy=lambda: policy,
         identifier=Identifier(

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
 SWEEP_EVERY_S = 1.0
-JOURNAL_DIED = 70  # EX_SOFTWARE: the supervisor starts a worker with a new journal file
+MUST_END = 70  # EX_SOFTWARE: the journal died, or a loop that keeps our view fresh; the supervisor starts anew
 
 
 async def serve(arguments: argparse.Namespace) -> int:
@@ -57,17 +57,19 @@ async def serve(arguments: argparse.Namespace) -> int:
     os.write(arguments.ready_fd, b"1")
     os.close(arguments.ready_fd)
     stopped = asyncio.ensure_future(stop.wait())
-    ends: set[asyncio.Future[Any]] = {running, stopped, parts.died}
+    ends: set[asyncio.Future[Any]] = {running, stopped, parts.died, *chores}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     listener.stop_accepting()
-    status = JOURNAL_DIED if parts.died.done() else 0
+    status = 0 if stop.is_set() else MUST_END
     if status == 0:
         await _drain(listener)
     master.shutdown()
     await asyncio.gather(running, return_exceptions=True)
     for chore in chores:
         chore.cancel()
-    await asyncio.gather(*chores, return_exceptions=True)
+    for fault in await asyncio.gather(*chores, return_exceptions=True):
+        if isinstance(fault, Exception):
+            logger.error("a loop of this worker ended: %r", fault)
     await parts.close()
     return status
 
