@@ -263,10 +263,12 @@ def compile_policy(bundle: Bundle) -> Policy:
         Rejected(CONFIG_INVALID): a path template is none, or templates of one cluster (or denials of one host) overlap
             so much that a lookup would branch too far; the message names the rules, their places and the mend.
     """
+    clusters = {name: compile_cluster(cluster) for name, cluster in bundle.clusters.items()}
+    unchanged = {compiled.cluster.digest: compiled for compiled in clusters.values()}
     return Policy(
         bundle=bundle,
-        clusters={name: compile_cluster(cluster) for name, cluster in bundle.clusters.items()},
-        pins={digest: compile_cluster(cluster) for digest, cluster in bundle.pins.items()},
+        clusters=clusters,
+        pins={digest: unchanged.get(digest) or compile_cluster(cluster) for digest, cluster in bundle.pins.items()},
         denials=compile_denials(bundle.deny),
     )
 
