@@ -80,6 +80,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def this_second() -> datetime:
+    """This moment, UTC, in whole seconds: what a signed document can say."""
+    return now().replace(microsecond=0)
+
+
 def nonce() -> str:
     """128 random bits in base64url."""
     return b64u(os.urandom(16))

@@ -66,9 +66,13 @@ class Screen:
         else:
             self.note(empty)
 
+    def can_ask(self) -> bool:
+        """Whether somebody could answer."""
+        return sys.stdin.isatty()
+
     def ask(self, question: str) -> bool:
         """Whether a person at the terminal says yes. Without a terminal nobody can, so it is no."""
-        if not sys.stdin.isatty():
+        if not self.can_ask():
             return False
         return typer.confirm(visible(question), default=False, err=True)
 

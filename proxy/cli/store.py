@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from proxy.cli.deployment import Deployment, nonce, now
 from proxy.cli.signers import Signer
+from proxy.core.clusters import compile_policy
 from proxy.core.control import Act, state
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle
@@ -63,9 +64,9 @@ async def open_reviews(deployment: Deployment, bundle: Bundle) -> AsyncIterator[
     if not secret.exists():
         detail = f"{secret} is not here: run this on the proxy's machine, after its first start"
         raise Rejected(Code.CONFIG_INVALID, detail)
-    vault = open_vault(secret)
+    vault, policy = open_vault(secret), compile_policy(bundle)
     async with open_store(deployment) as server:
-        yield ReviewService(holds=RedisHolds(server), vault=vault, bundle=lambda: bundle, clock=now, new_nonce=nonce)
+        yield ReviewService(holds=RedisHolds(server), vault=vault, policy=lambda: policy, clock=now, new_nonce=nonce)
 
 
 async def publish(deployment: Deployment, bundle: Bundle, act: Act, target: str, *, reason: str, signer: Signer) -> str:

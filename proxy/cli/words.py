@@ -44,3 +44,21 @@ def read_span(text: str) -> timedelta:
         return timedelta(seconds=duration_s(text))
     except ValueError as fault:
         raise typer.BadParameter(str(fault)) from None
+
+
+def read_moment(text: str) -> datetime:
+    """A moment: `15m` ago, a date (its beginning, UTC), or an RFC 3339 time; an option's parser.
+
+    Raises:
+        typer.BadParameter: another spelling.
+    """
+    try:
+        return datetime.now(UTC) - timedelta(seconds=duration_s(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        wanted = "15m (ago), 2027-06-30 or 2027-06-30T18:00:00Z"
+        raise typer.BadParameter(f"expected {wanted}, got {text!r}") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

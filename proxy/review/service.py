@@ -4,19 +4,22 @@ Nobody signs a digest that somebody else computed: what is shown is decrypted he
 and that digest is what the ruling bears. Who may rule is said by `proxy.core.release` alone.
 """
 
+import asyncio
 import enum
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from proxy.core.clusters import Policy
 from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
+from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.holds import Event
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold, HoldState, Person, StoredCall, Verdict
+from proxy.core.model import Hold, HoldState, Person, StoredCall, Verdict
 from proxy.core.release import may_decide, read_release, state_release
 from proxy.core.stored import stored_from_bytes
-from proxy.ports import HoldNews, Holds, Vault
+from proxy.ports import Holds, Vault
 
 _RULINGS = {Verdict.ALLOW: (Event.APPROVE, "released"), Verdict.DENY: (Event.DENY, "denied")}
 
@@ -26,6 +29,8 @@ class Shown:
     """The call of a hold as a reviewer sees it. Credentials in `url` and `headers` are keyed hashes."""
 
     stored: StoredCall
+    consequence: str  # one sentence: what a release would let happen, and why it was not simply allowed
+    explanation: Explanation  # why it was held, and how that differs from the mandate
     url: str
     headers: tuple[tuple[str, str], ...]
 
@@ -40,6 +45,7 @@ class HeldCall:
 
     hold: Hold
     shown: Shown | None
+    deciders: tuple[str, ...]  # ids of the people who may decide it now
 
 
 class Result(enum.StrEnum):
@@ -70,14 +76,14 @@ class ReviewService:
         *,
         holds: Holds,
         vault: Vault,
-        bundle: Callable[[], Bundle],
+        policy: Callable[[], Policy],
         clock: Callable[[], datetime],
         new_nonce: Callable[[], str],
     ) -> None:
         """`new_nonce` makes 128 random bits in base64url."""
         self._holds = holds
         self._vault = vault
-        self._bundle = bundle
+        self._policy = policy
         self._clock = clock
         self._new_nonce = new_nonce
 
@@ -92,9 +98,28 @@ class ReviewService:
         """Holds, newest first; `states` None means those that still wait for somebody."""
         return await self._holds.listing(states=states, agent=agent, sponsor=sponsor, limit=limit)
 
-    def news(self) -> AsyncIterator[HoldNews]:
-        """What happens to holds from now on. Ends only by cancellation or `Unavailable`."""
-        return self._holds.news()
+    async def watch(self) -> AsyncIterator[Hold]:
+        """Every open hold, oldest first, then each hold whenever it changes. Ends only by cancellation.
+
+        A change during the first listing may come twice, never not at all.
+
+        Raises:
+            Unavailable(STORE_DOWN): the store is away, or its events were lost; what is open must be listed again.
+        """
+        news = self._holds.news()
+        coming = asyncio.ensure_future(anext(news))
+        await asyncio.sleep(0)  # so that it takes its place in the stream before the list is read
+        try:
+            for hold in reversed(await self._holds.listing()):
+                yield hold
+            while True:
+                item = await coming
+                coming = asyncio.ensure_future(anext(news))
+                changed = await self._holds.get(item.hold_id)
+                if changed is not None:
+                    yield changed
+        finally:
+            coming.cancel()
 
     async def show(self, hold_id: str) -> HeldCall:
         """A hold with its decrypted call.
@@ -106,7 +131,9 @@ class ReviewService:
         hold = await self._holds.get(hold_id)
         if hold is None:
             raise _unknown(hold_id)
-        return HeldCall(hold=hold, shown=await self._open(hold))
+        people = self._policy().bundle.people.values()
+        deciders = tuple(sorted(person.id for person in people if self.may_rule(person, hold)))
+        return HeldCall(hold=hold, shown=await self._open(hold), deciders=deciders)
 
     async def release(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str = "") -> Outcome:
         """Let a held call pass once: sign that `person` says so, and record it.
@@ -129,7 +156,7 @@ class ReviewService:
     def may_rule(self, person: Person, hold: Hold) -> bool:
         """Whether `person` may decide this hold now, whatever its state."""
         try:
-            may_decide(person, hold, self._bundle(), self._clock())
+            may_decide(person, hold, self._policy().bundle, self._clock())
         except Rejected:
             return False
         return True
@@ -138,7 +165,7 @@ class ReviewService:
         hold = await self._holds.get(hold_id)
         if hold is None:
             return Outcome(result=Result.UNKNOWN, detail=_unknown(hold_id).detail)
-        bundle, now = self._bundle(), self._clock()
+        bundle, now = self._policy().bundle, self._clock()
         if hold.state is not HoldState.HELD:
             return _late(hold)
         if now >= hold.expires_at:
@@ -178,7 +205,7 @@ class ReviewService:
         stored = stored_from_bytes(self._vault.unseal(hold.id, sealed))
         digest = call_digest(
             stored.call,
-            deployment=self._bundle().deployment,
+            deployment=self._policy().bundle.deployment,
             root_id=hold.root_id,
             sub_path=stored.sub_path,
             cluster=stored.decision.intent.cluster or "",
@@ -190,6 +217,8 @@ class ReviewService:
             raise Rejected(Code.HOLD_TAMPERED, detail, field="call_digest")
         return Shown(
             stored=stored,
+            consequence=consequence(stored.decision, stored.call, None),
+            explanation=explain(stored.decision, stored.call, self._policy(), None),
             url=masked_url(stored.call, self._vault.keyed_hash),
             headers=masked_headers(stored.call, self._vault.keyed_hash),
         )

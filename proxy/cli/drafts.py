@@ -1,0 +1,201 @@
+"""Drafts of manifests: a YAML file that a sponsor edits before signing it."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from proxy.cli.deployment import agent_in
+from proxy.core.delegation import is_location, location_covers
+from proxy.core.describe import operation_words
+from proxy.core.errors import Code, Rejected
+from proxy.core.manifest import MAX_DEPTH
+from proxy.core.model import Agent, Bundle, Cluster, Constraints, Grant
+from proxy.core.names import DEFAULT_PORTS
+from proxy.policy.document import (
+    THE_FILE,
+    Fields,
+    Misread,
+    identifier,
+    listed,
+    one_line,
+    seconds,
+    whole,
+    word,
+)
+from proxy.policy.faults import Faults, instead, refuse_any, shown
+from proxy.policy.yaml import MAX_FILE_BYTES, Node, Table, load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestDraft:
+    """What a sponsor is asked to sign, before anybody has looked at it."""
+
+    agent: str
+    purpose: str
+    lifetime_s: int
+    depth: int  # how often it may be handed on
+    may_delegate_to: frozenset[str]
+    kid: str | None  # the agent's key it is bound to; None: the only one it has
+    grants: tuple[Grant, ...]
+
+
+def draft_for(agent: Agent, clusters: Iterable[Cluster], *, purpose: str, lifetime_s: int) -> ManifestDraft:
+    """A draft that grants everything in `clusters`; it is for the sponsor to strike out what is not needed."""
+    return ManifestDraft(
+        agent=agent.id,
+        purpose=purpose,
+        lifetime_s=lifetime_s,
+        depth=1,
+        may_delegate_to=frozenset(),
+        kid=None,
+        grants=tuple(
+            Grant(
+                cluster=cluster.id,
+                digest=cluster.digest,
+                actions=frozenset(operation.name for operation in cluster.operations),
+                locations=frozenset(locations_of(cluster)),
+                constraints=Constraints(),
+            )
+            for cluster in clusters
+        ),
+    )
+
+
+def locations_of(cluster: Cluster) -> list[str]:
+    """Every `scheme://host[:port]` that a cluster reaches. The default port of one scheme is not meant for another."""
+    found = []
+    for scheme in sorted(cluster.schemes):
+        others = {port for other, port in DEFAULT_PORTS.items() if other != scheme}
+        for host in map(str, cluster.hosts):
+            name = f"[{host}]" if ":" in host else host
+            for port in sorted(cluster.ports - others):
+                found.append(f"{scheme}://{name}" if port == DEFAULT_PORTS[scheme] else f"{scheme}://{name}:{port}")
+    return found
+
+
+def draft_text(draft: ManifestDraft, bundle: Bundle, *, sign: str) -> str:
+    """The draft as a YAML file with its explanation in comments; `sign` is the command that signs it."""
+    lines = [
+        f"# A manifest for {draft.agent}, signed by nobody yet. Strike out what it does not need, then:",
+        f"#   {sign}",
+        "version: 1",
+        f"agent: {draft.agent}",
+        f"purpose: {json.dumps(draft.purpose, ensure_ascii=False)}",
+        f"lifetime: {_duration(draft.lifetime_s)}",
+        f"depth: {draft.depth} # how often it may be handed on; the agent's short-lived credential counts as one",
+    ]
+    if draft.may_delegate_to:
+        lines.append(f"may_delegate_to: [{', '.join(sorted(draft.may_delegate_to))}]")
+    if draft.kid is not None:
+        lines.append(f"key: {json.dumps(draft.kid)} # which of the agent's keys may act under it")
+    lines.append("clusters:")
+    for grant in draft.grants:
+        operations = {operation.name: operation for operation in bundle.clusters[grant.cluster].operations}
+        lines += [f"  - cluster: {grant.cluster}", "    actions:"]
+        lines += [f"      - {name} # {operation_words(operations[name])}" for name in sorted(grant.actions)]
+        lines += ["    locations:", *(f"      - {json.dumps(place)}" for place in sorted(grant.locations))]
+        lines += ["    # constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}}"]
+    return "\n".join(lines) + "\n"
+
+
+def read_draft(path: Path, bundle: Bundle) -> ManifestDraft:
+    """Read a draft. Cluster names, operations and locations are those of `bundle`, at their present digests.
+
+    Raises:
+        Rejected(CONFIG_INVALID): with every fault as `FILE:LINE: …`.
+    """
+    faults = Faults(path.name)
+    root = load(_bytes(path), faults)
+    refuse_any(faults)
+    assert root is not None
+    fields = Fields(root, THE_FILE, faults)
+    fields.need("version", whole(1, 1), 1)
+    draft = ManifestDraft(
+        agent=fields.need("agent", identifier, ""),
+        purpose=fields.need("purpose", one_line, ""),
+        lifetime_s=fields.need("lifetime", seconds("1m", "366d"), 0),
+        depth=fields.take("depth", whole(0, MAX_DEPTH), 1),
+        may_delegate_to=frozenset(fields.take("may_delegate_to", listed(identifier, empty=True), ())),
+        kid=fields.take("key", word, "") or None,
+        grants=tuple(_grant(entry, bundle) for entry in fields.each("clusters", "cluster", named_by="cluster")),
+    )
+    fields.done()
+    refuse_any(faults)
+    agent_in(bundle, draft.agent)
+    if not draft.grants:
+        raise Rejected(Code.CONFIG_INVALID, f"{path.name}: clusters grants nothing; name at least one")
+    return draft
+
+
+def _grant(entry: Fields, bundle: Bundle) -> Grant:
+    name = entry.need("cluster", identifier, "")
+    cluster = bundle.clusters.get(name)
+    if cluster is None and name:
+        entry.fault("cluster", f"there is no cluster {shown(name)}{instead(name, bundle.clusters)}")
+    actions = entry.need("actions", listed(identifier), ())
+    locations = entry.need("locations", listed(_location), ())
+    if cluster is not None:
+        known = {operation.name for operation in cluster.operations}
+        for action in sorted(set(actions) - known):
+            entry.fault("actions", f"cluster {name} has no operation {shown(action)}{instead(action, known)}")
+        for place in sorted(locations):
+            if not any(location_covers(outer, place) for outer in locations_of(cluster)):
+                entry.fault("locations", f"cluster {name} does not reach {shown(place)}")
+    grant = Grant(
+        cluster=name,
+        digest=cluster.digest if cluster is not None else "",
+        actions=frozenset(actions),
+        locations=frozenset(locations),
+        constraints=_constraints(entry.inner("constraints")),
+    )
+    entry.done()
+    return grant
+
+
+def _constraints(fields: Fields | None) -> Constraints:
+    if fields is None:
+        return Constraints()
+    methods = fields.take("methods", listed(word), None)
+    constraints = Constraints(
+        methods=None if methods is None else frozenset(methods),
+        params=_values(fields, "params"),
+        query=_values(fields, "query"),
+    )
+    fields.done()
+    return constraints
+
+
+def _values(fields: Fields, key: str) -> dict[str, frozenset[str]]:
+    node = fields.node(key)
+    if node is None:
+        return {}
+    if not isinstance(node, Table):
+        fields.fault(key, "expected a mapping from names to lists of values")
+        return {}
+    return {
+        name.text: frozenset(fields.read(value, listed(word), (), what=f"{key} {shown(name.text)}"))
+        for name, value in node.entries
+    }
+
+
+def _location(node: Node) -> str:
+    text = word(node)
+    if not is_location(text):
+        raise Misread(node, f"expected scheme://host, with a port only where it is unusual, got {shown(text)}")
+    return text
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_FILE_BYTES + 1)
+    except OSError as fault:
+        raise Rejected(Code.CONFIG_INVALID, f"{path}: cannot be read: {fault.strerror}") from None
+
+
+def _duration(length_s: int) -> str:
+    for unit, seconds_in in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if length_s % seconds_in == 0:
+            return f"{length_s // seconds_in}{unit}"
+    return f"{length_s}s"

@@ -1,0 +1,190 @@
+"""`intent-proxy explain`: what would be decided about a call, and why. Nothing is sent and no name is resolved."""
+
+from dataclasses import replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy.cli.agents import known_control
+from proxy.cli.chains import lasting, read_chain_file
+from proxy.cli.deployment import Deployment, agent_in, now, open_deployment
+from proxy.cli.exits import Exit
+from proxy.cli.screen import BAD, GOOD, WARN, Screen, document
+from proxy.cli.where import AsJson, Config, Dev
+from proxy.core.addresses import OwnSurfaces
+from proxy.core.canonical import canonicalise, with_body
+from proxy.core.clusters import Policy, compile_policy
+from proxy.core.decide import Question, decide
+from proxy.core.encoding import Json
+from proxy.core.errors import Code, Rejected
+from proxy.core.explain import explain as in_words
+from proxy.core.model import Call, Decision, Evidence, Intent, Leg, Mandate, Proof, Received, Verdict
+from proxy.core.verify import verify_chain
+
+
+class Proven(StrEnum):
+    """The proof a call is imagined to come with."""
+
+    REQUEST = Proof.REQUEST.label
+    TUNNEL = Proof.TUNNEL.label
+    SESSION = Proof.SESSION.label
+
+
+_EXITS = {Verdict.ALLOW: Exit.OK, Verdict.HOLD: Exit.WOULD_HOLD, Verdict.DENY: Exit.WOULD_DENY}
+_STYLES = {Verdict.ALLOW: GOOD, Verdict.HOLD: WARN, Verdict.DENY: BAD}
+
+
+def explain(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, …")],
+    url: Annotated[str, typer.Argument(metavar="URL", help="The whole URL, as the agent would send it.")],
+    agent: Annotated[str, typer.Option(help="The agent that asks.")],
+    manifest: Annotated[
+        Path | None, typer.Option(help="The manifest it asks under. Else manifests/AGENT.jws.", show_default=False)
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="The cluster it declares. Else none.", show_default=False)] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(metavar="'NAME: VALUE'", help="A header. May be given again.", show_default=False),
+    ] = None,
+    body: Annotated[Path | None, typer.Option(help="A file with the body.", show_default=False)] = None,
+    proof: Annotated[Proven, typer.Option(help="How the call proves its mandate.")] = Proven.REQUEST,
+    config: Config = None,
+    dev: Dev = False,
+    as_json: AsJson = False,
+) -> int:
+    """Say what would be decided about a call, by which rule, and what came near. Nothing is sent.
+
+    No name is resolved either: a call that is allowed here is still refused when
+    its host resolves to an address that its cluster does not permit.
+
+    Exit codes: 0 it would be allowed, 10 held, 11 denied.
+
+    Examples:
+      intent-proxy explain GET https://erp.example/v1/invoices/17 --agent invoice-bot
+      intent-proxy explain POST https://erp.example/v1/payments --agent invoice-bot --body pay.json
+    """
+    deployment = open_deployment(config)
+    policy = compile_policy(deployment.bundle(dev=dev))
+    agent_in(policy.bundle, agent)
+    question = _question(deployment, policy, agent, manifest, Proof[proof.name], cluster)
+    try:
+        asked = _call(deployment, method, url, header or [], body)
+        question = replace(question, call=asked)
+    except Rejected as fault:
+        asked, question = None, replace(question, ambiguous=fault)
+    decision = decide(question)
+    if as_json:
+        document(_json(decision, asked, policy, question.mandate))
+    else:
+        _show(decision, asked, policy, question.mandate)
+    return _EXITS[decision.verdict]
+
+
+def _question(
+    deployment: Deployment, policy: Policy, agent: str, manifest: Path | None, proof: Proof, cluster: str | None
+) -> Question:
+    """The question, save for the call. A manifest that does not verify is part of it, not a failure."""
+    moment, mandate, refusal = now(), None, None
+    path = manifest or deployment.manifest_file(agent)
+    lifetimes, tokens = lasting(deployment.settings.authority), read_chain_file(path)
+    try:
+        mandate = verify_chain(tokens, policy.bundle, lifetimes=lifetimes, now=moment)
+        if mandate.leaf.sub != agent:
+            detail = f"{path} is for {mandate.leaf.sub}, not for {agent}"
+            raise Rejected(Code.MANIFEST_SUBJECT, detail, field="sub")
+    except Rejected as fault:
+        refusal = fault
+    evidence = None
+    if mandate is not None:
+        evidence = Evidence(proof=proof, keyid=mandate.leaf.cnf.kid, created=moment, nonce=None)
+    listen = deployment.settings.listen
+    return Question(
+        decision_id="explain",
+        now=moment,
+        policy=policy,
+        view=known_control(deployment),
+        own=OwnSurfaces(ports=frozenset({listen.port})),
+        grace_s=lifetimes.grace_s,
+        call=None,
+        mandate=mandate,
+        evidence=evidence,
+        refusal=refusal,
+        intent=Intent(cluster=cluster),
+    )
+
+
+def _call(deployment: Deployment, method: str, url: str, headers: list[str], body: Path | None) -> Call:
+    """The canonical call, read as the proxy reads one in absolute form."""
+    limits = deployment.settings.request_limits
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise Rejected(Code.REQUEST_MALFORMED, "expected a whole URL such as https://host/path", field="url")
+    end = next((place for place, char in enumerate(rest) if char in "/?#"), len(rest))
+    authority, path = rest[:end], rest[end:]
+    lines = [("Host", authority), *(_header(line) for line in headers)]
+    received = Received(
+        method=_bytes(method),
+        scheme=scheme,
+        form="absolute",
+        authority=_bytes(authority),
+        target=_bytes(path if path.startswith("/") else f"/{path}"),
+        headers=tuple((_bytes(name), _bytes(value)) for name, value in lines),
+    )
+    call = canonicalise(received, Leg(id="explain", source="127.0.0.1", tls=False, local=True), limits)
+    return with_body(call, body.read_bytes(), limits) if body is not None else call
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name.strip():
+        raise typer.BadParameter(f"expected a header as 'Name: value', got {line!r}")
+    return name.strip(), value.strip()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _show(decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> None:
+    screen = Screen()
+    style = _STYLES[decision.verdict]
+    if call is None:
+        screen.say(
+            f"Denied: the URL cannot be read in one way ({decision.code.value}): {decision.message}", style=style
+        )
+        return
+    first, *rest = in_words(decision, call, policy, mandate).lines
+    screen.say(first, style=style)
+    for line in rest:
+        screen.say(f"  {line}")
+
+
+def _json(decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> Json:
+    rule = decision.rule
+    words = None if call is None else in_words(decision, call, policy, mandate)
+    return {
+        "verdict": decision.verdict.value,
+        "code": decision.code.value,
+        "message": decision.message,
+        "url": None if call is None else call.url,
+        "agent": decision.agent,
+        "sponsor": decision.sponsor,
+        "manifest": decision.manifest,
+        "cluster": decision.cluster,
+        "operation": decision.operation,
+        "rule": None if rule is None else {"id": rule.id, "file": rule.file, "line": rule.line},
+        "failed": [{"field": each.field, "expected": each.expected, "got": each.got} for each in decision.failed],
+        "near": [
+            {
+                "cluster": near.cluster,
+                "operation": near.operation,
+                "rule": {"id": near.rule.id, "file": near.rule.file, "line": near.rule.line},
+                "failed": [{"field": each.field, "expected": each.expected, "got": each.got} for each in near.failed],
+            }
+            for near in decision.nearest
+        ],
+        "review": {"who": list(decision.review.who), "ttl_s": decision.review.ttl_s},
+        "next_step": None if words is None else words.next_step,
+    }

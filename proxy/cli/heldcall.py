@@ -1,0 +1,161 @@
+"""A held call on a terminal and as JSON: what would happen, why it stopped, and exactly what would be sent."""
+
+import base64
+import hashlib
+from datetime import datetime
+
+from proxy.cli.screen import BAD, LABEL, WARN, Screen
+from proxy.cli.visible import visible
+from proxy.cli.words import instant, until
+from proxy.core.encoding import Json, b64u
+from proxy.core.model import Hold, Risk
+from proxy.review.service import HeldCall, Shown
+
+MAX_BODY_LINES = 200
+MAX_LINE_CHARS = 2_000
+
+
+def show_held(screen: Screen, held: HeldCall, *, now: datetime) -> None:
+    """Everything a reviewer needs, in the order to read it."""
+    hold = held.hold
+    screen.say(f"Hold {hold.id}", style=LABEL)
+    by = f" by {hold.decided_by}" if hold.decided_by else ""
+    at = f" at {instant(hold.decided_at)}" if hold.decided_at else ""
+    screen.facts(
+        [
+            ("state", f"{hold.state.value}{by}{at}"),
+            ("reason", hold.reason or ""),
+            ("expires", until(hold.expires_at, now)),
+            ("may decide", ", ".join(held.deciders) or "nobody"),
+        ],
+        indent=2,
+    )
+    if held.shown is None:
+        screen.note("the call itself was deleted when the hold ended; the journal has its digest")
+        return
+    _show_why(screen, hold, held.shown)
+    _show_call(screen, held.shown)
+
+
+def asked_for(held: HeldCall) -> str:
+    """Method and URL, or the digest once the call is gone."""
+    if held.shown is None:
+        return f"(deleted; digest {held.hold.call_digest[:12]}…)"
+    return f"{held.shown.stored.call.method} {held.shown.url}"
+
+
+def hold_json(hold: Hold) -> dict[str, Json]:
+    """A hold as the command line's JSON has it."""
+    return {
+        "id": hold.id,
+        "state": hold.state.value,
+        "version": hold.version,
+        "agent": hold.agent,
+        "sponsor": hold.sponsor,
+        "cluster": hold.cluster,
+        "task": hold.task,
+        "code": hold.code.value,
+        "risk": hold.risk.value,
+        "proof": hold.proof.label,
+        "who": list(hold.who),
+        "manifest": hold.root_id,
+        "call_digest": hold.call_digest,
+        "body_bytes": hold.body_bytes,
+        "filed_at": instant(hold.filed_at),
+        "expires_at": instant(hold.expires_at),
+        "decided_by": hold.decided_by,
+        "decided_at": None if hold.decided_at is None else instant(hold.decided_at),
+        "reason": hold.reason,
+    }
+
+
+def held_json(held: HeldCall) -> dict[str, Json]:
+    """A hold and its call as the command line's JSON has it."""
+    shown = held.shown
+    if shown is None:
+        return {"hold": hold_json(held.hold), "deciders": list(held.deciders), "call": None}
+    call, why = shown.stored.call, shown.explanation
+    return {
+        "hold": hold_json(held.hold),
+        "deciders": list(held.deciders),
+        "consequence": shown.consequence,
+        "explanation": {
+            "verdict": why.verdict,
+            "rule": why.rule,
+            "failed": list(why.failed),
+            "near": list(why.near),
+            "changes": list(why.changes),
+            "next_step": why.next_step,
+        },
+        "purpose": shown.stored.decision.purpose,
+        "call": {
+            "method": call.method,
+            "url": shown.url,
+            "headers": [[name, value] for name, value in shown.headers],
+            "body_bytes": len(call.body),
+            "body_sha256": _sha256(call.body),
+            "body_base64": base64.b64encode(call.body).decode("ascii"),
+        },
+    }
+
+
+def _show_why(screen: Screen, hold: Hold, shown: Shown) -> None:
+    decision = shown.stored.decision
+    screen.say()
+    screen.say(shown.consequence, style=WARN)
+    if hold.risk is Risk.TRANSFORMATIVE:
+        screen.say("It changes things; a release cannot be taken back.", style=BAD)
+    screen.say()
+    screen.say("Why it was held", style=LABEL)
+    for line in shown.explanation.lines:
+        screen.say(f"  {line}")
+    screen.say()
+    screen.say("Asked under", style=LABEL)
+    screen.facts(
+        [
+            ("agent", f"{hold.agent} (sponsor {hold.sponsor})"),
+            ("purpose", decision.purpose or ""),
+            ("declares", _declared(shown)),
+            ("proof", hold.proof.label),
+            ("manifest", hold.root_id),
+        ],
+        indent=2,
+    )
+
+
+def _show_call(screen: Screen, shown: Shown) -> None:
+    call = shown.stored.call
+    screen.say()
+    screen.say("What would be sent", style=LABEL)
+    screen.say(f"  {call.method} {shown.url}")
+    for name, value in shown.headers:
+        screen.say(f"  {name}: {value}")
+    if not call.body:
+        screen.say("  (no body)")
+        return
+    screen.say(f"  body: {len(call.body)} bytes, SHA-256 {_sha256(call.body)}")
+    try:
+        text = call.body.decode("utf-8")
+    except UnicodeDecodeError:
+        screen.say("  (not text; --save-body FILE writes it out)")
+        return
+    lines = text.split("\n")
+    for line in lines[:MAX_BODY_LINES]:
+        cut = f"… and {len(line) - MAX_LINE_CHARS} more characters" if len(line) > MAX_LINE_CHARS else ""
+        screen.say(f"  | {visible(line[:MAX_LINE_CHARS])}{cut}")
+    if len(lines) > MAX_BODY_LINES:
+        screen.say(f"  … and {len(lines) - MAX_BODY_LINES} more lines; --save-body FILE writes all", style=WARN)
+
+
+def _declared(shown: Shown) -> str:
+    intent = shown.stored.decision.intent
+    parts = [
+        f"cluster {intent.cluster}" if intent.cluster else "",
+        f"task {intent.task}" if intent.task else "",
+        f"step {intent.step}" if intent.step is not None else "",
+    ]
+    return ", ".join(part for part in parts if part) or "nothing"
+
+
+def _sha256(body: bytes) -> str:
+    return b64u(hashlib.sha256(body).digest())

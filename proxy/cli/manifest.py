@@ -1,0 +1,18 @@
+"""`intent-proxy manifest`: what a sponsor signs for an agent, and everything that becomes of it."""
+
+import typer
+
+from proxy.cli import manifest_sign, manifest_use
+
+app = typer.Typer(help="What a sponsor signs for an agent: who may do what, for which purpose, until when.")
+
+for _command in (
+    manifest_sign.draft,
+    manifest_sign.sign,
+    manifest_sign.renew,
+    manifest_use.delegate,
+    manifest_use.show,
+    manifest_use.verify,
+    manifest_use.revoke,
+):
+    app.command()(_command)
