@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import assert_never
 
 from proxy.core.clusters import Policy
 from proxy.core.describe import describe_cluster as describe_cluster
@@ -70,7 +69,8 @@ def _objection(decision: Decision) -> str:
         return f"its mandate allows only {failed['method'].expected} there"
     if "action" in failed:
         return f"of that cluster its mandate allows only {failed['action'].expected}"
-    return "its mandate allows that only with " + "; ".join(f"{name} {item.expected}" for name, item in failed.items())
+    wanted = [item.expected if name == "query" else f"{name} {item.expected}" for name, item in failed.items()]
+    return f"its mandate allows that only with {'; '.join(wanted)}"
 
 
 def _asked(call: Call) -> str:
@@ -109,15 +109,11 @@ def _changes(decision: Decision, policy: Policy, mandate: Mandate | None) -> Ite
 
 
 def _next_step(decision: Decision, mandate: Mandate | None) -> str:
-    match decision.verdict:
-        case Verdict.ALLOW:
-            return "Nothing to do."
-        case Verdict.HOLD:
-            who = " or ".join(decision.review.who)
-            sponsor = decision.sponsor if mandate is None else mandate.sponsor.id
-            signer = f" ({sponsor} is the sponsor)" if sponsor is not None else ""
-            return f"May be released by {who}{signer} within {decision.review.ttl_s} seconds; it then passes once."
-        case Verdict.DENY:
-            return "No release can change this."
-        case _:
-            assert_never(decision.verdict)
+    if decision.verdict is Verdict.ALLOW:
+        return "Nothing to do."
+    if decision.verdict is Verdict.DENY:
+        return "No release can change this."
+    who = " or ".join(decision.review.who)
+    sponsor = decision.sponsor if mandate is None else mandate.sponsor.id
+    signer = f" ({sponsor} is the sponsor)" if sponsor is not None else ""
+    return f"May be released by {who}{signer} within {decision.review.ttl_s} seconds; it then passes once."
