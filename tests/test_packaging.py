@@ -1,6 +1,7 @@
 """What is installed, and where: the base distribution beside an application's own pins, and locks with hashes."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -180,3 +181,44 @@ def test_what_is_declared_is_what_is_pinned(name: str, wanted: list[str]) -> Non
     for requirement in map(Requirement, wanted):
         versions = [version for package, version in pinned if package == canonicalize_name(requirement.name)]
         assert any(requirement.specifier.contains(version) for version in versions), f"{requirement}: run make lock"
+
+
+# --- make -------------------------------------------------------------------------------------------------------------
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    if shutil.which("make") is None:
+        pytest.skip("make is missing: apt-get install make")
+    for name in ("Makefile", "requirements-dev.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder / name)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+def test_make_alone_lists_the_targets(tmp_path: Path) -> None:
+    done = make(tmp_path)
+    assert done.returncode == 0
+    listed = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("  make ")}
+    assert {"demo", "test", "test-system", "test-long", "bench", "lint", "check", "clean"} <= listed
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(
+    ("program", "line"),
+    [
+        pytest.param("exit 1", "needs Python 3.12 or newer; found", id="a Python that is too old"),
+        pytest.param(
+            'case "$*" in *ensurepip*) exit 1;; esac', "apt-get install python3-venv", id="a Python without venv"
+        ),
+    ],
+)
+def test_make_says_in_one_line_what_is_missing(program: str, line: str, tmp_path: Path) -> None:
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{program}\n")
+    (tmp_path / "python").chmod(0o755)
+    done = make(tmp_path, f"PYTHON={tmp_path / 'python'}", "test")
+    said = [text for text in done.stderr.splitlines() if not text.startswith("make")]
+    assert done.returncode != 0
+    assert len(said) == 1
+    assert line in said[0]
+    assert not (tmp_path / ".venv").exists()

@@ -118,8 +118,12 @@ def test_a_silent_origin_logs_and_a_resetting_one_resets() -> None:
     with Origin(on_accept="silent") as origin, rawclient.connect(at(origin), timeout_s=5) as wire:
         wire.send(b"anything")
         origin.wait_for(lambda o: o.raw_bytes == b"anything")
-    with Origin(on_accept="reset") as origin, rawclient.connect(at(origin)) as wire:
-        assert wire.ended()
+    with Origin(on_accept="reset") as origin:
+        with (
+            contextlib.suppress(ConnectionResetError),
+            rawclient.connect(at(origin)) as wire,
+        ):  # may come while connecting
+            assert wire.ended()
         assert len(origin.connections) == 1
 
 
