@@ -16,7 +16,7 @@ from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
 from proxy import agent
-from proxy.agent import httpx_auth, requests_auth
+from proxy.agent import both, httpx_auth, requests_auth
 from proxy.core.errors import Code
 from proxy.core.proof import read_intent
 
@@ -234,3 +234,18 @@ def test_an_auth_can_be_made_of_a_signer_that_is_there(auth: Any, origin: Origin
 def test_unknown_names_are_not_invented() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = agent.Nothing
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [
+        pytest.param({"httpx"}, httpx_auth.IntentAuth, id="httpx alone"),
+        pytest.param({"requests"}, requests_auth.IntentAuth, id="requests alone"),
+        pytest.param({"httpx", "requests"}, both.IntentAuth, id="both"),
+    ],
+)
+def test_the_auth_is_for_the_client_that_is_installed(
+    installed: set[str], expected: type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "find_spec", lambda name: name if name in installed else None)
+    assert agent.IntentAuth is expected
