@@ -196,10 +196,15 @@ def test_a_server_that_hangs_is_neither_doubled_nor_taken_for_stopped(state, mon
         os.kill(pid, signal.SIGCONT)
 
 
-async def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_private_one(tmp_path, monkeypatch):
-    runtime = tmp_path / "r"
-    runtime.mkdir(mode=0o700)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+@pytest.fixture
+def runtime(monkeypatch):
+    """A runtime directory whose own path is short, wherever pytest keeps its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", folder)
+        yield Path(folder)
+
+
+async def test_a_path_too_long_for_a_socket_is_replaced_by_a_short_private_one(tmp_path, runtime):
     deep = tmp_path / ("d" * 100)
     store = EmbeddedStore(deep)
     try:
@@ -223,8 +228,7 @@ async def test_a_path_with_odd_characters_is_quoted_everywhere(tmp_path):
         store.stop()
 
 
-def test_a_runtime_directory_others_may_enter_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+def test_a_runtime_directory_others_may_enter_is_refused(tmp_path, runtime):
     store = EmbeddedStore(tmp_path / ("d" * 100))
     store.socket.parent.mkdir(mode=0o700)
     store.socket.parent.chmod(0o777)

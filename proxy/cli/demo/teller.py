@@ -1,0 +1,64 @@
+"""How the story is told: short lines, eighty columns at most, colours only on a terminal."""
+
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.text import Text
+
+from proxy.cli.visible import visible, visible_lines
+
+COLUMNS = 80
+ASKED = 48  # columns for method and path
+
+PLAIN = ""
+HEADING = "bold cyan"
+COMMAND = "bold"
+QUOTE = "dim"
+PASSED, STOPPED, REFUSED = "green", "yellow", "red"
+
+
+class Teller:
+    """Prints the story. Whatever comes from outside is made visible first."""
+
+    def __init__(self) -> None:
+        self._console = Console(highlight=False, markup=False, emoji=False)
+        self.width = min(COLUMNS, self._console.width) if self._console.is_terminal else COLUMNS
+        self.asks = sys.stdin.isatty() and self._console.is_terminal
+
+    def heading(self, text: str) -> None:
+        """The beginning of a chapter."""
+        self._line()
+        self._line(text, HEADING)
+
+    def say(self, text: str, style: str = PLAIN) -> None:
+        """A sentence or two."""
+        for line in textwrap.wrap(visible(text), self.width - 2, break_on_hyphens=False):
+            self._line(f"  {line}", style)
+
+    def call(self, asked: str, status: object, remark: str, style: str) -> None:
+        """A call and what became of it."""
+        self._line(f"    {visible(asked):<{ASKED}}{visible(str(status))}  {visible(remark)}".rstrip(), style)
+
+    def command(self, lines: Sequence[str]) -> None:
+        """A command as one would type it."""
+        for number, line in enumerate(lines):
+            self._line(f"  {'  ' if number else '$ '}{visible(line)}", COMMAND)
+
+    def quote(self, text: str) -> None:
+        """What somebody else reads, word for word; long lines are folded."""
+        width = self.width - 4
+        for line in visible_lines(text.rstrip("\n")):
+            depth = len(line) - len(line.lstrip())
+            folded = textwrap.wrap(
+                line, width, subsequent_indent=" " * (depth + 2), break_on_hyphens=False, drop_whitespace=True
+            )
+            for part in folded or [""]:
+                self._line(f"  │ {part}".rstrip(), QUOTE)
+
+    def gap(self) -> None:
+        self._line()
+
+    def _line(self, text: str = "", style: str = PLAIN) -> None:
+        self._console.print(Text(text, style=style), soft_wrap=True)
