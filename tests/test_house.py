@@ -178,6 +178,12 @@ def test_the_package_itself_is_empty() -> None:
     assert (ROOT / "addons/__init__.py").read_bytes() == b""
 
 
+def test_every_folder_of_code_is_a_package() -> None:
+    """Without `__init__.py` a folder is a namespace: import-linter would not look into it."""
+    folders = {path.parent for path in modules("proxy", "addons")}
+    assert [named(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()] == []
+
+
 def test_the_top_level_stays_small() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in files()} - TOP_LEVEL == set()
     assert {
