@@ -1,23 +1,25 @@
 """`intent-proxy holds`: the calls that wait for a person, and the person's word about them."""
 
 import asyncio
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from proxy.cli.deployment import now, open_deployment, person_in
+from proxy.cli.deployment import now, open_deployment
 from proxy.cli.exits import Exit
 from proxy.cli.heldcall import asked_for, held_json, hold_json, show_held
 from proxy.cli.screen import BAD, GOOD, WARN, Screen, document, json_line
-from proxy.cli.signers import As, KeyFile, Signer, choose_signer
+from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
 from proxy.cli.store import open_reviews
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import until
 from proxy.core.encoding import Json
-from proxy.core.errors import Rejected
-from proxy.core.model import Bundle, Hold, HoldState
+from proxy.core.errors import Code, Rejected
+from proxy.core.keys import PrivateKey
+from proxy.core.model import Bundle, Hold, HoldState, Person
 from proxy.policy.files import write_whole
 from proxy.review.service import Outcome, Result, ReviewService
 
@@ -117,9 +119,8 @@ def release(
       intent-proxy holds release HOLD --key /media/stick/maria.pem --reason 'month-end'
     """
 
-    async def rule(service: ReviewService, signer: Signer, bundle: Bundle) -> Outcome:
-        person = person_in(bundle, signer.name)
-        return await service.release(hold, person=person, key=signer.key, reason=reason)
+    async def rule(service: ReviewService, person: Person, key: PrivateKey) -> Outcome:
+        return await service.release(hold, person=person, key=key, reason=reason)
 
     return _rule(hold, rule, config, dev=dev, key=key, name=name, as_json=as_json)
 
@@ -142,9 +143,8 @@ def deny(
       intent-proxy holds deny HOLD --as maria --reason 'salaries are not your task'
     """
 
-    async def rule(service: ReviewService, signer: Signer, bundle: Bundle) -> Outcome:
-        person = person_in(bundle, signer.name)
-        return await service.deny(hold, person=person, key=signer.key, reason=reason)
+    async def rule(service: ReviewService, person: Person, key: PrivateKey) -> Outcome:
+        return await service.deny(hold, person=person, key=key, reason=reason)
 
     return _rule(hold, rule, config, dev=dev, key=key, name=name, as_json=as_json)
 
@@ -160,6 +160,9 @@ def watch(config: Config = None, dev: Dev = False, as_json: AsJson = False) -> N
     """
 
     async def run(service: ReviewService) -> None:
+        watching = asyncio.current_task()
+        assert watching is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, watching.cancel)
         screen, told = Screen(), set[tuple[str, int]]()
         if not as_json:
             screen.note("watching; Ctrl-C ends it")
@@ -185,12 +188,15 @@ def _with_reviews[T](config: Path | None, dev: bool, use: Callable[[ReviewServic
         async with open_reviews(deployment, bundle) as service:
             return await use(service, bundle)
 
-    return asyncio.run(run())
+    try:
+        return asyncio.run(run())
+    except asyncio.CancelledError:  # SIGTERM while watching
+        raise KeyboardInterrupt from None
 
 
 def _rule(
     hold_id: str,
-    rule: Callable[[ReviewService, Signer, Bundle], Awaitable[Outcome]],
+    rule: Callable[[ReviewService, Person, PrivateKey], Awaitable[Outcome]],
     config: Path | None,
     *,
     dev: bool,
@@ -201,15 +207,12 @@ def _rule(
     deployment = open_deployment(config)
 
     async def run(service: ReviewService, bundle: Bundle) -> Outcome:
-        hold = (await service.show(hold_id)).hold
-        signer = choose_signer(
-            deployment,
-            bundle,
-            key=key,
-            name=name,
-            able=lambda who: who in bundle.people and service.may_rule(bundle.people[who], hold),
-        )
-        return await rule(service, signer, bundle)
+        held = await service.show(hold_id)
+        signer = choose_signer(deployment, bundle, key=key, name=name, able=lambda who: who in held.deciders)
+        if signer.name == OPERATOR:
+            detail = f"an operator decides no holds; {' or '.join(held.deciders) or 'nobody'} may"
+            raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
+        return await rule(service, bundle.people[signer.name], signer.key)
 
     outcome = _with_reviews(config, dev, run)
     _tell(outcome, as_json=as_json)

@@ -10,6 +10,10 @@ from proxy.core.encoding import Json
 _VERDICTS = {"allow": GOOD, "hold": WARN, "deny": BAD}
 
 
+_MACHINE = frozenset({"sig", "format", "boot", "kid"})
+"""Members that only `audit verify` reads."""
+
+
 def row_words(row: Row | Unreadable) -> tuple[str, str]:
     """One line of text, and its style."""
     if isinstance(row, Unreadable):
@@ -58,7 +62,8 @@ def _control(fields: Mapping[str, Json]) -> str:
 
 
 def _other(fields: Mapping[str, Json]) -> str:
-    return "  ".join(f"{name}={_text(fields, name)}" for name in fields if isinstance(fields[name], str | int))
+    shown = (name for name in fields if name not in _MACHINE and isinstance(fields[name], str | int))
+    return "  ".join(f"{name}={_text(fields, name)}" for name in shown)
 
 
 _WORDS: Mapping[str, Callable[[Mapping[str, Json]], str]] = {

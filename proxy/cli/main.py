@@ -1,6 +1,7 @@
 """`intent-proxy`: the commands, and the one place where a failure becomes a line of text and an exit code."""
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -20,6 +21,7 @@ from proxy.core.errors import Rejected, Unavailable
 
 PROGRAM = "intent-proxy"
 _COMPLETION = "_INTENT_PROXY_COMPLETE"
+_DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{19}")  # 120 random bits in base64url, as holds are named
 
 _START, _POLICY, _MANDATES, _REVIEW = "Set up and run", "Policy and people", "Mandates", "Review and audit"
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -100,7 +102,7 @@ def _root(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing a person may see here is a stack trace."""
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = _ids_last(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     given.set(None)
     try:
@@ -114,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("usage", _usage(fault), as_json=as_json)
         return Exit.CANNOT_TELL
     except (typer.Abort, KeyboardInterrupt):
-        _complain("stopped", "stopped; nothing was done", as_json=as_json)
+        _complain("stopped", "stopped", as_json=as_json)
         return Exit.INTERRUPTED
     except BrokenPipeError:  # whoever read our output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -127,6 +129,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("broken", _broken(fault), as_json=as_json)
         return Exit.BROKEN
     return status if isinstance(status, int) else Exit.OK
+
+
+def _ids_last(words: Sequence[str]) -> list[str]:
+    """The words with a hold's id that begins with a dash behind `--`, so that it is not taken for an option."""
+    begins = words.index("holds") if "holds" in words else len(words)
+    ids = [word for word in words[begins:] if _DASHED_ID.fullmatch(word)]
+    if len(ids) != 1 or "--" in words:
+        return list(words)
+    return [*(word for word in words if word != ids[0]), "--", *ids]
 
 
 def _complain(code: str, text: str, *, as_json: bool) -> None:

@@ -61,10 +61,14 @@ class Screen:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(visible(cell)) for cell in row))
-        if table.row_count:
-            self._out.print(table)
-        else:
+        if not table.row_count:
             self.note(empty)
+        elif self._out.is_terminal:
+            self._out.print(table)
+        else:  # rich pads the last column, too
+            with self._out.capture() as drawn:
+                self._out.print(table)
+            self._out.file.write("".join(f"{line.rstrip()}\n" for line in drawn.get().splitlines()))
 
     def can_ask(self) -> bool:
         """Whether somebody could answer."""

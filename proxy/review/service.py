@@ -7,7 +7,7 @@ and that digest is what the ruling bears. Who may rule is said by `proxy.core.re
 import asyncio
 import enum
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
@@ -170,13 +170,13 @@ class ReviewService:
             return _late(hold)
         if now >= hold.expires_at:
             return _expired(hold)
+        shown = await self._open(hold)
+        if shown is None:  # it ended between two looks at it
+            return _late(await self._holds.get(hold_id) or hold)
         try:
             may_decide(person, hold, bundle, now)
         except Rejected as fault:
             return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-        shown = await self._open(hold)
-        if shown is None:  # it ended between two looks at it
-            return _late(await self._holds.get(hold_id) or hold)
         statement = state_release(
             hold=hold,
             verdict=verdict,
@@ -199,22 +199,24 @@ class ReviewService:
         return Outcome(result=Result.DONE, detail=f"{done} by {person.id}", hold=moved.hold, call=shown)
 
     async def _open(self, hold: Hold) -> Shown | None:
+        """The call of `hold`, if it and what the hold says of it are what was sealed when it was filed."""
         sealed = await self._holds.sealed(hold.id)
         if sealed is None:
             return None
         stored = stored_from_bytes(self._vault.unseal(hold.id, sealed))
+        intent = stored.decision.intent
         digest = call_digest(
             stored.call,
             deployment=self._policy().bundle.deployment,
-            root_id=hold.root_id,
+            root_id=stored.decision.manifest or "",
             sub_path=stored.sub_path,
-            cluster=stored.decision.intent.cluster or "",
-            task=stored.decision.intent.task or "",
+            cluster=intent.cluster or "",
+            task=intent.task or "",
             keyed_hash=self._vault.keyed_hash,
         )
-        if digest != hold.call_digest or digest != stored.call_digest:
-            detail = f"hold {hold.id} stores another call than was held: do not release it, and tell an operator"
-            raise Rejected(Code.HOLD_TAMPERED, detail, field="call_digest")
+        if digest != stored.call_digest or hold != _as_filed(hold, stored):
+            detail = f"hold {hold.id} is not as it was filed: do not release it, and tell an operator"
+            raise Rejected(Code.HOLD_TAMPERED, detail, field="hold")
         return Shown(
             stored=stored,
             consequence=consequence(stored.decision, stored.call, None),
@@ -222,6 +224,26 @@ class ReviewService:
             url=masked_url(stored.call, self._vault.keyed_hash),
             headers=masked_headers(stored.call, self._vault.keyed_hash),
         )
+
+
+def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
+    """The hold with everything about its call taken from the sealed record: the store only carries the rest."""
+    decision = stored.decision
+    return replace(
+        hold,
+        id=decision.hold_id or "",
+        call_digest=stored.call_digest,
+        root_id=decision.manifest or "",
+        agent=decision.agent or "",
+        sponsor=decision.sponsor or "",
+        cluster=decision.cluster or "",
+        task=decision.intent.task or "",
+        code=decision.code,
+        risk=decision.risk,
+        proof=stored.proof,
+        who=decision.review.who,
+        body_bytes=len(stored.call.body),
+    )
 
 
 def _late(hold: Hold) -> Outcome:
