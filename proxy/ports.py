@@ -125,6 +125,9 @@ class Holds(Protocol):
     async def sweep(self) -> tuple[Hold, ...]:
         """Expire what is due (held or approved past its deadline) and return it."""
 
+    async def cursor(self) -> str:
+        """Where the event stream is now: `news` from here misses nothing that happens after this call."""
+
     def news(self, after: str = "$") -> AsyncIterator[HoldNews]:
         """Follow the event stream from a cursor; "$" is now. Ends only by cancellation or `Unavailable`."""
 

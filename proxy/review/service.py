@@ -4,7 +4,6 @@ Nobody signs a digest that somebody else computed: what is shown is decrypted he
 and that digest is what the ruling bears. Who may rule is said by `proxy.core.release` alone.
 """
 
-import asyncio
 import enum
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
@@ -106,20 +105,13 @@ class ReviewService:
         Raises:
             Unavailable(STORE_DOWN): the store is away, or its events were lost; what is open must be listed again.
         """
-        news = self._holds.news()
-        coming = asyncio.ensure_future(anext(news))
-        await asyncio.sleep(0)  # so that it takes its place in the stream before the list is read
-        try:
-            for hold in reversed(await self._holds.listing()):
-                yield hold
-            while True:
-                item = await coming
-                coming = asyncio.ensure_future(anext(news))
-                changed = await self._holds.get(item.hold_id)
-                if changed is not None:
-                    yield changed
-        finally:
-            coming.cancel()
+        cursor = await self._holds.cursor()
+        for hold in reversed(await self._holds.listing()):
+            yield hold
+        async for news in self._holds.news(cursor):
+            changed = await self._holds.get(news.hold_id)
+            if changed is not None:
+                yield changed
 
     async def show(self, hold_id: str) -> HeldCall:
         """A hold with its decrypted call.

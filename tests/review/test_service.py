@@ -1,0 +1,309 @@
+"""The review service: what a reviewer is shown, who may rule, and what is recorded (THREATS F01, F02, F04)."""
+
+import asyncio
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+import identities
+import pytest
+from filing import OUTSIDE, Filer
+from identities import AGENT, DEPUTY, NOW, REVIEWER, SPONSOR, key
+
+from proxy.core.clusters import compile_policy
+from proxy.core.errors import Code, Rejected
+from proxy.core.holds import Event
+from proxy.core.model import Bundle, Hold, HoldState, Person, Proof, Risk, Verdict
+from proxy.core.release import read_release
+from proxy.core.stored import stored_to_bytes
+from proxy.review.service import Outcome, Result, ReviewService
+from proxy.stores.memory import MemoryHolds
+from proxy.stores.vault import SecretVault
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """A review service on stores in memory, with a clock to turn."""
+
+    bundle: Bundle
+    now: datetime = NOW
+
+    def __post_init__(self) -> None:
+        world = identities.world()
+        self.holds = MemoryHolds(now=lambda: self.now)
+        self.vault = SecretVault(b"s" * 32)
+        self.filer = Filer(holds=self.holds, vault=self.vault, bundle=self.bundle, tokens=world.tokens, now=NOW)
+        self.service = ReviewService(
+            holds=self.holds,
+            vault=self.vault,
+            policy=lambda: compile_policy(self.bundle),
+            clock=lambda: self.now,
+            new_nonce=lambda: identities.nonce("review"),
+        )
+
+    def person(self, name: str) -> Person:
+        return self.bundle.people[name]
+
+    async def release(self, hold: Hold, by: str = SPONSOR, reason: str = "") -> Outcome:
+        return await self.service.release(hold.id, person=self.person(by), key=key(by), reason=reason)
+
+    async def deny(self, hold: Hold, by: str = SPONSOR, reason: str = "not your task") -> Outcome:
+        return await self.service.deny(hold.id, person=self.person(by), key=key(by), reason=reason)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk(bundle=identities.bundle())
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_reviewer_reads_what_would_happen_why_it_stopped_and_exactly_what_would_be_sent(desk: Desk) -> None:
+    hold = await desk.filer.file(body=b'{"id": 42}')
+    held = await desk.service.show(hold.id)
+    assert held.hold == hold
+    assert held.deciders == (SPONSOR, DEPUTY)
+    shown = held.shown
+    assert shown is not None
+    assert shown.consequence.startswith(f"{AGENT} wants to DELETE /v1/customers/42 on erp.example; ")
+    assert "read-invoice" in " ".join(shown.explanation.near)
+    assert shown.url == OUTSIDE
+    assert shown.body == b'{"id": 42}'
+
+
+async def test_credentials_are_shown_as_keyed_hashes_so_that_equal_ones_look_equal(desk: Desk) -> None:
+    first, second = (
+        await desk.filer.file(f"{OUTSIDE}?token=s3cret"),
+        await desk.filer.file(f"{OUTSIDE}?token=s3cret&a=1"),
+    )
+    shown = [(await desk.service.show(hold.id)).shown for hold in (first, second)]
+    assert all(each is not None and "s3cret" not in f"{each.headers}{each.url}" for each in shown)
+    assert shown[0] is not None and shown[1] is not None
+    assert dict(shown[0].headers)["Authorization"] == dict(shown[1].headers)["Authorization"]
+
+
+async def test_once_a_hold_is_over_its_call_is_gone_but_its_record_stays(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    await desk.deny(hold)
+    held = await desk.service.show(hold.id)
+    assert (held.hold.state, held.shown) == (HoldState.DENIED, None)
+
+
+async def test_a_hold_that_never_was_is_unknown(desk: Desk) -> None:
+    with pytest.raises(Rejected) as fault:
+        await desk.service.show("h\x1b[2J")
+    assert fault.value.code is Code.HOLD_UNKNOWN
+    assert "\x1b" not in fault.value.detail
+
+
+async def test_the_listing_is_the_stores_with_its_filters(desk: Desk) -> None:
+    open_one, denied = await desk.filer.file(), await desk.filer.file(f"{OUTSIDE}0")
+    await desk.deny(denied)
+    assert [hold.id for hold in await desk.service.listing()] == [open_one.id]
+    assert [hold.id for hold in await desk.service.listing(states=frozenset({HoldState.DENIED}))] == [denied.id]
+    assert await desk.service.listing(agent="somebody-else") == ()
+
+
+async def test_watching_begins_with_what_is_open_and_misses_nothing_after(desk: Desk) -> None:
+    before = await desk.filer.file()
+    seen: list[tuple[str, HoldState]] = []
+
+    async def watch() -> None:
+        async for hold in desk.service.watch():
+            seen.append((hold.id, hold.state))
+            if len(seen) == 3:
+                return
+
+    watching = asyncio.ensure_future(watch())
+    while not seen:
+        await asyncio.sleep(0)
+    later = await desk.filer.file(f"{OUTSIDE}1")
+    await desk.release(before)
+    await asyncio.wait_for(watching, 5)
+    assert seen == [(before.id, HoldState.HELD), (later.id, HoldState.HELD), (before.id, HoldState.APPROVED)]
+
+
+# --- ruling ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", [pytest.param(SPONSOR, id="the sponsor"), pytest.param(DEPUTY, id="the deputy")])
+async def test_a_release_is_signed_over_the_digest_and_recorded(desk: Desk, by: str) -> None:
+    hold = await desk.filer.file()
+    outcome = await desk.release(hold, by, "month-end")
+    assert (outcome.result, outcome.detail) == (Result.DONE, f"released by {by}")
+    now = outcome.hold
+    assert now is not None and now.statement is not None
+    assert (now.state, now.decided_by, now.reason) == (HoldState.APPROVED, by, "month-end")
+    release = read_release(now.statement, hold=hold, bundle=desk.bundle, barred=frozenset(), now=NOW)
+    assert (release.verdict, release.call_digest, release.not_after) == (
+        Verdict.ALLOW,
+        hold.call_digest,
+        hold.expires_at,
+    )
+
+
+async def test_a_denial_bears_its_reason(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    outcome = await desk.deny(hold, reason="salaries are not your task")
+    assert outcome.result is Result.DONE
+    assert outcome.hold is not None and outcome.hold.statement is not None
+    assert (outcome.hold.state, outcome.hold.reason) == (HoldState.DENIED, "salaries are not your task")
+    said = read_release(outcome.hold.statement, hold=hold, bundle=desk.bundle, barred=frozenset(), now=NOW)
+    assert said.verdict is Verdict.DENY
+
+
+async def test_a_denial_without_a_reason_is_refused_and_nothing_is_recorded(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    with pytest.raises(Rejected, match="needs a reason") as fault:
+        await desk.deny(hold, reason=" ")
+    assert fault.value.code is Code.RELEASE_INVALID
+    assert await desk.holds.get(hold.id) == hold
+
+
+async def test_a_second_ruling_says_who_decided_and_when(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    await desk.release(hold, DEPUTY)
+    outcome = await desk.deny(hold, SPONSOR)
+    assert outcome.result is Result.ALREADY_DECIDED
+    assert outcome.detail == f"hold {hold.id} is approved: decided by {DEPUTY} at 2026-03-02T09:30:00Z"
+
+
+async def test_of_two_reviewers_at_once_one_decides_and_the_other_is_told_who(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    outcomes = await asyncio.gather(desk.release(hold, SPONSOR), desk.deny(hold, DEPUTY))
+    assert sorted(outcome.result for outcome in outcomes) == [Result.ALREADY_DECIDED, Result.DONE]
+    loser = next(outcome for outcome in outcomes if outcome.result is Result.ALREADY_DECIDED)
+    winner = next(outcome for outcome in outcomes if outcome.result is Result.DONE)
+    assert winner.hold is not None and winner.hold.decided_by is not None
+    assert f"decided by {winner.hold.decided_by}" in loser.detail
+
+
+async def test_a_withdrawn_call_cannot_be_decided(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    await desk.holds.apply(hold.id, Event.CANCEL)
+    outcome = await desk.release(hold)
+    assert (outcome.result, outcome.detail) == (
+        Result.ALREADY_DECIDED,
+        f"hold {hold.id} is cancelled; nobody's word changes that",
+    )
+
+
+async def test_an_expired_hold_cannot_be_decided(desk: Desk) -> None:
+    hold = await desk.filer.file(ttl_s=60)
+    desk.now = NOW + timedelta(seconds=60)
+    assert (await desk.release(hold)).result is Result.EXPIRED
+
+
+async def test_a_hold_past_its_deadline_is_expired_even_when_the_store_lags(desk: Desk) -> None:
+    hold = await desk.filer.file(ttl_s=60)
+    late = ReviewService(
+        holds=desk.holds,
+        vault=desk.vault,
+        policy=lambda: compile_policy(desk.bundle),
+        clock=lambda: NOW + timedelta(seconds=61),
+        new_nonce=identities.nonce,
+    )
+    outcome = await late.release(hold.id, person=desk.person(SPONSOR), key=key(SPONSOR))
+    assert outcome.result is Result.EXPIRED
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+async def test_an_unknown_hold_cannot_be_decided(desk: Desk) -> None:
+    outcome = await desk.service.release("nothing", person=desk.person(SPONSOR), key=key(SPONSOR))
+    assert (outcome.result, outcome.hold) == (Result.UNKNOWN, None)
+
+
+# --- who may ---------------------------------------------------------------------------------------------------------
+
+
+async def test_somebody_the_hold_does_not_name_is_not_permitted_and_hears_who_is(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    outcome = await desk.release(hold, REVIEWER)
+    assert outcome.result is Result.NOT_PERMITTED
+    assert outcome.detail == f"{REVIEWER} may not decide hold {hold.id}: ada, ben may"
+    assert await desk.holds.get(hold.id) == hold
+
+
+async def test_another_persons_key_is_not_permitted(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    outcome = await desk.service.release(hold.id, person=desk.person(SPONSOR), key=key(DEPUTY))
+    assert outcome.result is Result.NOT_PERMITTED
+    assert "ada has no enrolled key" in outcome.detail
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+async def test_a_lapsed_reviewer_is_not_permitted() -> None:
+    lapsed = identities.person(SPONSOR, deputy=DEPUTY, certified_until=NOW + timedelta(hours=1))
+    desk = Desk(bundle=identities.bundle(people=[lapsed, identities.person(DEPUTY)]))
+    hold = await desk.filer.file(ttl_s=7200)
+    desk.now = NOW + timedelta(hours=1)
+    outcome = await desk.release(hold)
+    assert (outcome.result, "certified until" in outcome.detail) == (Result.NOT_PERMITTED, True)
+    assert (await desk.release(hold, DEPUTY)).result is Result.DONE
+
+
+async def test_the_key_that_asked_never_releases_even_as_a_reviewers_enrolled_key() -> None:
+    own = identities.person(SPONSOR, deputy=DEPUTY, keys=[key(SPONSOR).public, identities.leaf_key().public])
+    desk = Desk(bundle=identities.bundle(people=[own, identities.person(DEPUTY)]))
+    hold = await desk.filer.file()
+    outcome = await desk.service.release(hold.id, person=own, key=identities.leaf_key())
+    assert (outcome.result, "nobody reviews their own call" in outcome.detail) == (Result.NOT_PERMITTED, True)
+    assert await desk.holds.get(hold.id) == hold
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+# --- what an intruder in the store can do ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"agent": "harmless-bot"}, id="another agent"),
+        pytest.param({"sponsor": REVIEWER}, id="another sponsor"),
+        pytest.param({"who": (REVIEWER,)}, id="other reviewers"),
+        pytest.param({"risk": Risk.ROUTINE}, id="a lower risk"),
+        pytest.param({"proof": Proof.SESSION}, id="a weaker proof"),
+        pytest.param({"task": "T-1"}, id="another task"),
+        pytest.param({"cluster": "supplier-orders"}, id="another cluster"),
+        pytest.param({"code": Code.CLUSTER_REVIEW}, id="another reason"),
+        pytest.param({"root_id": "cm9vdC1tYW5pZmVzdC1pZC1vZi00My1jaGFyYWN0ZXI"}, id="another mandate"),
+        pytest.param({"call_digest": "Zm9ydHktdGhyZWUtY2hhcmFjdGVycy1vZi1kaWdlc3Q"}, id="another digest"),
+        pytest.param({"body_bytes": 0}, id="another size"),
+    ],
+)
+async def test_a_hold_whose_record_was_changed_is_neither_shown_nor_released(
+    desk: Desk, changed: dict[str, object]
+) -> None:
+    hold = await desk.filer.file(body=b"four", changed=changed)
+    for attempt in (desk.service.show(hold.id), desk.release(hold), desk.deny(hold)):
+        with pytest.raises(Rejected) as fault:
+            await attempt
+        assert fault.value.code is Code.HOLD_TAMPERED
+    assert await desk.holds.get(hold.id) == hold
+    twin = await desk.filer.file(f"{OUTSIDE}1", body=b"four")
+    assert (await desk.release(twin)).result is Result.DONE
+
+
+async def test_the_call_of_another_hold_in_its_place_is_refused(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    other = desk.filer.stored("https://erp.example/v1/harmless")
+    record = desk.holds._records[hold.id]
+    record.sealed = desk.vault.seal(hold.id, stored_to_bytes(other))
+    with pytest.raises(Rejected) as fault:
+        await desk.release(hold)
+    assert fault.value.code is Code.HOLD_TAMPERED
+    record.sealed = desk.vault.seal("another", stored_to_bytes(other))
+    with pytest.raises(Rejected) as fault:
+        await desk.release(hold)
+    assert fault.value.code is Code.HOLD_TAMPERED
+
+
+async def test_bytes_that_do_not_have_the_digest_they_claim_are_refused(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    stored = desk.filer.stored()
+    lied = replace(stored, call=replace(stored.call, path="/v1/other", segments=("v1", "other")))
+    lied = replace(lied, decision=replace(lied.decision, hold_id=hold.id))
+    desk.holds._records[hold.id].sealed = desk.vault.seal(hold.id, stored_to_bytes(lied))
+    with pytest.raises(Rejected) as fault:
+        await desk.release(hold)
+    assert fault.value.code is Code.HOLD_TAMPERED
