@@ -10,9 +10,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Self
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Unavailable
@@ -33,7 +35,21 @@ class Said:
     output: str  # standard output and standard error, as they came
 
 
-class Child:
+class _Actor:
+    """Ends with the block it was entered for."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the process, whatever state it is in."""
+        raise NotImplementedError
+
+
+class Child(_Actor):
     """A Python module of ours in a process of its own, which answers each line with one line."""
 
     def __init__(self, module: str, folder: Path) -> None:
@@ -63,7 +79,7 @@ class Child:
         _wait(self._process, 2.0)
 
 
-class Edge:
+class Edge(_Actor):
     """`intent-proxy run`, with two workers and the embedded store."""
 
     def __init__(self, deployment: Path, log: Path) -> None:
@@ -92,15 +108,9 @@ class Edge:
             store = EmbeddedStore(self._state)
             if store.directory.exists() and store.alive():
                 store.stop()
-
-
-@contextmanager
-def ending(actor: "Child | Edge") -> Iterator[None]:
-    """Ends an actor however the block ends."""
-    try:
-        yield
-    finally:
-        actor.end()
+            if store.socket.parent != store.directory:  # the folder's own name was too long for a socket
+                with suppress(OSError):
+                    store.socket.parent.rmdir()
 
 
 def run(command: Sequence[str]) -> Said:
@@ -134,15 +144,22 @@ PROGRAM = _program()
 
 
 def as_typed(command: Sequence[str], width: int) -> list[str]:
-    """A command as lines to copy into a shell, broken between its words where it is longer than `width`."""
+    """A command as lines to copy into a shell, broken where it is longer than `width`, but never after an option."""
     lines = [""]
-    for word in map(shlex.quote, command):
-        if lines[-1] and len(lines[-1]) + len(word) + 3 > width:
+    for part in _parts(command):
+        if lines[-1] and len(lines[-1]) + len(part) + 3 > width:
             lines[-1] += " \\"
-            lines.append(f"  {word}")
+            lines.append(f"  {part}")
         else:
-            lines[-1] += f" {word}" if lines[-1] else word
+            lines[-1] += f" {part}" if lines[-1] else part
     return lines
+
+
+def _parts(command: Sequence[str]) -> Iterator[str]:
+    """The words of a command, an option together with its value."""
+    words = iter(command)
+    for word in words:
+        yield shlex.join([word, *islice(words, 1)] if word.startswith("-") else [word])
 
 
 def _environment() -> dict[str, str]:

@@ -28,6 +28,7 @@ class BrokenClaim(Exception):
 
     def __init__(self, claim: Claim) -> None:
         super().__init__(f"step {claim.step}, {claim.title}: expected {claim.expected}, saw {claim.seen}")
+        self.claim = claim
 
 
 @dataclass(slots=True)

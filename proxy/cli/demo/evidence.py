@@ -8,6 +8,8 @@ from pathlib import Path
 
 from proxy.audit.lines import Kind
 from proxy.audit.show import Row, Wanted, show_journal
+from proxy.cli.demo.agent import Reply
+from proxy.core.encoding import Json
 
 _HEAD = re.compile(rb"([A-Z]+ [^ \r\n]+) HTTP/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n")  # the story's calls have no bodies
 
@@ -60,11 +62,10 @@ def _path(url: str) -> str:
     return "/" + url.split("/", 3)[3]
 
 
-def problem_of(answer: Mapping[str, object]) -> dict[str, object]:
-    """The proxy's problem document in an answer, or nothing."""
-    headers = answer["headers"]
-    assert isinstance(headers, Mapping)
-    if headers.get("content-type") != "application/problem+json":
+def problem_of(reply: Reply) -> Mapping[str, Json]:
+    """The proxy's problem document in a reply; empty when it is the server's own."""
+    if reply.headers.get("content-type") != "application/problem+json":
         return {}
-    members: dict[str, object] = json.loads(str(answer["body"]))
+    members: Json = json.loads(reply.body)
+    assert isinstance(members, Mapping)
     return members

@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from proxy.audit.lines import read_line
@@ -17,7 +18,7 @@ class Forged:
 
     file: str
     line: int  # counted from 1
-    rehashed: int  # lines after it that were made to fit again
+    fits: bool  # whether every line of the file repeats the hash of the line before
 
 
 def copy_deployment(deployment: Path, copy: Path) -> None:
@@ -31,15 +32,15 @@ def copy_deployment(deployment: Path, copy: Path) -> None:
             shutil.copy2(deployment / name, target)
 
 
-def forge(journal: Path, old: bytes, new: bytes) -> Forged:
-    """Put `new` for `old` in the first line that has it, then repeat every hash that follows from it.
+def forge(journal: Path, about: bytes, old: bytes, new: bytes) -> Forged:
+    """Put `new` for `old` in the first line that has it and `about`, then repeat every hash that follows from it.
 
     Raises:
-        LookupError: no line has it.
+        LookupError: no line has both.
     """
     for path in sorted(journal.glob("*.jsonl")):
         lines = path.read_bytes().splitlines()
-        place = next((at for at, line in enumerate(lines) if old in line), None)
+        place = next((at for at, line in enumerate(lines) if about in line and old in line), None)
         if place is None:
             continue
         lines[place] = lines[place].replace(old, new)
@@ -47,5 +48,7 @@ def forge(journal: Path, old: bytes, new: bytes) -> Forged:
             link = read_line(lines[at - 1]).hash.encode("ascii")
             lines[at] = _PREV.sub(link, lines[at], count=1)
         path.write_bytes(b"".join(line + b"\n" for line in lines))
-        return Forged(file=path.name, line=place + 1, rehashed=len(lines) - place - 1)
-    raise LookupError(f"no line has {old!r}")
+        read = [read_line(line) for line in lines]
+        fits = all(after.prev == before.hash for before, after in pairwise(read))
+        return Forged(file=path.name, line=place + 1, fits=fits)
+    raise LookupError(f"no line has {about!r} and {old!r}")

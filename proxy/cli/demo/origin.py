@@ -24,9 +24,9 @@ HOST = "localhost"
 ERP, FORBIDDEN = "erp", "forbidden"
 
 _ANSWERS: dict[str, tuple[int, dict[str, object]]] = {
-    "/v1/invoices/2043": (200, {"invoice": 2043, "supplier": "Nordic Paper", "amount": "1,240.00"}),
+    "/v1/invoices/2043": (200, {"supplier": "Nordic Paper", "amount": "1,240.00"}),
     "/v1/invoices/2044": (409, {"error": "payee 88 is not in the supplier register"}),
-    "/v1/payroll/88": (200, {"employee": 88, "name": "Lena Hoff", "salary": "74,200.00", "iban": "DE02120300000000202051"}),
+    "/v1/payroll/88": (200, {"employee": "Lena Hoff", "salary": "74,200.00"}),
 }
 
 
@@ -129,7 +129,9 @@ def main(folder: Path) -> None:
     doors = {ERP: Door(ERP, log, api_key, context), FORBIDDEN: Door(FORBIDDEN, log, api_key, None)}
     for door in doors.values():
         threading.Thread(target=door.serve_forever, daemon=True).start()
-    where = {name: [str(door.server_address[0]), door.server_address[1]] for name, door in doors.items()}
+    where = {
+        name: {"host": str(door.server_address[0]), "port": door.server_address[1]} for name, door in doors.items()
+    }
     sys.stdout.write(json.dumps(where) + "\n")
     sys.stdout.flush()
     sys.stdin.read()

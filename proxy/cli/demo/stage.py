@@ -78,7 +78,7 @@ def prepare_server(stage: Stage) -> None:
 
 
 def prepare_edge(stage: Stage, doors: Mapping[str, Address]) -> None:
-    """Everything else, once the server's ports are known: policy, keys, the sponsor's manifest, the agent's settings."""
+    """Everything else, once the server's ports are known: policy, keys, manifest, the agent's settings."""
     made = _deployment(stage, doors[ERP][1])
     bundle = made.bundle()
     wish = Signing(

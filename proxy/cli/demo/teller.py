@@ -2,7 +2,8 @@
 
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.text import Text
@@ -10,11 +11,12 @@ from rich.text import Text
 from proxy.cli.visible import visible, visible_lines
 
 COLUMNS = 80
-ASKED = 48  # columns for method and path
+ASKED = 24  # columns for method and path
 
 PLAIN = ""
 HEADING = "bold cyan"
 COMMAND = "bold"
+PROMPT = "bold yellow"
 QUOTE = "dim"
 PASSED, STOPPED, REFUSED = "green", "yellow", "red"
 
@@ -25,21 +27,27 @@ class Teller:
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, emoji=False)
         self.width = min(COLUMNS, self._console.width) if self._console.is_terminal else COLUMNS
+        self._fresh = True  # nothing stands above
         self.asks = sys.stdin.isatty() and self._console.is_terminal
 
     def heading(self, text: str) -> None:
         """The beginning of a chapter."""
         self._line()
         self._line(text, HEADING)
+        self._fresh = True
 
     def say(self, text: str, style: str = PLAIN) -> None:
-        """A sentence or two."""
+        """A sentence or two, apart from what was told before."""
+        if not self._fresh:
+            self._line()
+        self._fresh = False
         for line in textwrap.wrap(visible(text), self.width - 2, break_on_hyphens=False):
             self._line(f"  {line}", style)
 
-    def call(self, asked: str, status: object, remark: str, style: str) -> None:
+    def call(self, asked: str, status: int, remark: str, style: str) -> None:
         """A call and what became of it."""
-        self._line(f"    {visible(asked):<{ASKED}}{visible(str(status))}  {visible(remark)}".rstrip(), style)
+        shown = visible(asked)
+        self._line(f"    {shown:<{max(ASKED, len(shown) + 2)}}{status}  {visible(remark)}", style)
 
     def command(self, lines: Sequence[str]) -> None:
         """A command as one would type it."""
@@ -57,8 +65,11 @@ class Teller:
             for part in folded or [""]:
                 self._line(f"  │ {part}".rstrip(), QUOTE)
 
-    def gap(self) -> None:
-        self._line()
+    @contextmanager
+    def waiting(self, text: str) -> Iterator[None]:
+        """Says what is waited for, while it is; on a terminal only."""
+        with self._console.status(text) if self._console.is_terminal else nullcontext():
+            yield
 
     def _line(self, text: str = "", style: str = PLAIN) -> None:
         self._console.print(Text(text, style=style), soft_wrap=True)
