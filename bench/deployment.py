@@ -8,7 +8,10 @@ import identities
 from certs import Authority
 
 from proxy.agent.keyfile import save_key
+from proxy.edge.ca import load_authority
+from proxy.edge.parts import now
 from proxy.policy.settings import Settings
+from proxy.stores.files import private_dir
 
 HOST = "localhost"  # resolves as on every machine: no name of a test has to be faked
 CLUSTER, TASK = "supplier-invoices", "T-4711"
@@ -45,12 +48,10 @@ _GRANTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """Files and certificates of one run."""
+    """The files of one run."""
 
     house: houses.House
     origin_ca: Path
-    origin_certificate: Path
-    origin_key: Path
     agent_key: Path
     manifest: Path
 
@@ -106,11 +107,11 @@ def make_deployment(folder: Path, certificates: Certificates, *, port: int) -> D
     agent_key, manifest = folder / "agent.pem", folder / "agent.manifest"
     save_key(agent_key, identities.key(identities.AGENT))
     manifest.write_text(house.root())
+    state = private_dir(house.settings.state)
+    load_authority(state / "ca", deployment=house.settings.deployment, now=now())  # made here: two systems share it
     return Deployment(
         house=house,
         origin_ca=certificates.ca,
-        origin_certificate=certificates.certificate,
-        origin_key=certificates.key,
         agent_key=agent_key,
         manifest=manifest,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bench.honesty import Allowed
+from proxy.audit.sinks import read_checkpoint_file
 from proxy.audit.verify import verify_journal
 from proxy.core.encoding import canonical_json, sha256_b64u
 from proxy.edge.parts import node_identity
@@ -70,7 +71,7 @@ def _name(deployment: str, keyid: str, nonce: str) -> str:
 
 def journal_findings(settings: Settings) -> tuple[str, ...]:
     """What `audit verify` finds wrong with the whole journal."""
-    tokens = (settings.state / "checkpoints.jsonl").read_text().split()
+    tokens = read_checkpoint_file(settings.state / "checkpoints.jsonl")
     key = node_identity(settings.state).public
     report = verify_journal(settings.state / "journal", checkpoints=tokens, node_keys=[key])
     return tuple(f"journal {finding.file} line {finding.line}: {finding.detail}" for finding in report.findings)

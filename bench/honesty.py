@@ -63,9 +63,9 @@ class _Faults:
     def same(self, what: str, expected: Sequence[str], got: Sequence[str]) -> None:
         """Exactly the same things, each as often."""
         wanted, seen = Counter(expected), Counter(got)
-        for missing in (wanted - seen).keys():
+        for missing in wanted - seen:
             self.found.append(f"{what}: {missing} is missing")
-        for extra in (seen - wanted).keys():
+        for extra in seen - wanted:
             self.found.append(f"{what}: {extra} was not expected")
         if len(self.found) > _SHOWN:
             self.found[_SHOWN:] = [f"and {len(self.found) - _SHOWN} more"]
@@ -121,7 +121,9 @@ def _recorded(passing: Sequence[Sent], record: Record) -> list[str]:
     repeated = [nonce for nonce, times in Counter(nonces).items() if times > 1]
     faults.check(not repeated, f"nonces: {len(repeated)} were used for more than one call")
     faults.same("journal", [call.target for call in passing], [line.target for line in record.allowed])
-    faults.same("journal's nonces", [_hashed(nonce) for nonce in nonces], [line.nonce_sha256 for line in record.allowed])
+    faults.same(
+        "journal's nonces", [_hashed(nonce) for nonce in nonces], [line.nonce_sha256 for line in record.allowed]
+    )
     spent = f"store: {record.nonces_in_store} nonces were spent there, and {len(set(nonces))} were sent"
     faults.check(record.nonces_in_store == len(set(nonces)), spent)
     return faults.found

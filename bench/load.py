@@ -220,15 +220,15 @@ def exchange(lines: Sequence[Line], calls: Sequence[Call]) -> float:
                 if not line.finished():
                     continue
                 left -= 1
-                call = next(waiting, None)
-                if call is None or line.lost():
+                upcoming = next(waiting, None)
+                if upcoming is None or line.lost():
                     ready.unregister(line.sock)
-                if call is not None:
+                if upcoming is not None:
                     if line.lost():
                         line.sock.close()
                         line.open()
                         ready.register(line.sock, selectors.EVENT_READ, line)
-                    line.start(call)
+                    line.start(upcoming)
         return time.perf_counter() - started_s
 
 

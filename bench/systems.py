@@ -1,4 +1,4 @@
-"""The systems under test, each a process tree of its own, all started before the first round and idle between rounds."""
+"""The systems under test: each a process tree of its own, started before the first round, idle between its rounds."""
 
 import re
 import shutil
@@ -58,7 +58,9 @@ def start_stock(
     words = [sys.executable, str(Path(sys.executable).with_name("mitmdump")), "-q"]
     words += ["--listen-host", "127.0.0.1", "--listen-port", str(port), "--set", f"confdir={confdir}"]
     words += ["--set", f"ssl_verify_upstream_trusted_ca={deployment.origin_ca}"]
-    return Child(name, [*words, *(word for option in options for word in ("--set", option))], folder=folder, cores=cores.proxies)
+    return Child(
+        name, [*words, *(word for option in options for word in ("--set", option))], folder=folder, cores=cores.proxies
+    )
 
 
 def ours(name: str, child: Child, deployment: Deployment, cores: Cores) -> System:

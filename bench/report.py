@@ -1,0 +1,144 @@
+"""The results for people: tables in Markdown that read well on a terminal, too."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from bench.https import CARRYING, CONNECTIONS, LANES, Measured
+from bench.results import Results
+from bench.spread import Spread
+
+_RATIO_WORDS = {
+    "full_vs_stock_https": "full enforcement / stock, lazy (CPU)",
+    "full_with_store_vs_stock_https": "the same, with Valkey's CPU counted as ours",
+    "full_vs_stock_defaults_https": "full enforcement / stock, its own defaults (CPU)",
+    "off_vs_stock_https": "enforcement off / stock, lazy (CPU)",
+    "full_vs_off_https": "full enforcement / enforcement off (CPU)",
+    "full_with_store_vs_off_https": "the same, with Valkey's CPU counted as ours",
+    "full_vs_stock_carrying_https": "full enforcement / stock, lazy, both carrying the signed headers (CPU)",
+    "full_vs_off_carrying_https": "full enforcement / enforcement off, both carrying the signed headers (CPU)",
+    "full_vs_stock_p99_https": "full enforcement / stock, lazy (p99 latency)",
+    "full_vs_off_p99_https": "full enforcement / enforcement off (p99 latency)",
+}
+
+
+def render(results: Results) -> str:
+    """The whole report."""
+    parts = [_head(results)]
+    if results.decisions:
+        parts.append(_decisions(results))
+    if results.https.rounds:
+        parts += [_https(results), _checked(results)]
+    parts.append(_missing(results))
+    return "\n\n".join(parts) + "\n"
+
+
+def _head(results: Results) -> str:
+    machine = results.machine
+    versions = ", ".join(f"{name} {number}" for name, number in machine.versions.items())
+    load = " ".join(f"{value:.1f}" for value in machine.load_average)
+    lines = [
+        "# Results of the benchmark",
+        "",
+        f"- command: `{results.command}`, {results.at:%Y-%m-%d %H:%M} UTC",
+        f"- machine: {machine.processor}, {machine.cores} cores, {machine.system}; load average before: {load}",
+        f"- cores: {results.cores}",
+        f"- disk of journal and store: {machine.disk}, one fdatasync {machine.fdatasync_p50_us} µs "
+        f"(p99 {machine.fdatasync_p99_us} µs)",
+        f"- versions: {versions}",
+    ]
+    if results.note:
+        lines.append(f"- note: {results.note}")
+    lines += ["", "Every figure is a median over rounds or blocks, with the smallest and the largest in brackets."]
+    return "\n".join(lines)
+
+
+def _decisions(results: Results) -> str:
+    rows = [
+        [
+            f"{size:,}",
+            _with_range(each.p50_us, 1),
+            _with_range(each.p99_us, 1),
+            f"{each.compile_s:.3f}",
+            f"{each.policy_mb:.0f}",
+        ]
+        for size, each in results.decisions.items()
+    ]
+    table = _table(["rules", "p50 µs", "p99 µs", "compile s", "memory MB"], rows)
+    growth = results.keys()["decide_p50_100000_vs_10"]
+    said = f"\n\np50 at 100,000 rules / at 10: **{_with_range(growth, 2)}**." if isinstance(growth, Spread) else ""
+    return f"## Decisions\n\nOne `decide` on an allowed call, in process, warm.\n\n{table}{said}"
+
+
+def _https(results: Results) -> str:
+    columns: tuple[tuple[str, Callable[[Measured], float], int], ...] = (
+        ("CPU µs", lambda each: each.cpu_us, 0),
+        ("Valkey µs", lambda each: each.store_us, 0),
+        ("p50 ms", lambda each: each.p50_us / 1000, 1),
+        ("p99 ms", lambda each: each.p99_us / 1000, 1),
+        ("requests/s", lambda each: each.per_s, 0),
+        ("cores busy", lambda each: each.busy, 2),
+    )
+    rows = []
+    for lane in (*LANES, *CARRYING):
+        if rounds := results.https.rounds.get(lane.name):
+            cells = [_with_range(Spread.of([of(each) for each in rounds]), digits) for _, of, digits in columns]
+            rows.append([lane.title, *cells, str(rounds[0].request_bytes)])
+    table = _table(["system", *(name for name, _, _ in columns), "request bytes"], rows)
+    keys = results.keys()
+    ratios = [
+        [f"**{_with_range(keys[key], 2)}**", words]
+        for key, words in _RATIO_WORDS.items()
+        if not isinstance(keys[key], str)
+    ]
+    intro = (
+        f"{CONNECTIONS} keep-alive connections, one worker, one call at a time on each, 1 KB responses. CPU is user "
+        "and system time of all processes of the system, per request."
+    )
+    return (
+        f"## HTTPS keep-alive\n\n{intro}\n\n{table}\n\nRatios within each round:\n\n{_table(['ratio', 'of'], ratios)}"
+    )
+
+
+def _checked(results: Results) -> str:
+    checked, tls = results.https.checked, results.https.tls
+    lines = ["## What was checked", ""]
+    if "calls" in checked:
+        lines.append(
+            f"- {checked['calls']} calls in {checked['rounds']} rounds under full enforcement: each answered 200 with "
+            "its own body, each at the origin exactly once, one `allow` line each, each nonce its own and spent in "
+            "Valkey."
+        )
+    if "planted" in checked:
+        lines.append(
+            f"- {checked['planted']} planted calls among {checked['among']}: each refused for its own reason, none at "
+            "the origin, and all the others passed."
+        )
+    if "calls" in checked:
+        lines.append("- The journal verifies, every line of it.")
+    lines += [
+        f"- TLS of {name}: {', '.join(facts.values())}."
+        for name, facts in tls.items()
+        if name in ("full", "stock_defaults")
+    ]
+    lines.append("- Every other system agreed on the same TLS as ours, or the run would have failed.")
+    return "\n".join(lines)
+
+
+def _missing(results: Results) -> str:
+    reasons = {key: value for key, value in results.keys().items() if isinstance(value, str)}
+    return "## Not measured\n\n" + "\n".join(f"- `{key}`: {reason}" for key, reason in reasons.items())
+
+
+def _with_range(value: Spread | str, digits: int) -> str:
+    if isinstance(value, str):
+        return "-"
+    return f"{value.median:.{digits}f} ({value.least:.{digits}f}-{value.most:.{digits}f})"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def lines() -> Iterator[str]:
+        for row in (head, ["-" * width for width in widths], *rows):
+            yield "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"
+
+    return "\n".join(lines())
