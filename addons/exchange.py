@@ -62,6 +62,11 @@ class Exchanges:
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
         return self._by_flow.get(flow.id)
 
+    def is_claimed(self, flow: http.HTTPFlow) -> bool:
+        """Whether this is a released call, which dials a connection of its own."""
+        exchange = self.find(flow)
+        return exchange is not None and exchange.outcome is not None and exchange.outcome.claim is not None
+
     def drop(self, exchange: Exchange) -> None:
         self._by_flow.pop(exchange.flow_id, None)
 

@@ -210,6 +210,7 @@ class GatedStream(HttpStream):
     def __init__(self, context: Context, stream_id: int, exchanges: Exchanges) -> None:
         super().__init__(context, stream_id)
         self._exchanges = exchanges
+        self._dialled_for_once = False
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
         self._exchanges.note_authority(event.request)
@@ -245,6 +246,19 @@ class GatedStream(HttpStream):
                 reply = None
             else:
                 reply = yield command
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        self._dialled_for_once = self._exchanges.is_claimed(self.flow)
+        return (yield from super().make_server_connection())
+
+    def flow_done(self) -> Commands:
+        """As mitmproxy does; a connection that was dialled for one released call ends with it.
+
+        Left open they would add up, and mitmproxy lets a client connection have five to one address: a sixth waits.
+        """
+        yield from super().flow_done()
+        if self._dialled_for_once:
+            yield commands.CloseConnection(self.flow.server_conn)
 
     def _is_error_page(self, command: commands.Command) -> bool:
         return (
@@ -313,10 +327,7 @@ class GatedHttpLayer(HttpLayer):
 
     def _wants_fresh(self, command: HttpCommand) -> bool:
         stream = self.command_sources.get(command)
-        if not isinstance(stream, GatedStream):
-            return False
-        exchange = self._exchanges.find(stream.flow)
-        return exchange is not None and exchange.outcome is not None and exchange.outcome.claim is not None
+        return isinstance(stream, GatedStream) and self._exchanges.is_claimed(stream.flow)
 
 
 def _declared_bytes(request: http.Request) -> int:

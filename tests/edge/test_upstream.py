@@ -169,3 +169,19 @@ def test_a_released_call_nobody_knows_the_fate_of_is_never_sent_again(town: Town
     answer = town.house.call("GET", url, chain=chain)
     assert json.loads(answer.body)["code"] == "hold.uncertain"
     assert len(origin.since(before).requests) == 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_many_released_calls_over_one_client_connection_all_pass(town: Town, way: str) -> None:
+    """Each dials afresh; more than the five connections mitmproxy allows at once must not make the next one wait."""
+    origin, chain = town.origin(way), town.house.chain()
+    before = origin.mark()
+    with town.house.open(town.url(way, "/"), timeout_s=30) as wire:
+        for number in range(8):
+            url = town.url(way, f"/v1/payroll/once-{number}")
+            held = town.house.call("GET", url, chain=chain, wire=wire)
+            town.house.decide(json.loads(held.body)["task"]["id"], Verdict.ALLOW)
+            wire.extend(10)
+            assert town.house.call("GET", url, chain=chain, wire=wire).status == 200, number
+    seen = origin.since(before)
+    assert (seen.accepted, len(seen.requests)) == (8, 8)
