@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from contextlib import closing
 
 import rawclient
-from attacks import PUBLIC, Answer, Case, Shot, Street, enter, fire, send
+from attacks import Case
+from shots import Answer, Shot, enter, fire, send
+from streets import PUBLIC, Street
 
 
 def cases(way: str) -> Iterator[Case]:

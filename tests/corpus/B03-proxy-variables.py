@@ -6,13 +6,15 @@ twin goes through another node, whose environment has none of them.
 
 from collections.abc import Iterator
 
-from attacks import Case, Shot, Street, fire
+from attacks import Case
+from shots import Shot, fire
+from streets import Street
 
 
 def cases(way: str) -> Iterator[Case]:
     def through_the_other_node(street: Street):
         assert not any("proxy" in name.lower() for name in street.other_node.environment())
-        return fire(street, way, Shot(), address=street.other_node.address)
+        return fire(street, way, Shot(), house=street.other_node)
 
     def through_the_node_with_variables(street: Street):
         wanted = {f"http://127.0.0.1:{street.listeners['trap']['plain'].port}"}

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator
 
-from attacks import Answer, Case, Shot, Street, fire
+from attacks import Case
 from origin_replies import Reply
+from shots import Answer, Shot, fire
+from streets import Street
 
 WHERE = {
     "another host": ("{scheme}://evil.example:{port}/collect", "mandate.not_covered"),

@@ -9,7 +9,6 @@ import errno
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
@@ -24,7 +23,6 @@ from certs import Authority
 from origins import Origin, Seen
 from towns import ROOMY
 
-from proxy.core.control import Act
 from proxy.core.keys import jwk
 from proxy.policy.bundle import load_bundle, sign_bundle
 from proxy.stores.embedded import EmbeddedStore
@@ -33,12 +31,17 @@ NETWORK = houses.SUPPORT.parent / "corpus" / "network"
 PUBLIC = "93.184.215.14"
 WORLD = "127.0.0.2"
 WORKERS = 2
-PROMISE_S = 2.0
-"""A stop reaches every worker within this time."""
 
 NAMES: Mapping[str, Sequence[object]] = {
-    **dict.fromkeys(("erp.example", "self.example", "localhost", "open.partner.example"), ["127.0.0.1"]),
-    **dict.fromkeys(("secret.partner.example", "partner.example"), ["127.0.0.1"]),
+    name: ["127.0.0.1"]
+    for name in (
+        "erp.example",
+        "self.example",
+        "localhost",
+        "partner.example",
+        "open.partner.example",
+        "secret.partner.example",
+    )
 }
 """Every name that is not here is a public address."""
 
@@ -225,20 +228,6 @@ class Street:
         files = (self.house.settings.state / "journal").glob("*.jsonl")
         return next(path.name for path in files if decision_id in path.read_bytes())
 
-    def stop(self, act: Act, target: str, way: str, chain: Sequence[str], *, by: str = "operator") -> None:
-        """Publish a control statement, and prove on every worker that calls under `chain` follow it in time."""
-        wanted = act in (Act.RESTORE, Act.KILL_OFF)
-        with self.wires(way) as wires:
-            self.house.stop_by(act, target, by=by)
-            deadline = time.monotonic() + PROMISE_S
-            for wire in wires:
-                while (self._passes(wire, way, chain)) is not wanted:
-                    assert time.monotonic() < deadline, f"{act} {target} was not followed within {PROMISE_S} s"
-
-    def _passes(self, wire: rawclient.Wire, way: str, chain: Sequence[str]) -> bool:
-        url = self.listeners["home"][way].url("/v1/invoices/17", host="erp.example")
-        return self.house.call("GET", url, chain=chain, wire=wire, intent="").status == 200
-
 
 @contextmanager
 def open_street(folder: Path) -> Iterator[Street]:
@@ -257,9 +246,7 @@ def open_street(folder: Path) -> Iterator[Street]:
         house = _deploy(folder / "node", clusters=clusters, extra=settings, variables=variables)
         ends.callback(lambda: house.process is not None and house.stop())
         house.start(workers=WORKERS, listen_port=port)
-        yield Street(
-            house=house, folder=folder, clusters=clusters, settings=settings, listeners=listeners, ends=ends
-        )
+        yield Street(house=house, folder=folder, clusters=clusters, settings=settings, listeners=listeners, ends=ends)
         assert not any("ended with status" in line for line in house.output), "".join(house.output)
 
 
