@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -96,7 +97,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Results:
     cores = plan_cores()
     results = Results(
         at=datetime.now(UTC),
-        command=" ".join(["python -m bench", *options.words]),
+        command=shlex.join(["python", "-m", "bench", *options.words]),
         quick=options.quick,
         note=options.note,
         machine=look(folder),
