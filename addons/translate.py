@@ -87,9 +87,14 @@ def response_of(answer: Answer, *, close: bool = False) -> http.Response:
 
 def undecided() -> http.Response:
     """The refusal that stands until the gate has spoken, and whenever it could not."""
-    guide = GUIDES[Code.UNDECIDED]
-    body = json.dumps(
-        {"title": guide.title, "status": guide.status, "code": Code.UNDECIDED.value, "detail": guide.advice}
-    )
+    return response_of(_UNDECIDED)
+
+
+def _undecided() -> Answer:
+    guide, code = GUIDES[Code.UNDECIDED], Code.UNDECIDED.value
+    body = json.dumps({"title": guide.title, "status": guide.status, "code": code, "detail": guide.advice})
     headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"), ("Retry-After", "2"))
-    return response_of(Answer(status=guide.status, headers=headers, body=body.encode("ascii")))
+    return Answer(status=guide.status, headers=headers, body=body.encode("ascii"))
+
+
+_UNDECIDED = _undecided()
