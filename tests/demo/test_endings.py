@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import select
-import signal
 import subprocess
 import sys
 import time
@@ -19,6 +18,9 @@ DEMO = (sys.executable, "-m", "proxy.cli.main", "demo")
 PROMPT = "Press Enter to run it here"
 DEADLINE_S = 60.0
 
+# Standard input becomes the controlling terminal, so that Ctrl-C is a signal.
+AT_TERMINAL = "import os, sys; os.close(os.open(os.ttyname(0), os.O_RDWR)); os.execv(sys.argv[1], sys.argv[1:])"
+
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -26,10 +28,17 @@ class Terminal:
     """A demo at a terminal."""
 
     def __init__(self, temporary: Path) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", AT_TERMINAL, *DEMO],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment(TMPDIR=str(temporary), TERM="xterm"),
+            start_new_session=True,
+        )
+        os.close(theirs)
         self.raw = ""
-        self.pid, self._ours = pty.fork()
-        if self.pid == 0:
-            os.execve(DEMO[0], DEMO, environment(TMPDIR=str(temporary), TERM="xterm"))
 
     @property
     def text(self) -> str:
@@ -55,15 +64,13 @@ class Terminal:
     def end(self) -> int:
         """Read to the end; its exit code."""
         self.read_until("")
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
+        return self.process.wait(DEADLINE_S)
 
     def close(self) -> None:
         """After a test that failed: let it tidy up."""
-        if self.pid:
-            os.kill(self.pid, signal.SIGTERM)
-            os.waitpid(self.pid, 0)
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(DEADLINE_S)
         os.close(self._ours)
 
 
@@ -97,9 +104,7 @@ def test_the_reader_releases_by_hand_in_another_terminal(terminal: Terminal) -> 
     ("moment", "stop"),
     [
         pytest.param(PROMPT, lambda terminal: terminal.type("\x03"), id="Ctrl-C at the prompt"),
-        pytest.param(
-            "the proxy is starting", lambda terminal: os.kill(terminal.pid, signal.SIGTERM), id="SIGTERM at the start"
-        ),
+        pytest.param("the proxy is starting", lambda terminal: terminal.process.terminate(), id="SIGTERM at the start"),
     ],
 )
 def test_an_interrupted_demo_leaves_nothing(
@@ -133,7 +138,7 @@ def test_a_claim_that_does_not_hold_ends_it_with_an_error(temporary: Path, tmp_p
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "Step 6 did not do what it claims: next: GET /v1/payroll/88" in done.stdout
+    assert "Step 6 did not do what it claims: Through the proxy: GET /v1/payroll/88" in done.stdout
     last = json.loads((tmp_path / "kept" / "story.json").read_text())[-1]
     assert (last["expected"]["status"], last["seen"]["status"]) == (403, 200)
     assert last["seen"]["requests"] == ["GET /v1/payroll/88"]

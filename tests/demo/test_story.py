@@ -160,7 +160,7 @@ def test_both_views_of_the_held_call_are_shown(played: Played) -> None:
 
 def test_the_forged_line_is_named(played: Played) -> None:
     text = played.done.stdout.replace("\n  │   ", " ")
-    (line,) = re.findall(r"In a copy, somebody makes the held call of line (\d+) an invoice call", text)
+    (line,) = re.findall(r"In a copy, somebody rewrites line (\d+), the held call", text)
     (named,) = re.findall(r"│ (\S+\.jsonl):(\d+): changed:", text)
     assert named[1] == line
     forged = json.loads((played.kept / "journal" / named[0]).read_text().splitlines()[int(line) - 1])

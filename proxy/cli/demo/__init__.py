@@ -34,7 +34,8 @@ def demo(
     """Tell the story of an agent that strays, on this machine: with a server, a proxy, an agent and a reviewer.
 
     Every step is really done, over TCP, and checked against what the server
-    saw. Exit codes: 0 every step did what it claims, 1 one did not.
+    saw. Exit codes: 0 every step did what it claims, 1 one did not, 7 a part of
+    it does not start.
 
     Example:
       intent-proxy demo --keep evidence
@@ -56,6 +57,7 @@ def demo(
     teller.heading(f"All {len(story.claims.made)} steps did what they claim.")
     if keep is not None:
         teller.say(f"The evidence is in {keep}.")
+    teller.say("Your own agent takes five commands more: see README.md.")
     return Exit.OK
 
 

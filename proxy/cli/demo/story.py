@@ -35,6 +35,7 @@ class Story:
         self.claims = Claims()
         self._stage, self._tell = stage, teller
         self._server = ServerLog(stage.log)
+        self._title = ""
         self._passed: list[str] = []  # what the server saw by way of the proxy
         self._held: Mapping[str, Json] = {}  # what the agent was told of the held call
 
@@ -68,8 +69,8 @@ class Story:
             "A server, a proxy with two workers, an agent and a reviewer, all on this machine and over real "
             "connections. A short script plays the language model."
         )
-        self._tell.heading("1  Without the proxy")
-        self._tell.say(f"{AGENT} matches supplier invoices. Its API key for the ERP system is valid.")
+        self._chapter("1  Without the proxy")
+        self._tell.say(f"{AGENT} matches supplier invoices. Its key to the ERP system is valid.")
         self._call(agent, "next", READ, 200)
         self._call(agent, "next", STUCK, 409)
         self._tell.say("Stuck on that error, it tries another data set: same host, same key.")
@@ -79,7 +80,7 @@ class Story:
 
     def _through(self, agent: Child, proxy: Address) -> None:
         agent.tell({"do": "use_proxy", "host": proxy[0], "port": proxy[1], "ca": str(self._stage.ca)})
-        self._tell.heading("2  Through the proxy")
+        self._chapter("2  Through the proxy")
         self._tell.say(
             f"Maria Brandt, who answers for {AGENT}, signed what it is for: “{PURPOSE}” Here that is "
             "GET /v1/invoices/{id}. Same agent, same key; each call now carries her manifest and a fresh signature."
@@ -90,7 +91,7 @@ class Story:
         self._tell.say("Of the last one the server saw nothing: no connection, not a byte.")
 
     def _two_views(self) -> None:
-        self._tell.heading("3  One held call, two views")
+        self._chapter("3  One held call, two views")
         self._tell.say("The agent is told what to do next (shortened):")
         self._tell.quote(json.dumps({name: self._held[name] for name in _SHORTENED}, indent=2))
         self._tell.say("Maria sees why it was held and what would be sent. The API key is shown as a hash:")
@@ -108,7 +109,7 @@ class Story:
         self._tell.quote(shown.output)
 
     def _released(self, agent: Child) -> None:
-        self._tell.heading("4  Released, once")
+        self._chapter("4  Released, once")
         self._tell.say("Payee 88 is on the staff, Maria knows. She lets this one call pass:")
         words = ("holds", "release", _hold_id(self._held), "--as", SPONSOR, "--reason", "payee 88 is on the staff")
         command = self._shown(words, self._stage.edge)
@@ -129,7 +130,7 @@ class Story:
         )
 
     def _never(self, agent: Child, doors: Mapping[str, Address]) -> None:
-        self._tell.heading("5  What nobody can release")
+        self._chapter("5  What nobody can release")
         self._tell.say("The machine's cloud credentials, and a local port that stands in for them:")
         self._call(agent, "metadata", f"GET {METADATA_URL}", 403, Code.GUARD_ADDRESS)
         host, port = doors[FORBIDDEN]
@@ -140,10 +141,10 @@ class Story:
         self._tell.say("A good call, then its recorded bytes a second time:")
         self._call(agent, "good", READ, 200)
         self._call(agent, "replay", READ, 403, Code.PROOF_REPLAYED)
-        self._tell.say("The server saw the good call alone.")
+        self._tell.say("The server saw the good call alone, and nobody knocked at the local port.")
 
     def _recorded(self, edge: Edge) -> None:
-        self._tell.heading("6  The record")
+        self._chapter("6  The record")
         self.claims.check("the proxy stops in good order", expected={"exit": 0}, seen={"exit": edge.stop()})
         allowed: list[Json] = list(allowed_in(self._stage.state / "journal", HOST))
         self.claims.check(
@@ -162,8 +163,8 @@ class Story:
         copy_deployment(self._stage.edge, copy)
         forged = forge(copy / "state" / "journal", _hold_id(self._held).encode(), b"/v1/payroll/88", b"/v1/invoices/88")
         self._tell.say(
-            f"In a copy, somebody makes the held call of line {forged.line} an invoice call, and every hash after it "
-            "anew:"
+            f"In a copy, somebody rewrites line {forged.line}, the held call, as an invoice call, and makes every hash "
+            "after it anew:"
         )
         damaged = run(self._shown(("audit", "verify"), copy))
         self.claims.check(
@@ -175,6 +176,10 @@ class Story:
 
     # --- what the chapters are made of -------------------------------------------------------------------------------
 
+    def _chapter(self, heading: str) -> None:
+        self._title = heading.lstrip("0123456789 ")
+        self._tell.heading(heading)
+
     def _call(
         self, agent: Child, do: str, asked: str, status: int, code: Code | None = None, *, style: str | None = None
     ) -> Reply:
@@ -185,7 +190,7 @@ class Story:
         reply = _reply(agent.tell({"do": do}))
         problem, arrived = problem_of(reply), self._server.news()
         self.claims.check(
-            f"{do}: {asked}",
+            f"{self._title}: {asked} ({do})",
             expected={
                 "asked": asked,
                 "status": status,
