@@ -29,6 +29,8 @@ def sign(
 ) -> None:
     """Check the files and sign them as they are, one version up.
 
+    A proxy that runs goes on with the version it started with.
+
     Examples:
       intent-proxy bundle sign
       intent-proxy bundle sign --key /media/stick/operator.pem
@@ -36,6 +38,8 @@ def sign(
     deployment = open_deployment(config)
     signed = sign_bundle(deployment.settings, _operator_key(deployment, key), now=now())
     _show(signed, "signed", as_json=as_json)
+    if not as_json:
+        Screen().note("a proxy that runs goes on with the version it started with: start it again")
 
 
 @app.command()

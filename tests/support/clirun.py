@@ -4,6 +4,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -59,13 +60,24 @@ def spawn(*words: str | Path, env: Mapping[str, str] | None = None, cwd: Path | 
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
+def free_port() -> int:
+    """A port that nobody listens on right now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
 @contextmanager
-def running(*words: str | Path, env: Mapping[str, str] | None = None) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """A command that runs on: the process and the first line it prints. It is told to end when the block does."""
+def running(
+    *words: str | Path, env: Mapping[str, str] | None = None, errors: int = subprocess.DEVNULL
+) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A command that runs on: the process and the first line it prints. It is told to end when the block does.
+
+    `errors` is where its standard error goes: `subprocess.STDOUT` for among the output.
+    """
     process = subprocess.Popen(
         [*PROGRAM, *map(str, words)],
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
+        stderr=errors,
         stdin=subprocess.DEVNULL,
         env={**os.environ, **(env or {})},
         text=True,

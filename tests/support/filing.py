@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import count
 
 import identities
 from held import ROOMY
@@ -18,6 +19,8 @@ from proxy.core.stored import stored_to_bytes
 from proxy.core.verify import Lifetimes, verify_chain
 from proxy.ports import Holds, Vault
 
+_numbers = count()
+
 OUTSIDE = "https://erp.example/v1/customers/42"
 """A call that the mandate of `identities` does not cover, on a host that it knows."""
 
@@ -31,7 +34,6 @@ class Filer:
     bundle: Bundle
     tokens: tuple[str, ...]
     now: datetime
-    count: int = 0
 
     @property
     def policy(self) -> Policy:
@@ -56,7 +58,6 @@ class Filer:
         """File a call that is held. `changed` replaces members of the hold, as an intruder in the store would."""
         stored = self.stored(url, method=method, headers=headers, body=body, task=task, cluster=cluster)
         decision = stored.decision
-        self.count += 1
         draft = Hold(
             id=str(decision.hold_id),
             state=HoldState.HELD,
@@ -98,7 +99,7 @@ class Filer:
         evidence = Evidence(proof=Proof.REQUEST, keyid=mandate.leaf.cnf.kid, created=self.now, nonce=None)
         decision = decide(
             Question(
-                decision_id=f"d-{self.count}",
+                decision_id="d-1",
                 now=self.now,
                 policy=self.policy,
                 view=ControlView(),
@@ -121,7 +122,7 @@ class Filer:
         )
         return StoredCall(
             call=call,
-            decision=replace(decision, hold_id=f"hold-{self.count:015}"),
+            decision=replace(decision, hold_id=f"hold-{next(_numbers):015}"),
             proof=evidence.proof,
             call_digest=digest,
             sub_path=mandate.sub_path,

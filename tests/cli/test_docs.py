@@ -1,0 +1,115 @@
+"""docs/cli.md: every command it shows is run, in its order, on a real proxy with a real origin behind it."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import requests
+from certs import Authority
+from clirun import Ran, cli, free_port, running
+from origins import Origin
+
+from proxy.cli.exits import Exit
+from proxy.cli.main import COMMANDS
+
+DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+@dataclass(kw_only=True)
+class Reader:
+    """Somebody who follows the manual in a directory of their own."""
+
+    origin: Origin
+    listen: int
+    stack: ExitStack
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def do(self, line: str) -> None:
+        """One line as it stands in the manual, with this machine's ports and ids put in."""
+        command, _, remark = line.partition("    # ")
+        command = command.replace("localhost:8443", f"localhost:{self.origin.port}")
+        command = command.replace("localhost-8443", f"localhost-{self.origin.port}")
+        command = command.replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}")
+        if " HOLD" in command:
+            command = command.replace("HOLD", self._open_hold())
+        if "THUMBPRINT" in command:
+            command = command.replace("THUMBPRINT", json.loads(cli("keys", "show", "robot.pem", "--json").out)["kid"])
+        words = shlex.split(command)
+        if words[0] == "curl":
+            self._curl(words[1], 403 if "403" in remark else 200)
+        elif words[0] == "eval":
+            self._export(cli(*shlex.split(words[1].removeprefix("$(").removesuffix(")"))[1:]).ok())
+        else:
+            self._run(words, int(remark.removeprefix("exit ")) if remark.startswith("exit ") else 0)
+
+    def _run(self, words: list[str], code: int) -> None:
+        assert words[0] == "intent-proxy"
+        if words[1] == "run":
+            _, line = self.stack.enter_context(running(*words[1:]))
+            assert " ready on " in line, line
+            return
+        if words[1:3] == ["holds", "watch"]:
+            with running(*words[1:], "--json") as (process, line):
+                assert json.loads(line)["state"] == "held"
+            assert process.returncode == Exit.INTERRUPTED
+            return
+        words, target = (words[:-2], words[-1]) if words[-2] == ">" else (words, None)
+        ran = cli(*words[1:])
+        assert ran.code == code, f"{shlex.join(words)}: exit {ran.code}\n{ran.out}\n{ran.err}"
+        if target is not None:
+            Path(target).write_text(ran.out)
+        if words[1] == "init":
+            settings = Path(words[2]) / "proxy.yaml"
+            settings.write_text(settings.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}"))
+
+    def _curl(self, url: str, status: int) -> None:
+        mark = self.origin.mark()
+        proxies = {"http": self.environment["HTTP_PROXY"], "https": self.environment["HTTPS_PROXY"]}
+        answer = requests.get(url, proxies=proxies, verify=self.environment["REQUESTS_CA_BUNDLE"], timeout=30)
+        assert answer.status_code == status, f"{url}: {answer.status_code} {answer.text}"
+        assert self.origin.since(mark).nothing is (status == 403)
+
+    def _export(self, ran: Ran) -> None:
+        for line in ran.out.splitlines():
+            name, _, value = shlex.split(line)[1].partition("=")
+            self.environment[name] = value
+
+    def _open_hold(self) -> str:
+        listed = cli("holds", "list", "-c", "mine", "--json").ok().json
+        return str(listed[0]["id"]) if listed else "NO-SUCH-HOLD"
+
+
+def shown() -> list[str]:
+    """Every line after a prompt."""
+    blocks = re.findall(r"^```console\n(.*?)^```", DOCS.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()]
+    assert all(line.startswith("$ ") for line in lines)
+    return [line.removeprefix("$ ") for line in lines]
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTENT_PROXY_CONFIG", raising=False)
+    authority = Authority()
+    authority.write(tmp_path)
+    with Origin(tls=authority.server("localhost")) as origin, ExitStack() as stack:
+        yield Reader(origin=origin, listen=free_port(), stack=stack)
+
+
+def test_the_manual_is_right(reader: Reader) -> None:
+    for line in shown():
+        reader.do(line)
+
+
+def test_the_manual_shows_every_command() -> None:
+    words = {tuple(shlex.split(line)[1:3]) for line in shown() if line.startswith("intent-proxy")}
+    named = {pair[0] for pair in words} | {"session", "demo"}
+    assert named == set(COMMANDS)
+    for exit_code in Exit:
+        assert re.search(rf"^\|[^|]*\b{int(exit_code)}\b", DOCS.read_text(), flags=re.MULTILINE), exit_code
