@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -143,6 +143,7 @@ class Street:
     settings: str
     listeners: Mapping[str, Mapping[str, Origin]]  # name -> way in -> origin
     ends: ExitStack
+    passed: dict[Hashable, float] = field(default_factory=dict)  # when a shared twin last passed, monotonic
     _chains: dict[tuple[str, ...], tuple[str, str]] = field(default_factory=dict)
     _marks: dict[tuple[str, str], tuple[tuple[int, int], ...]] = field(default_factory=dict)
     _read: dict[Path, int] = field(default_factory=dict)
