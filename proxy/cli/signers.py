@@ -51,7 +51,7 @@ def choose_signer(
         if name not in (None, signer.name):
             raise Rejected(Code.CONFIG_INVALID, f"the key {key} is that of {signer.name}, not of {name}")
         return signer
-    found = {path: signer for path in sorted(deployment.keys.glob("*.pem")) if (signer := _readable(path, bundle))}
+    found, passed_over = _at_hand(deployment.keys, bundle)
     meant = {path: signer for path, signer in found.items() if name in (None, signer.name)}
     if len(meant) > 1:
         meant = {path: signer for path, signer in meant.items() if able(signer.name)} or meant
@@ -60,7 +60,8 @@ def choose_signer(
             return signer
         case []:
             whose = name or "somebody who may do this"
-            raise Rejected(Code.CONFIG_INVALID, f"{deployment.keys} has no key of {whose}; name one with --key PATH")
+            detail = f"{deployment.keys} has no key of {whose}; name one with --key PATH"
+            raise Rejected(Code.CONFIG_INVALID, "\n".join([detail, *passed_over]))
         case several:
             names = sorted({signer.name for signer in several})
             how = "with --key PATH" if len(names) == 1 else "with --as PERSON"
@@ -81,9 +82,16 @@ def _read(path: Path, bundle: Bundle) -> Signer | None:
     return None if name is None else Signer(name=name, key=key)
 
 
-def _readable(path: Path, bundle: Bundle) -> Signer | None:
-    """As `_read`; a file in keys/ that is no usable key is not a choice."""
-    try:
-        return _read(path, bundle)
-    except Rejected:
-        return None
+def _at_hand(keys: Path, bundle: Bundle) -> tuple[dict[Path, Signer], list[str]]:
+    """The signers whose keys are in a directory, and why some of its files were passed over."""
+    found: dict[Path, Signer] = {}
+    faults: list[str] = []
+    for path in sorted(keys.glob("*.pem")):
+        try:
+            signer = _read(path, bundle)
+        except Rejected as fault:
+            faults.append(fault.detail)
+            continue
+        if signer is not None:
+            found[path] = signer
+    return found, faults

@@ -161,6 +161,16 @@ def test_a_key_that_is_nobodys_or_not_at_hand_signs_nothing(home: Path, tmp_path
     cli(*common, "--key", tmp_path / "ada.pem").ok()
 
 
+def test_a_key_that_others_can_read_is_passed_over_and_that_is_said(home: Path) -> None:
+    common = ("manifest", "sign", "--agent", "robot", "--cluster", READS, *PURPOSE, "--yes")
+    (home / "keys" / "ada.pem").chmod(0o644)
+    ran = cli(*common)
+    assert (ran.code, "has no key of ada" in ran.err) == (1, True)
+    assert f"chmod 600 '{home / 'keys' / 'ada.pem'}'" in ran.err
+    (home / "keys" / "ada.pem").chmod(0o600)
+    cli(*common).ok()
+
+
 def test_a_lapsed_sponsor_cannot_sign(home: Path) -> None:
     people = home / "people.yaml"
     lines = people.read_text().splitlines(keepends=True)
