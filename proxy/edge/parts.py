@@ -1,6 +1,7 @@
 """The composition root: reads what was configured and puts the parts of one worker together. No rule lives here."""
 
 import asyncio
+import base64
 import ipaddress
 import logging
 import re
@@ -22,7 +23,6 @@ from proxy.audit.sinks import FileCheckpoints
 from proxy.core.addresses import OwnSurfaces
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import Statement
-from proxy.core.encoding import b64u
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
@@ -199,8 +199,8 @@ def now() -> datetime:
 
 
 def new_id() -> str:
-    """An unguessable id for a decision or a hold: 120 random bits."""
-    return b64u(secrets.token_bytes(15))
+    """An unguessable id for a decision or a hold: 120 random bits as lower-case letters and digits, easy to type."""
+    return base64.b32encode(secrets.token_bytes(15)).decode("ascii").lower()
 
 
 def load_policy(settings: Settings, *, dev: bool) -> Policy:

@@ -111,9 +111,9 @@ async def _end_with_supervisor(stop: asyncio.Event) -> None:
 
 
 async def _drain(listener: Listener) -> None:
-    """Let accepted connections end by themselves, within the promise made to whoever stops us."""
+    """Let calls under way end by themselves, within the promise made to whoever stops us."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(listener.ended(), DRAIN_S)
+        await asyncio.wait_for(listener.drain(), DRAIN_S)
 
 
 def main(argv: list[str] | None = None) -> int:

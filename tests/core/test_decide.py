@@ -578,7 +578,7 @@ def test_a_child_is_never_wider_than_its_parent(
     parent = question(bundle=house, url=url, method=method, proof=proof, mandate=mandate_of(house, grants))
     child = replace(parent, mandate=mandate_of(house, grants, narrowed))
     wide, narrow = decide(parent), decide(child)
-    if wide.code is Code.GUARD_ADDRESS:  # rules that have no address in common: without one of them a person may be asked
+    if wide.code is Code.GUARD_ADDRESS:  # rules without an address in common: with one of them less a person is asked
         assert narrow.verdict is not Verdict.ALLOW
     else:
         assert severity(narrow) >= severity(wide)
