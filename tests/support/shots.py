@@ -60,6 +60,7 @@ class Shot:
     scheme: str = ""  # of the request target; "": http in absolute form, and none inside a tunnel
     authority: str = "erp.example:{port}"  # of the request target, and of CONNECT
     connect: str = ""  # of CONNECT, where it differs
+    connect_lines: tuple[tuple[str, str], ...] | None = None  # the header lines of CONNECT; None: Host, as it should be
     sni: str | None = ""  # "": the host of CONNECT; None: none is sent
     host: tuple[str, ...] | None = None  # the Host lines; None: the authority
     path: str = "/v1/invoices/17"
@@ -163,7 +164,8 @@ def enter(
     shot = filled(shot, street, way)
     asked = shot.connect or shot.authority
     proof = shot.signed(street, way, connect=True) if shot.proof == "tunnel" else []
-    wire.send(_request("CONNECT", asked, [("Host", asked), *proof]))
+    lines = [("Host", asked)] if shot.connect_lines is None else shot.connect_lines
+    wire.send(_request("CONNECT", asked, [*lines, *proof]))
     refused = answer_of(wire, to="CONNECT")
     if refused.status != 200:
         return refused
