@@ -8,22 +8,25 @@ with this beside it. The product knows nothing of it: functions are traced and m
 
     garden.trace()
     ...                                     # one call through the proxy
-    for function in garden.traced(): ...
-    garden.plant(function.name)             # from now on it raises, whenever a client's call enters it
+    for name in garden.traced(): ...
+    garden.plant(name)                      # from now on it raises, whenever a client's call enters it
     ...
     assert garden.cure() > 0                # how often it did
 """
 
 import asyncio
+import functools
+import gc
 import json
 import socket
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from inspect import CO_COROUTINE
 from pathlib import Path
-from types import CodeType, FrameType
+from types import CodeType, FunctionType
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +51,9 @@ ENTERED, LEFT = "entered", "left"
 SECRET = "planted-b0a5"
 """In the message of every planted exception: no answer may repeat it."""
 
+PATIENCE_S = 2.0
+"""For what happens after the agent has its answer."""
+
 _TOOL = 4
 _OWN_THREADS = ("journal", "resolve")  # executors whose jobs are made for calls, but do not inherit their context
 _of_client: ContextVar[bool] = ContextVar("of_client", default=False)
@@ -57,26 +63,15 @@ class Planted(Exception):
     """What a planted function raises; nothing in the product knows or expects it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Function:
-    """A function that was entered on behalf of a client, and whether that was before an upstream connection began."""
-
-    name: str
-    coroutine: bool
-    before_dial: bool
-
-
 class Plants:
     """The worker's end: listens to the interpreter, for as long as something is traced or planted."""
 
     def __init__(self) -> None:
-        self._known: dict[str, CodeType] = {}
-        self._traced: dict[str, Function] = {}
+        self._traced: dict[str, bool] = {}  # in the order of first entries -> whether it is a coroutine
         self._planted: CodeType | None = None
         self._raises: type[BaseException] = Planted
         self._everywhere = False
         self._hits = 0
-        self._dialled = False
         sys.monitoring.use_tool_id(_TOOL, "plants")
         for event in (sys.monitoring.events.PY_START, sys.monitoring.events.PY_RETURN):
             sys.monitoring.register_callback(_TOOL, event, self._on_event)
@@ -88,22 +83,27 @@ class Plants:
     # --- what the control socket asks --------------------------------------------------------------------------------
 
     def trace(self) -> None:
-        self._traced, self._dialled = {}, False
+        self._traced = {}
         sys.monitoring.set_events(_TOOL, sys.monitoring.events.PY_START)
         sys.monitoring.restart_events()
 
-    def traced(self) -> list[dict[str, object]]:
+    def traced(self) -> dict[str, bool]:
+        return dict(self._traced)
+
+    def rest(self) -> None:
         sys.monitoring.set_events(_TOOL, 0)
-        return [asdict(function) for function in self._traced.values()]
 
     def plant(self, name: str, moment: str, raises: str, everywhere: bool) -> None:
         self._hits, self._everywhere = 0, everywhere
         self._raises = {"Planted": Planted, "CancelledError": asyncio.CancelledError, "SystemExit": SystemExit}[raises]
-        self._planted = self._known[name]
+        self._planted = _by_name()[name]
         events = sys.monitoring.events
         sys.monitoring.set_local_events(
             _TOOL, self._planted, events.PY_START if moment == ENTERED else events.PY_RETURN
         )
+
+    def hits(self) -> int:
+        return self._hits
 
     def cure(self) -> int:
         if self._planted is not None:
@@ -122,19 +122,11 @@ class Plants:
                 self._hits += 1
                 raise self._raises(f"{SECRET} in {code.co_qualname}")
             return None
-        if not code.co_filename.startswith(SCOPE):
+        if not _in_scope(code):
             return sys.monitoring.DISABLE
-        if _for_a_client():
-            self._note(code)
+        if _for_a_client() and not code.co_name.startswith("<"):  # lambdas and comprehensions are part of a function
+            self._traced.setdefault(_name(code), bool(code.co_flags & CO_COROUTINE))
         return None
-
-    def _note(self, code: CodeType) -> None:
-        name = _name(code)
-        self._known[name] = code
-        self._dialled = self._dialled or name == "addons.dial:Dial.server_connect"
-        if name not in self._traced:
-            coroutine = bool(code.co_flags & 0x180)  # CO_COROUTINE, CO_ITERABLE_COROUTINE
-            self._traced[name] = Function(name=name, coroutine=coroutine, before_dial=not self._dialled)
 
 
 def _for_a_client() -> bool:
@@ -143,8 +135,25 @@ def _for_a_client() -> bool:
 
 def _name(code: CodeType) -> str:
     module = str(Path(code.co_filename).relative_to(ROOT).with_suffix("")).replace("/", ".")
-    unnamed = "<lambda>" in code.co_name or "<genexpr>" in code.co_name
-    return f"{module}:{code.co_qualname}{f'@{code.co_firstlineno}' if unnamed else ''}"
+    return f"{module}:{code.co_qualname}"
+
+
+@functools.cache
+def _by_name() -> dict[str, CodeType]:
+    """Every function in scope, whoever holds it and under whatever name."""
+    functions = [each.__code__ for each in gc.get_objects() if isinstance(each, FunctionType)]
+    return {_name(code): code for top in functions for code in _with_inner(top) if _in_scope(code)}
+
+
+def _with_inner(code: CodeType) -> Iterator[CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _with_inner(constant)
+
+
+def _in_scope(code: CodeType) -> bool:
+    return code.co_filename.startswith(SCOPE)
 
 
 def serve(path: str) -> None:
@@ -173,23 +182,34 @@ class Garden:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._lines: Any = None
+        self._line: socket.socket | None = None
 
     def trace(self) -> None:
         """Note every function in scope that is entered for a client from now on."""
         self._ask(do="trace")
 
-    def traced(self) -> tuple[Function, ...]:
-        """What was entered since `trace`, in the order of first entries; ends the tracing."""
-        return tuple(Function(**function) for function in self._ask(do="traced"))
+    def traced(self, *, until: str) -> dict[str, bool]:
+        """What was entered since `trace`, in the order of first entries, and whether it is a coroutine.
+
+        Waits for `until`, the last function to be entered, and ends the tracing.
+        """
+        deadline_s = time.monotonic() + PATIENCE_S
+        while until not in (found := self._ask(do="traced")):
+            assert time.monotonic() < deadline_s, f"{until} was not entered; these were: {list(found)}"
+            time.sleep(0.01)
+        self._ask(do="rest")
+        return dict(found)
 
     def plant(self, name: str, moment: str = ENTERED, *, raises: str = "Planted", everywhere: bool = False) -> None:
         """Let a function that was traced before raise; `everywhere` also when no client's call enters it."""
         self._ask(do="plant", name=name, moment=moment, raises=raises, everywhere=everywhere)
 
-    def cure(self) -> int | None:
-        """Let it work again. How often it raised; None when that worker is no more."""
+    def cure(self, *, once_hit: bool = False) -> int | None:
+        """Let it work again; `once_hit`: as soon as it has raised. How often it did; None: that worker is no more."""
+        deadline_s = time.monotonic() + PATIENCE_S
         try:
+            while once_hit and not self._ask(do="hits", again=False) and time.monotonic() < deadline_s:
+                time.sleep(0.005)
             hits: int = self._ask(do="cure", again=False)
         except OSError:
             return None
@@ -199,22 +219,27 @@ class Garden:
         deadline_s = time.monotonic() + 20
         while True:
             try:
-                if self._lines is None:
-                    connection = socket.socket(socket.AF_UNIX)
-                    connection.settimeout(10)
-                    connection.connect(self._path)
-                    self._lines = connection.makefile("rw")
-                self._lines.write(json.dumps(asked) + "\n")
-                self._lines.flush()
-                answer = self._lines.readline()
-                if not answer:
-                    raise ConnectionResetError("the worker is gone")
+                if self._line is None:
+                    self._line = socket.socket(socket.AF_UNIX)
+                    self._line.settimeout(10)
+                    self._line.connect(self._path)
+                self._line.sendall(json.dumps(asked).encode() + b"\n")
+                answer = b""
+                while not answer.endswith(b"\n"):
+                    answer += (more := self._line.recv(65_536))
+                    if not more:
+                        raise ConnectionResetError("the worker is gone")
                 return json.loads(answer)
             except OSError:
-                self._lines = None
+                self.close()
                 if not again or time.monotonic() > deadline_s:
                     raise
                 time.sleep(0.05)
+
+    def close(self) -> None:
+        if self._line is not None:
+            self._line.close()
+        self._line = None
 
 
 def main() -> int:
