@@ -104,11 +104,11 @@ def _approved(town: PlantedTown, way: str, *, redeem: bool) -> Ready:
     town.house.decide(hold_id, Verdict.ALLOW)
     target, sent = (f"http://intent.internal/holds/{hold_id}/redeem", b"") if redeem else (url, body)
 
-    def ready() -> Callable[[], Response]:
-        wire, lines = town.house.open(target), _signed(town, target, sent, chain)
-        return lambda: _within(wire, target, lines, sent)
+    def send() -> Response:
+        return _within(town.house.open(target), target, _signed(town, target, sent, chain), sent)
 
-    return Ready(origin=town.origin(way), body=body, fire=ready(), again=lambda: ready()())
+    wire, lines = town.house.open(target), _signed(town, target, sent, chain)
+    return Ready(origin=town.origin(way), body=body, fire=lambda: _within(wire, target, lines, sent), again=send)
 
 
 # --- their bytes -----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
-"""Runs the proxy of one proxy.yaml, its workers started by another command: `plant_house.py COMMAND CONFIG WORKERS PORT`.
+"""Runs the proxy, its workers started by another command: `plant_house.py COMMAND CONFIG WORKERS PORT`.
 
-COMMAND is a shell-quoted prefix to the worker's own arguments, such as `python planting.py SOCKET`. Workers that die are
-replaced at once, however often: here they die on purpose. `running` is the test's way to it.
+COMMAND is a shell-quoted prefix to the worker's own arguments, such as `python planting.py SOCKET`. Workers that die
+are replaced at once, however often: here they die on purpose. `running` is the test's way to it.
 """
 
 import functools
@@ -46,11 +46,11 @@ def planted_town(folder: Path) -> Iterator[PlantedTown]:
     """A town in whose worker functions can be traced and made to raise."""
     with TemporaryDirectory() as short:  # the path of a unix socket must be short
         socket = f"{short}/plants"
-        with running(folder, worker=[sys.executable, planting.__file__, socket]) as built:
-            with closing(Garden(socket)) as garden:
-                yield PlantedTown(
-                    house=built.house, plain=built.plain, tls=built.tls, authority=built.authority, garden=garden
-                )
+        worker = [sys.executable, planting.__file__, socket]
+        with running(folder, worker=worker) as built, closing(Garden(socket)) as garden:
+            yield PlantedTown(
+                house=built.house, plain=built.plain, tls=built.tls, authority=built.authority, garden=garden
+            )
 
 
 def main() -> None:
