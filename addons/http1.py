@@ -51,6 +51,8 @@ LINGER_BYTES = 262_144
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [!-~]+ HTTP/1\.1|CONNECT [!-~]+ HTTP/1\.0")
 # Python before 3.12 opens its tunnels with HTTP/1.0.
 
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
 type Commands = layer.CommandGenerator[None]
 
 
@@ -123,10 +125,22 @@ class StrictHttp1Server(Http1Server):
             yield command
 
     def read_body(self, event: events.Event) -> Commands:
+        """Read the body as mitmproxy does; what breaks the rules of chunks gets an answer instead of a bare close."""
         try:
-            yield from super().read_body(event)
+            yield from self._read_whole(event)
         except NotImplementedError:  # h11 found trailers, which mitmproxy 12.2 cannot carry over HTTP/1
             yield from self._refuse(Code.REQUEST_UNSUPPORTED, "chunked trailers are not accepted: send them as headers")
+            return
+        if self.state == self.read_body and len(self.buf) > HEAD_BYTES:  # a chunk's size line without an end
+            yield from self._refuse(Code.REQUEST_TOO_LARGE, "the size line of a chunk is too long")
+
+    def _read_whole(self, event: events.Event) -> Commands:
+        for command in super().read_body(event):
+            broken = isinstance(command, commands.CloseConnection) and not self.request_done
+            if broken and isinstance(event, events.DataReceived):  # mitmproxy would only hang up
+                yield from self._refuse(Code.REQUEST_MALFORMED, "the chunks of the body are malformed (RFC 9112 §7.1)")
+            else:
+                yield command
 
     def wait(self, event: events.Event) -> Commands:
         if isinstance(event, events.DataReceived) and len(self.buf) > PIPELINED_BYTES:
@@ -195,8 +209,8 @@ def _head_fault(head: bytes, *, whole: bool) -> tuple[Code, str] | None:
     lines = head.split(b"\r\n")
     if not whole and lines[-1].endswith(b"\r"):
         lines[-1] = lines[-1][:-1]
-    if any(b"\n" in line or b"\r" in line or b"\0" in line for line in lines):
-        return Code.REQUEST_MALFORMED, "the request head holds a bare CR, a bare LF or a NUL; lines must end in CR LF"
+    if any(_CONTROL.search(line) for line in lines):
+        return Code.REQUEST_MALFORMED, "the request head holds a control character; lines must end in CR LF"
     if (whole or len(lines) > 1) and not _REQUEST_LINE.fullmatch(lines[0]):
         return Code.REQUEST_MALFORMED, "the request line must be METHOD SP target SP HTTP/1.1"
     if any(line.startswith((b" ", b"\t")) for line in lines[1:]):
@@ -233,14 +247,20 @@ class GatedStream(HttpStream):
         yield from super().state_consume_request_body(event)
 
     def handle_protocol_error(self, event: Any) -> Commands:
-        """As mitmproxy does, but what reaches the client is the answer the error hook prepared."""
-        inner: Generator[commands.Command, Any, None] = super().handle_protocol_error(event)
+        yield from self._in_our_words(super().handle_protocol_error(event))
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        return (yield from self._in_our_words(super().check_killed(emit_error_hook)))
+
+    def _in_our_words[T](self, inner: Generator[commands.Command, Any, T]) -> layer.CommandGenerator[T]:
+        """As mitmproxy does, but what reaches the client is the answer that the error hook prepared."""
         reply: Any = None
         while True:
             try:
                 command = inner.send(reply)
-            except StopIteration:
-                return
+            except StopIteration as end:
+                result: T = end.value
+                return result
             if self._is_error_page(command):
                 yield from self._answer_fault(command)
                 reply = None

@@ -45,4 +45,3 @@ def wait_for(held: Held) -> None:
 
 get(f"{SERVER}/holds.md")
 get(f"{SERVER}/decisions/0002-layers-not-patches.md")
-

@@ -217,15 +217,23 @@ def load_policy(settings: Settings, *, dev: bool) -> Policy:
     return policy
 
 
+def prepare(settings: Settings) -> None:
+    """Make what a node makes once, before workers that start together could each make their own.
+
+    Raises:
+        Rejected: something that is there cannot be used.
+    """
+    state = private_dir(settings.state)
+    load_authority(state / "ca", deployment=settings.deployment, now=now())
+    node_identity(state)
+    open_vault(state / "secret.key")
+    upstream_roots(settings, state)
+
+
 def node_identity(state: Path) -> PrivateKey:
     """The key this node signs its journal with, made on first start."""
     path = state / "node.key"
-    try:
-        return load_key(path) if path.exists() else new_key(path)
-    except Rejected:
-        if not path.exists():
-            raise
-        return load_key(path)  # another worker made it in this very moment
+    return load_key(path) if path.exists() else new_key(path)
 
 
 def node_name() -> str:

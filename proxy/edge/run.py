@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.edge.parts import load_policy
+from proxy.edge.parts import load_policy, prepare
 from proxy.edge.sockets import reserve
 from proxy.policy.settings import load_settings
 from proxy.stores.embedded import EmbeddedStore
@@ -189,6 +189,7 @@ async def run_proxy(
     """
     settings = load_settings(config)
     policy = load_policy(settings, dev=dev)
+    prepare(settings)
     host, wanted = listen or (settings.listen.host, settings.listen.port)
     held = reserve(host, wanted)
     embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None

@@ -185,3 +185,12 @@ def test_many_released_calls_over_one_client_connection_all_pass(town: Town, way
             assert town.house.call("GET", url, chain=chain, wire=wire).status == 200, number
     seen = origin.since(before)
     assert (seen.accepted, len(seen.requests)) == (8, 8)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_switch_of_protocols_nobody_asked_for_is_told_as_a_broken_origin(town: Town, way: str) -> None:
+    raw = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: foo\r\n\r\nraw bytes"
+    town.origin(way).on("GET", "/v1/invoices/switch", Reply(raw=raw))
+    answer = town.house.call("GET", town.url(way, "/v1/invoices/switch"))
+    assert (answer.status, json.loads(answer.body)["code"]) == (502, "upstream.broken")
+    assert b"raw bytes" not in answer.raw

@@ -44,6 +44,8 @@ SPOILED = {
     "a bare carriage return in a value": lambda data: after_request_line(data, b"X-A: 1\r2\r\n"),
     "a NUL in a value": lambda data: after_request_line(data, b"X-A: 1\x002\r\n"),
     "an eight-bit character in a value": lambda data: after_request_line(data, b"X-A: caf\xe9\r\n"),
+    "a vertical tab before a value": lambda data: after_request_line(data, b"X-A: \x0b1\r\n"),
+    "a form feed after a value": lambda data: after_request_line(data, b"X-A: 1\x0c\r\n"),
     "a folded header": lambda data: after_request_line(data, b"X-A: 1\r\n 2\r\n"),
     "white space before the colon": lambda data: after_request_line(data, b"X-A : 1\r\n"),
     "a header without a colon": lambda data: after_request_line(data, b"X-A\r\n"),
@@ -227,3 +229,31 @@ def test_tls_in_tls_is_not_carried(town: Town) -> None:
         wire.send(b"\x16\x03\x01\x00\xc8\x01\x00\x00\xc4\x03\x03" + b"\0" * 100 + b"\r\n\r\n")
         assert read(wire).status == 400
     assert town.tls.since(before).nothing
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("coded", "code"),
+    [
+        pytest.param(b"zz\r\nabc\r\n0\r\n\r\n", "request.malformed", id="a size that is no number"),
+        pytest.param(b"3\r\nabcd\r\n0\r\n\r\n", "request.malformed", id="a chunk longer than it says"),
+        pytest.param(b"3;" + b"x" * 100_000, "request.too_large", id="a size line without an end"),
+    ],
+)
+def test_broken_chunks_are_answered_and_not_forwarded(town: Town, way: str, coded: bytes, code: str) -> None:
+    origin = town.origin(way)
+    before = origin.mark()
+    url, base = town.url(way, "/v1/invoices"), intent_headers(town.house.chain())
+    signed = sign_request(
+        method="POST",
+        target_uri=url,
+        headers=base,
+        body=b"abc",
+        key=leaf_key(),
+        created=datetime.now(UTC),
+        nonce=nonce(secrets.token_hex(8)),
+    )
+    head = [("Host", url.split("/")[2]), ("Transfer-Encoding", "chunked"), *base, *signed]
+    answer = send(town, way, request_bytes("POST", url if way == "plain" else "/v1/invoices", head, coded))
+    assert json.loads(answer.body)["code"] == code
+    assert origin.since(before).nothing
