@@ -7,7 +7,8 @@ from mitmproxy.proxy import context, layer, layers, tunnel
 from mitmproxy.proxy.layers.http import HTTPMode
 
 from addons.exchange import Exchanges
-from addons.http1 import GatedHttpLayer, GatedStream, RefusedHead
+from addons.gated import GatedHttpLayer, GatedStream
+from addons.http1 import RefusedHead
 from addons.translate import Tunnels, leg_of, received, response_of, undecided
 from proxy.core.errors import Rejected
 from proxy.gate import Gate
