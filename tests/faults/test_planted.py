@@ -38,7 +38,7 @@ CLAIM = "proxy.holding:Holding.claim"
 """From here on a hold is spent, or must be given back."""
 
 AFTERWARDS = {
-    "addons.http1:GatedHttpLayer.get_connection": "when it returns, the connection is on its way; no byte follows",
+    "addons.gated:GatedHttpLayer.get_connection": "when it returns, the connection is on its way; no byte follows",
     "addons.dial:Dial.server_connected": "the connection to the judged address stands, the decision is on disk",
     "addons.dial:Dial.tls_start_server": "the connection stands, but without TLS no byte of the call follows",
     "addons.dial:Dial.server_disconnected": "the origin's connection ends",
