@@ -1,21 +1,35 @@
 """Stopping things: signed revocations, quarantines and the kill switch, and what they add up to.
 
 Anyone enrolled may stop something; only an operator or the agent's sponsor may let it run again. Revocations are
-never undone: a view only ever gains them.
+never undone: a view only ever gains them. What is stopped follows from the set of statements alone, never from the
+order in which they came:
+
+- Operators and everybody else are heard apart. Of each the latest word about a target counts, and of two words of
+  the same millisecond the one that stops.
+- What an operator stopped, only an operator lets run again.
+- An operator who lets something run again overrules whatever others said before. What they say later counts: anyone
+  may stop it anew.
 """
 
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from proxy.core.encoding import Json, from_epoch, to_epoch
+from proxy.core.encoding import MAX_EPOCH_S, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import check_signature, open_envelope, seal
 from proxy.core.keys import PrivateKey
+from proxy.core.manifest import NAME
 from proxy.core.model import Bundle, Manifest, Person, PublicKey
 
 CONTROL_TYP = "intent-control+jwt"
+OPERATOR = "operator"
+MAX_TARGET_CHARS = 200
+MAX_REASON_CHARS = 500
+MAX_AHEAD_S = 5
+"""How far the clock of whoever signs may run ahead of the node's."""
+
 _CLAIMS = frozenset({"iss", "aud", "iat", "serial", "act", "target", "reason"})
 
 
@@ -45,8 +59,12 @@ class Statement:
     act: Act
     target: str
     reason: str
-    serial: int  # milliseconds since 1970 at signing; the highest serial for a target wins
+    serial: int  # milliseconds since 1970 at signing, within the second `at`
     at: datetime
+
+    @property
+    def stops(self) -> bool:
+        return self.act not in RESUMING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,16 +74,23 @@ class ControlView:
     revoked_manifests: frozenset[tuple[str, str]] = frozenset()  # (iss, jti)
     revoked_keys: frozenset[str] = frozenset()
     revoked_roots: frozenset[str] = frozenset()
-    latest: Mapping[str, Statement] = field(default_factory=dict)  # agent id or "*" -> the statement that counts
+    latest: Mapping[tuple[str, bool], Statement] = field(default_factory=dict)
+    """By agent id or "*", and by whether operators say it: their last word."""
 
     @property
     def killed(self) -> bool:
-        said = self.latest.get("*")
-        return said is not None and said.act is Act.KILL_ON
+        return self._stopped("*")
 
     def quarantined(self, agent: str) -> bool:
-        said = self.latest.get(agent)
-        return said is not None and said.act is Act.QUARANTINE
+        return self._stopped(agent)
+
+    def _stopped(self, target: str) -> bool:
+        others, operators = self.latest.get((target, False)), self.latest.get((target, True))
+        if operators is not None and operators.stops:
+            return True
+        if others is None or not others.stops:
+            return False
+        return operators is None or others.serial >= operators.serial
 
     def revokes(self, link: Manifest) -> bool:
         """Whether this link was revoked by name, by key, or as a root."""
@@ -76,7 +101,7 @@ class ControlView:
         )
 
     def absorb(self, said: Statement) -> "ControlView":
-        """The view with one more statement; older statements about the same target change nothing."""
+        """The view with one more statement. The same set in whatever order, however often, gives the same view."""
         match said.act:
             case Act.REVOKE_MANIFEST:
                 iss, _, jti = said.target.partition(" ")
@@ -86,19 +111,31 @@ class ControlView:
             case Act.REVOKE_ROOT:
                 return replace(self, revoked_roots=self.revoked_roots | {said.target})
             case _:  # quarantine, restore, kill-on, kill-off: the latest word about a target counts
-                before = self.latest.get(said.target)
-                if before is not None and before.serial >= said.serial:
+                name = (said.target, said.by == OPERATOR)
+                before = self.latest.get(name)
+                if before is not None and _order(before) >= _order(said):
                     return self
-                return replace(self, latest={**self.latest, said.target: said})
+                return replace(self, latest={**self.latest, name: said})
+
+
+def _order(said: Statement) -> tuple[int, bool, str]:
+    return said.serial, said.stops, said.id
 
 
 def state(act: Act, target: str, *, by: str, reason: str, deployment: str, key: PrivateKey, now: datetime) -> str:
-    """Sign a control statement. `by` is the signer's Person.id, or "operator"."""
+    """Sign a control statement. `by` is the signer's Person.id, or "operator".
+
+    Raises:
+        Rejected(STATEMENT_INVALID): no node would read it: a target that is none for this act, or a reason too long
+            or on several lines.
+    """
+    _check_texts(act, target, reason)
+    second = to_epoch(now)
     claims: dict[str, Json] = {
         "iss": by,
         "aud": deployment,
-        "iat": to_epoch(now),
-        "serial": int(now.timestamp() * 1000),
+        "iat": second,
+        "serial": second * 1000 + now.microsecond // 1000,
         "act": act.value,
         "target": target,
         "reason": reason,
@@ -109,7 +146,11 @@ def state(act: Act, target: str, *, by: str, reason: str, deployment: str, key: 
 def read_statement(token: str, bundle: Bundle) -> Statement:
     """Verify a control statement against the people and operators of `bundle`.
 
-    Not checked here: age (a revocation never ages).
+    `serial` orders statements, and it is the signer's own: it must lie in the very second of `iat` (both come from one
+    look at one clock, so there is no tolerance), or a signer could place a word after all that others may ever say.
+
+    Not checked here: that it was not signed in the future (`check_not_ahead`, by whoever has a clock), and age (a
+    revocation never ages).
 
     Raises:
         Rejected(STATEMENT_INVALID): malformed, for another deployment, by an unknown key, or by someone who may not.
@@ -125,28 +166,68 @@ def read_statement(token: str, bundle: Bundle) -> Statement:
     if not texts_ok or type(serial) is not int or type(iat) is not int:
         raise Rejected(code, "iss, act, target and reason must be strings, serial and iat integers")
     try:
-        act, at = Act(str(act_name)), from_epoch(iat)
-    except (ValueError, OverflowError, OSError):
-        raise Rejected(code, f"unknown act {act_name!r} or impossible time {iat}") from None
+        act = Act(str(act_name))
+    except ValueError:
+        raise Rejected(code, f"unknown act {ascii(act_name)[:80]}", field="act") from None
+    _check_texts(act, str(target), str(reason))
+    if not 0 <= iat <= MAX_EPOCH_S:
+        raise Rejected(code, "iat must be in seconds since 1970, before the year 10000", field="iat")
+    if serial // 1000 != iat:
+        raise Rejected(code, "serial must be in milliseconds since 1970, within the second iat", field="serial")
     check_signature(envelope, _signer(str(by), envelope.kid, bundle), code=code)
     if act in RESUMING and not _may_resume(str(by), str(target), bundle):
         raise Rejected(code, f"{by} may not {act.value} {target}: only an operator or the agent's sponsor may")
     return Statement(
-        token=token, id=envelope.id, by=str(by), act=act, target=str(target), reason=str(reason), serial=serial, at=at
+        token=token,
+        id=envelope.id,
+        by=str(by),
+        act=act,
+        target=str(target),
+        reason=str(reason),
+        serial=serial,
+        at=from_epoch(iat),
     )
+
+
+def check_not_ahead(said: Statement, *, now: datetime) -> None:
+    """Reject a statement signed in the future, until its time comes: it would outlast every word said before then.
+
+    Raises:
+        Rejected(STATEMENT_INVALID): it is dated more than five seconds after `now`.
+    """
+    if said.at > now + timedelta(seconds=MAX_AHEAD_S):
+        detail = f"signed in the future, at {said.at.isoformat()}, and it is {now.isoformat()}: set the signer's clock"
+        raise Rejected(Code.STATEMENT_INVALID, detail, field="iat")
+
+
+def _check_texts(act: Act, target: str, reason: str) -> None:
+    code = Code.STATEMENT_INVALID
+    match act:
+        case Act.KILL_ON | Act.KILL_OFF:
+            expected, fits = '"*"', target == "*"
+        case Act.QUARANTINE | Act.RESTORE:
+            expected, fits = "an agent's id", NAME.fullmatch(target) is not None
+        case _:
+            expected = f"1 to {MAX_TARGET_CHARS} printable characters"
+            fits = 0 < len(target) <= MAX_TARGET_CHARS and target.isprintable()
+    if not fits:
+        raise Rejected(code, f"the target of {act.value} must be {expected}, got {ascii(target)[:80]}", field="target")
+    if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
+        detail = f"reason must be at most {MAX_REASON_CHARS} printable characters on one line"
+        raise Rejected(code, detail, field="reason")
 
 
 def _signer(by: str, kid: str, bundle: Bundle) -> PublicKey:
     person: Person | None = bundle.people.get(by)
-    keys = bundle.operators if by == "operator" else person.keys if person is not None else ()
+    keys = bundle.operators if by == OPERATOR else person.keys if person is not None else ()
     for key in keys:
         if key.kid == kid:
             return key
-    raise Rejected(Code.STATEMENT_INVALID, f"{by} has no enrolled key {kid}", field="kid")
+    raise Rejected(Code.STATEMENT_INVALID, f"{ascii(by)[1:-1][:80]} has no enrolled key {kid}", field="kid")
 
 
 def _may_resume(by: str, target: str, bundle: Bundle) -> bool:
-    if by == "operator":
+    if by == OPERATOR:
         return True
     agent = bundle.agents.get(target)
     return agent is not None and agent.sponsor == by

@@ -1,6 +1,10 @@
 """Stopping things: who may say so, and what it adds up to."""
 
+import json
+from collections.abc import Iterable
 from datetime import timedelta
+from itertools import permutations
+from random import Random
 
 import identities
 import pytest
@@ -8,10 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from identities import AGENT, DEPLOYMENT, DEPUTY, NOW, SPONSOR, key, resealed
 
-from proxy.core.control import CONTROL_TYP, REVOKING, Act, ControlView, Statement, read_statement, state
-from proxy.core.encoding import Json, to_epoch
+from proxy.core.control import (
+    CONTROL_TYP,
+    REVOKING,
+    Act,
+    ControlView,
+    Statement,
+    check_not_ahead,
+    read_statement,
+    state,
+)
+from proxy.core.encoding import MAX_EPOCH_S, Json, b64u, to_epoch
 from proxy.core.errors import Code, Rejected
-from proxy.core.keys import PrivateKey
+from proxy.core.keys import PrivateKey, sign
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Bundle
 
@@ -49,7 +62,7 @@ def test_a_statement_says_who_what_and_when() -> None:
 
 @pytest.mark.parametrize("act", [Act.QUARANTINE, Act.KILL_ON, *sorted(REVOKING)])
 def test_anyone_enrolled_may_stop(act: Act) -> None:
-    assert said(act, "x", by=DEPUTY).act is act
+    assert said(act, "*" if act is Act.KILL_ON else "x", by=DEPUTY).act is act
 
 
 @pytest.mark.parametrize(
@@ -92,6 +105,7 @@ def test_a_key_that_is_not_enrolled_for_the_signer_is_refused(by: str, signer: P
         said(Act.KILL_ON, by=by, signer=signer)
 
 
+AT = to_epoch(NOW)
 TOKEN = state(Act.KILL_ON, "*", by=SPONSOR, reason="r", deployment=DEPLOYMENT, key=key(SPONSOR), now=NOW)
 
 
@@ -109,6 +123,21 @@ TOKEN = state(Act.KILL_ON, "*", by=SPONSOR, reason="r", deployment=DEPLOYMENT, k
         pytest.param({"iat": "now"}, "", id="iat is a text"),
         pytest.param({"iat": 2**53 - 1}, "", id="iat is beyond the calendar"),
         pytest.param({"act": "explode"}, "", id="an unknown act"),
+        pytest.param({"iat": -1, "serial": -1000}, "", id="before 1970"),
+        pytest.param({"iat": MAX_EPOCH_S + 1, "serial": MAX_EPOCH_S * 1000 + 1000}, "", id="after the year 9999"),
+        pytest.param({"serial": 2**53 - 1}, "", id="a serial beyond all others"),
+        pytest.param({"serial": AT * 1000 + 1000}, "", id="a serial of the next second"),
+        pytest.param({"serial": AT * 1000 - 1}, "", id="a serial of the second before"),
+        pytest.param({"serial": AT}, "", id="a serial in seconds"),
+        pytest.param({"reason": "r" * 501}, "", id="a reason without end"),
+        pytest.param({"reason": "two\nlines"}, "", id="a reason on two lines"),
+        pytest.param({"reason": "\u202eltr"}, "", id="a reason that turns the text around"),
+        pytest.param({"target": "invoice-bot"}, "", id="a kill switch for one agent"),
+        pytest.param({"act": "quarantine"}, "", id="a quarantine of nobody by name"),
+        pytest.param({"act": "quarantine", "target": "in voice"}, "", id="a quarantine of what is no agent's id"),
+        pytest.param({"act": "revoke-key", "target": ""}, "", id="an empty target"),
+        pytest.param({"act": "revoke-key", "target": "k" * 201}, "", id="a target without end"),
+        pytest.param({"act": "revoke-manifest", "target": "i \x1b[2J"}, "", id="a target for a terminal"),
     ],
 )
 def test_a_statement_of_another_form_is_refused(changed: dict[str, Json], drop: str) -> None:
@@ -118,8 +147,79 @@ def test_a_statement_of_another_form_is_refused(changed: dict[str, Json], drop: 
     assert refused.value.code is Code.STATEMENT_INVALID
 
 
-def test_its_twin_is_read() -> None:
-    assert read_statement(resealed(TOKEN, key(SPONSOR), typ=CONTROL_TYP), BUNDLE).act is Act.KILL_ON
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({}, id="as it was signed"),
+        pytest.param({"serial": AT * 1000 + 999}, id="late in its second"),
+        pytest.param({"reason": "é" * 500}, id="a long reason"),
+        pytest.param({"act": "revoke-key", "target": "k" * 200}, id="a long target"),
+        pytest.param({"iat": MAX_EPOCH_S, "serial": MAX_EPOCH_S * 1000}, id="the last second there is"),
+    ],
+)
+def test_its_twin_is_read(changed: dict[str, Json]) -> None:
+    assert read_statement(resealed(TOKEN, key(SPONSOR), typ=CONTROL_TYP, **changed), BUNDLE).by == SPONSOR
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"serial": 2**53 + 1}, id="a serial that JSON cannot hold exactly"),
+        pytest.param({"serial": 10**400}, id="a serial of four hundred digits"),
+        pytest.param({"reason": "\ud800"}, id="a reason with half a character"),
+        pytest.param({"target": "\udfff"}, id="a target with half a character"),
+        pytest.param({"iss": "\ud800"}, id="a signer with half a character"),
+        pytest.param({"act": "\ud800"}, id="an act with half a character"),
+    ],
+)
+def test_what_we_could_not_write_down_is_not_read(changed: dict[str, Json]) -> None:
+    with pytest.raises(Rejected) as refused:
+        read_statement(by_hand(**changed), BUNDLE)
+    assert refused.value.code is Code.STATEMENT_INVALID
+    refused.value.detail.encode()
+    assert read_statement(by_hand(), BUNDLE).act is Act.KILL_ON
+
+
+def by_hand(**changed: Json) -> str:
+    """A statement as another program might sign it: any JSON, not only what we write."""
+    claims = {"iss": SPONSOR, "aud": DEPLOYMENT, "iat": AT, "serial": AT * 1000, "act": "kill-on", "target": "*"}
+    signer = key(SPONSOR)
+    header = json.dumps({"typ": CONTROL_TYP, "alg": signer.public.alg, "kid": signer.public.kid}).encode()
+    payload = json.dumps({**claims, "reason": "r", **changed}).encode()
+    signing_input = f"{b64u(header)}.{b64u(payload)}"
+    return f"{signing_input}.{b64u(sign(signer, signing_input.encode()))}"
+
+
+@pytest.mark.parametrize(
+    ("act", "target", "reason"),
+    [
+        pytest.param(Act.KILL_ON, AGENT, "", id="a kill switch for one agent"),
+        pytest.param(Act.QUARANTINE, "*", "", id="a quarantine of everything"),
+        pytest.param(Act.REVOKE_KEY, "", "", id="no target"),
+        pytest.param(Act.QUARANTINE, AGENT, "two\nlines", id="a reason on two lines"),
+    ],
+)
+def test_what_nobody_would_read_is_not_signed(act: Act, target: str, reason: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        state(act, target, by=SPONSOR, reason=reason, deployment=DEPLOYMENT, key=key(SPONSOR), now=NOW)
+    assert refused.value.code is Code.STATEMENT_INVALID
+
+
+@pytest.mark.parametrize("micros", [0, 1, 999, 1_000, 999_000, 999_999])
+def test_whatever_is_signed_is_read_back(micros: int) -> None:
+    assert said(Act.KILL_ON, after_s=micros / 1_000_000).serial == AT * 1000 + micros // 1000
+
+
+@pytest.mark.parametrize(("ahead_s", "passes"), [(-86_400, True), (0, True), (5, True), (6, False), (2**31, False)])
+def test_what_is_signed_in_the_future_does_not_count_yet(ahead_s: int, passes: bool) -> None:
+    statement = said(Act.RESTORE, AGENT, after_s=ahead_s)
+    if passes:
+        check_not_ahead(statement, now=NOW)
+    else:
+        with pytest.raises(Rejected, match="signed in the future") as refused:
+            check_not_ahead(statement, now=NOW)
+        assert refused.value.code is Code.STATEMENT_INVALID
+        check_not_ahead(statement, now=statement.at)
 
 
 def test_a_forged_signature_is_refused() -> None:
@@ -164,6 +264,52 @@ def test_an_older_word_changes_nothing() -> None:
     stop, resume = said(Act.QUARANTINE, AGENT, after_s=2), said(Act.RESTORE, AGENT, after_s=1)
     assert ControlView().absorb(stop).absorb(resume).quarantined(AGENT)
     assert ControlView().absorb(resume).absorb(stop).quarantined(AGENT)
+
+
+# (who, act, seconds) of what is said about one agent in turn, and whether it is stopped then.
+ADA, BEN, OPS = SPONSOR, DEPUTY, "operator"
+STOP, GO = Act.QUARANTINE, Act.RESTORE
+WORDS = [
+    pytest.param([(ADA, STOP, 0), (ADA, GO, 0)], True, id="of two words of one moment the one that stops counts"),
+    pytest.param([(OPS, GO, 0), (BEN, STOP, 0)], True, id="also when an operator lets go in that moment"),
+    pytest.param([(BEN, STOP, 0), (ADA, GO, 1)], False, id="the sponsor undoes what the deputy stopped"),
+    pytest.param([(OPS, STOP, 0), (ADA, GO, 1)], True, id="the sponsor cannot undo what an operator stopped"),
+    pytest.param([(OPS, STOP, 0), (OPS, GO, 1)], False, id="an operator can"),
+    pytest.param([(ADA, STOP, 0), (OPS, GO, 1)], False, id="an operator overrules whoever spoke before"),
+    pytest.param([(OPS, GO, 0), (BEN, STOP, 1)], True, id="anyone may stop it anew after that"),
+    pytest.param([(OPS, GO, 0), (BEN, STOP, 1), (ADA, GO, 2)], False, id="and the sponsor undo that"),
+    pytest.param([(OPS, STOP, 0), (BEN, STOP, 1), (OPS, GO, 2)], False, id="an operator's word covers both"),
+    pytest.param([(OPS, STOP, 2), (ADA, GO, 3), (OPS, GO, 1)], True, id="an operator's older word changes nothing"),
+]
+
+
+@pytest.mark.parametrize(("words", "stopped"), WORDS)
+def test_who_has_the_last_word(words: list[tuple[str, Act, int]], stopped: bool) -> None:
+    statements = [said(act, AGENT, by=by, after_s=at) for by, act, at in words]
+    for order in permutations(statements):
+        assert seen(order).quarantined(AGENT) is stopped
+
+
+def seen(statements: Iterable[Statement]) -> ControlView:
+    view = ControlView()
+    for statement in statements:
+        view = view.absorb(statement)
+    return view
+
+
+_words = st.one_of(
+    st.tuples(st.sampled_from([ADA, BEN, OPS]), st.just(STOP)), st.tuples(st.sampled_from([ADA, OPS]), st.just(GO))
+)
+
+
+@given(st.lists(st.tuples(_words, st.integers(0, 2)), max_size=5), st.randoms(use_true_random=False))
+def test_the_order_in_which_statements_come_makes_no_difference(
+    words: list[tuple[tuple[str, Act], int]], random: Random
+) -> None:
+    statements = [said(act, AGENT, by=by, after_s=at) for (by, act), at in words]
+    shuffled = statements * 2
+    random.shuffle(shuffled)
+    assert seen(shuffled) == seen(statements)
 
 
 _acts = st.sampled_from([(Act.REVOKE_KEY, "k"), (Act.REVOKE_ROOT, "r"), (Act.REVOKE_MANIFEST, "i j")])

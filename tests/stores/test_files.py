@@ -117,7 +117,7 @@ def test_a_file_of_another_user_is_refused(tmp_path):
 
 
 def statement(target: str = "*", act: Act = Act.KILL_ON) -> Statement:
-    token = state(act, target, by="ada", reason='a "reason"\n', deployment=DEPLOYMENT, key=key("ada"), now=NOW)
+    token = state(act, target, by="ada", reason='a "reason"', deployment=DEPLOYMENT, key=key("ada"), now=NOW)
     return read_statement(token, bundle())
 
 
