@@ -299,4 +299,4 @@ def read_pem(path: Path) -> bytes:
 
 
 def _report_statement(statement_id: str, fault: Rejected) -> None:
-    logger.error("control statement %s in the store does not verify and is ignored: %s", statement_id, fault.detail)
+    logger.error("control statement %s in the store does not verify and is ignored: %s", ascii(statement_id)[:80], fault.detail)

@@ -1,17 +1,21 @@
 """The contract of `ports.Control`, and what a node keeps when Redis forgets."""
 
 import asyncio
+import json
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from identities import AGENT, DEPLOYMENT, SPONSOR, bundle, key
+from identities import AGENT, DEPLOYMENT, DEPUTY, SPONSOR, bundle, key
 from valkeys import Valkey
 
-from proxy.core.control import Act, state
+from proxy.core.control import CONTROL_TYP, Act, state
+from proxy.core.encoding import b64u, sha256_b64u
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.jws import open_envelope
+from proxy.core.keys import sign
 from proxy.stores.files import StatementFile
 from proxy.stores.memory import MemoryControl
 from proxy.stores.redis import RedisServer
@@ -21,8 +25,9 @@ from proxy.stores.statements import Statements
 BUNDLE = bundle()
 
 
-def said(act: Act, target: str, *, by: str = SPONSOR, signed_by: str | None = None, minutes: int = 0) -> str:
-    now = datetime.now(UTC) + timedelta(minutes=minutes)
+def said(act: Act, target: str, *, by: str = SPONSOR, signed_by: str | None = None, ago_s: int = 0) -> str:
+    """Signed just now, or that many seconds ago."""
+    now = datetime.now(UTC) - timedelta(seconds=ago_s)
     return state(act, target, by=by, reason="test", deployment=DEPLOYMENT, key=key(signed_by or by), now=now)
 
 
@@ -86,10 +91,10 @@ async def test_what_is_published_counts_at_once(control):
 
 async def test_the_latest_word_about_an_agent_counts_in_whatever_order_it_comes(control):
     await seen(control)
-    await control.publish(said(Act.RESTORE, AGENT, minutes=1))
-    await control.publish(said(Act.QUARANTINE, AGENT))
+    await control.publish(said(Act.RESTORE, AGENT, ago_s=60))
+    await control.publish(said(Act.QUARANTINE, AGENT, ago_s=120))
     assert not control.view().quarantined(AGENT)
-    await control.publish(said(Act.QUARANTINE, AGENT, minutes=2))
+    await control.publish(said(Act.QUARANTINE, AGENT))
     assert control.view().quarantined(AGENT)
 
 
@@ -127,9 +132,9 @@ async def test_every_node_follows_within_the_promise(valkey, server):
     async with following(there):
         await until(lambda: not _stale(there))
         assert not there.view().killed
-        await here.publish(said(Act.KILL_ON, "*"))
+        await here.publish(said(Act.KILL_ON, "*", ago_s=60))
         await until(lambda: killed(there))
-        await here.publish(said(Act.KILL_OFF, "*", by="operator", minutes=1))
+        await here.publish(said(Act.KILL_OFF, "*", by="operator"))
         await until(lambda: not killed(there))
 
 
@@ -255,6 +260,104 @@ async def test_a_statement_of_someone_who_left_still_counts(server, tmp_path):
     assert control.view().killed
 
 
+# --- what an enrolled person could write -----------------------------------------------------------------------------
+
+
+def by_hand(**changed) -> tuple[str, str]:
+    """The id and token of a genuinely signed statement of another program: any JSON, not only what ours writes."""
+    now_s = int(time.time())
+    claims = {"iss": DEPUTY, "aud": DEPLOYMENT, "iat": now_s, "serial": now_s * 1000, "act": "quarantine"}
+    signer = key(DEPUTY)
+    header = json.dumps({"typ": CONTROL_TYP, "alg": signer.public.alg, "kid": signer.public.kid})
+    payload = json.dumps({**claims, "target": AGENT, "reason": "r", **changed})
+    signing_input = f"{b64u(header.encode())}.{b64u(payload.encode())}"
+    token = f"{signing_input}.{b64u(sign(signer, signing_input.encode()))}"
+    return sha256_b64u(signing_input.encode()), token
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"serial": 2**53 + 1}, id="a serial that JSON cannot hold exactly"),
+        pytest.param({"serial": 2**53 - 1}, id="a serial beyond all others"),
+        pytest.param({"reason": "\ud800"}, id="half a character"),
+        pytest.param({"act": "kill-on"}, id="a kill switch for one agent"),
+        pytest.param({"act": "quarantine", "target": "*"}, id="a quarantine of everything"),
+    ],
+)
+async def test_a_poisoned_statement_ends_no_node_and_counts_nowhere(valkey, server, tmp_path, changed):
+    async def node(reports):
+        file = StatementFile(tmp_path / "control.jsonl")
+        return RedisControl(server, statements(file=file, on_refused=lambda *report: reports.append(report)))
+
+    statement_id, token = by_hand(**changed)
+    reports = []
+    running = await node(reports)
+    async with following(running):
+        await until(lambda: not _stale(running))
+        with valkey.client() as client:
+            client.hset(STATEMENTS, statement_id, token)
+            client.xadd(STREAM, {"prev": "0-0", "id": statement_id, "statement": token})
+        await until(lambda: reports)
+        await running.publish(said(Act.QUARANTINE, AGENT, ago_s=60))  # its twin
+        await until(lambda: running.view().quarantined(AGENT))
+        await running.publish(said(Act.RESTORE, AGENT, by="operator"))
+        assert not running.view().quarantined(AGENT)
+        assert not running.view().killed
+    restarted = await node(again := [])
+    await restarted.ready()
+    assert [fault.code for _, fault in again] == [Code.STATEMENT_INVALID]
+    assert not restarted.view().quarantined(AGENT)
+
+
+async def test_what_cannot_be_written_down_for_another_reason_is_ignored_as_well(server):
+    class Choosy(StatementFile):
+        def remember(self, said):
+            raise ValueError("not in my file")
+
+    reports = []
+    control = Statements(lambda: BUNDLE, file=Choosy("nowhere"), on_refused=lambda _, fault: reports.append(fault.code))
+    await control.offer(*by_hand())
+    assert reports == [Code.STATEMENT_INVALID]
+
+
+async def test_a_statement_from_the_future_counts_when_its_time_comes(server):
+    ahead = {"s": 0}
+
+    def clock():
+        return datetime.now(UTC) + timedelta(seconds=ahead["s"])
+
+    control = RedisControl(server, statements(clock=clock))
+    early = said(Act.RESTORE, AGENT, ago_s=-60)
+    with pytest.raises(Rejected, match="signed in the future"):
+        await control.publish(early)
+    await server.command("HSET", STATEMENTS, open_envelope(early, typ=CONTROL_TYP, code=Code.UNDECIDED).id, early)
+    await control.publish(said(Act.QUARANTINE, AGENT))
+    await control.ready()
+    assert control.view().quarantined(AGENT)
+    ahead["s"] = 60
+    await control.ready()
+    assert not control.view().quarantined(AGENT)
+
+
+# --- what is told ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_comes_into_force_while_we_run_is_told_once(server, tmp_path):
+    path = tmp_path / "control.jsonl"
+    told = []
+    one = RedisControl(server, statements(file=StatementFile(path), on_accepted=lambda said: told.append(said.act)))
+    other = RedisControl(server, statements(file=StatementFile(path)))
+    await one.publish(said(Act.KILL_ON, "*"))
+    await other.publish(said(Act.QUARANTINE, AGENT))
+    for _ in range(2):
+        await one.ready()
+    assert told == [Act.KILL_ON, Act.QUARANTINE]
+    told.clear()
+    statements(file=StatementFile(path), on_accepted=lambda said: told.append(said.act))
+    assert not told
+
+
 # --- when parts fail -------------------------------------------------------------------------------------------------
 
 
@@ -308,9 +411,9 @@ async def test_what_lets_an_agent_run_again_counts_only_once_it_is_on_disk(serve
     folder.mkdir()
     control = RedisControl(server, statements(file=StatementFile(folder / "control.jsonl")))
     await control.ready()
-    await control.publish(said(Act.QUARANTINE, AGENT))
+    await control.publish(said(Act.QUARANTINE, AGENT, ago_s=60))
     (folder / "control.jsonl").unlink()
     folder.rmdir()
     with pytest.raises(Unavailable):
-        await control.publish(said(Act.RESTORE, AGENT, minutes=1))
+        await control.publish(said(Act.RESTORE, AGENT))
     assert control.view().quarantined(AGENT)
