@@ -49,11 +49,13 @@ class Admit:
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         flow.response = undecided()
         client = flow.client_conn
-        authority = self._exchanges.take_authority(flow.request)
-        head = received(flow.request, authority=authority, scheme="https" if client.tls_established else "http")
+        target = self._exchanges.take_head(flow.request)
+        head = received(flow.request, authority=target.authority, scheme="https" if client.tls_established else "http")
         leg = leg_of(client, None)
         opened = await self._gate.open_tunnel(head, leg)
         if isinstance(opened, Tunnel):
+            if not client.connected:
+                return  # it left while we asked; nobody would take the entry back
             self._tunnels.by_client[client.id] = opened
             flow.request.host, flow.request.port = opened.host, opened.port
             flow.response = None

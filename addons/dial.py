@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from mitmproxy import tls
-from mitmproxy.connection import Server
+from mitmproxy.connection import Client, Server
 from mitmproxy.proxy import server_hooks
 
 from addons.exchange import Exchange
@@ -65,6 +65,7 @@ class Dial:
         self._dials = dials
         self._named: dict[str, tuple[str, int]] = {}  # server connection id -> policy host and port
         self._exchanges: dict[str, Exchange] = {}
+        self._of_client: defaultdict[str, set[str]] = defaultdict(set)  # client connection id -> server connection ids
         self._failed_until_s: dict[IPAddress, float] = {}
 
     def server_connect(self, data: server_hooks.ServerConnectionHookData) -> None:
@@ -81,6 +82,7 @@ class Dial:
         chosen = self._choose(token.addresses, now_s)
         self._named[server.id] = (host, port)
         self._exchanges[server.id] = token.exchange
+        self._of_client[data.client.id].add(server.id)
         token.exchange.dialled = True
         server.address = (str(chosen), port)
         server.sni = host if server.tls else None
@@ -89,14 +91,21 @@ class Dial:
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         # With the address left in place mitmproxy would not find this connection again for the next call; it forbids
         # the plain assignment on an open connection.
-        object.__setattr__(data.server, "address", self._named[data.server.id])
+        named = self._named.get(data.server.id)
+        if named is not None:  # else its client has left
+            object.__setattr__(data.server, "address", named)
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         self._blame(data.server, Code.UPSTREAM_CONNECT, data.server.error or "the connection failed")
         if data.server.address is not None and data.server.id in self._named:
-            failed = ipaddress.ip_address(data.server.address[0])
-            self._failed_until_s[failed] = time.monotonic() + AVOID_S
+            if data.client.connected:  # a client that leaves says nothing about the address
+                self._avoid(ipaddress.ip_address(data.server.address[0]))
             data.server.address = self._named.pop(data.server.id)
+
+    def client_disconnected(self, client: Client) -> None:
+        for server_id in self._of_client.pop(client.id, ()):
+            self._named.pop(server_id, None)
+            self._exchanges.pop(server_id, None)
 
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         self._named.pop(data.server.id, None)
@@ -116,6 +125,12 @@ class Dial:
         if exchange is not None:
             exchange.fault, exchange.fault_detail = code, detail
             exchange.dial_failed = True
+
+    def _avoid(self, address: IPAddress) -> None:
+        now_s = time.monotonic()
+        for old in [each for each, until_s in self._failed_until_s.items() if until_s <= now_s]:
+            del self._failed_until_s[old]
+        self._failed_until_s[address] = now_s + AVOID_S
 
     def _choose(self, addresses: tuple[IPAddress, ...], now_s: float) -> IPAddress:
         for address in addresses:

@@ -8,7 +8,7 @@ from mitmproxy import http
 from addons.dial import TOKEN_LIFE_S, Dials, DialToken
 from addons.exchange import Exchange, Exchanges
 from addons.translate import Tunnels, forward, leg_of, received, response_of, undecided
-from proxy.core.errors import Rejected, Unavailable
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Verdict
 from proxy.core.problems import Answer, Form
 from proxy.gate import Admission, Gate, Outcome
@@ -28,9 +28,10 @@ class Enforce:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Read the head and who is asking, before any of the body may grow in memory."""
         flow.response = undecided()
-        authority = self._exchanges.take_authority(flow.request)
-        if flow.error is not None:
-            return  # mitmproxy itself refused the head and answers it
+        head = self._exchanges.take_head(flow.request)
+        tunnel = self._tunnels.by_client.get(flow.client_conn.id)
+        if flow.error is not None or not flow.client_conn.connected or head.inside is not (tunnel is not None):
+            return  # refused by mitmproxy itself, or its client has left: the refusal stands
         limits = self._gate.settings.limits
         exchange = Exchange(
             flow_id=flow.id,
@@ -39,10 +40,9 @@ class Enforce:
             started_s=time.monotonic(),
         )
         self._exchanges.open(exchange)
-        tunnel = self._tunnels.by_client.get(flow.client_conn.id)
         scheme = flow.request.scheme
         leg = leg_of(flow.client_conn, tunnel, inner_tls=tunnel is not None and scheme == "https")
-        admission = await self._gate.admit(received(flow.request, authority=authority, scheme=scheme), leg, tunnel)
+        admission = await self._gate.admit(received(flow.request, authority=head.authority, scheme=scheme), leg, tunnel)
         exchange.admission = admission
         if admission.fault is None:
             exchange.body_cap = limits.body_bytes
@@ -60,9 +60,14 @@ class Enforce:
         if exchange.refusal is not None:
             flow.response = response_of(exchange.refusal)
             return
-        admission, body = exchange.admission, flow.request.raw_content or b""
+        try:
+            await self._judge(flow, exchange, exchange.admission, flow.request.raw_content or b"")
+        finally:
+            await self._give_up(flow, exchange)
+
+    async def _judge(self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, body: bytes) -> None:
         if self._internal.serves(admission):
-            answered = await self._serve(admission, body)
+            answered = await self._serve(exchange, admission, body)
             if isinstance(answered, Answer):
                 flow.response = response_of(answered)
                 return
@@ -71,13 +76,13 @@ class Enforce:
             exchange.outcome = await self._gate.judge(admission, body, gone=exchange.gone)
         self._carry_out(flow, exchange, admission, exchange.outcome)
 
-    async def _serve(self, admission: Admission, body: bytes) -> Answer | Outcome:
+    async def _serve(self, exchange: Exchange, admission: Admission, body: bytes) -> Answer | Outcome:
         try:
             page = await self._internal.answer(admission, body)
         except (Rejected, Unavailable) as fault:
             return await self._gate.refuse(admission, fault)
         if isinstance(page, Redeem):
-            return await self._gate.redeem(admission, page.identity, page.hold_id)
+            return await self._gate.redeem(admission, page.identity, page.hold_id, gone=exchange.gone)
         return page
 
     def _carry_out(self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, outcome: Outcome) -> None:
@@ -104,6 +109,14 @@ class Enforce:
         )
         self._dials.grant((exchange.client_id, call.host, call.port), token)
         flow.response = None
+
+    async def _give_up(self, flow: http.HTTPFlow, exchange: Exchange) -> None:
+        """An allow that was not carried out, as when the client left: nothing was sent, and that is written."""
+        outcome = exchange.outcome
+        if flow.response is None or outcome is None or outcome.decision.verdict is not Verdict.ALLOW:
+            return
+        exchange.settled = exchange.recorded = True
+        await self._gate.abandon(outcome, Code.CLIENT_GONE)
 
     def _answer(self, admission: Admission, outcome: Outcome) -> Answer:
         form: Form = "absolute" if admission.received.form == "absolute" else "inside"

@@ -7,10 +7,12 @@ life of the flow, and cannot be read back from a file.
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mitmproxy import http
 
 from proxy.core.errors import Code
+from proxy.core.model import IPAddress
 from proxy.core.problems import Answer
 from proxy.gate import Admission, Outcome
 
@@ -42,25 +44,37 @@ class Exchange:
         return self.dialled and not self.dial_failed
 
 
+class Head(NamedTuple):
+    """What a stream knows of a request before its flow exists."""
+
+    authority: bytes  # of an absolute-form or CONNECT target; mitmproxy clears it
+    inside: bool  # a tunnel carries it
+
+
 class Exchanges:
-    """Every live exchange of this worker, and the raw request targets of heads not yet announced."""
+    """Every live exchange of this worker, and what is known of heads not yet announced."""
 
     def __init__(self) -> None:
         self._by_flow: dict[str, Exchange] = {}
-        self._authorities: dict[int, bytes] = {}
+        self._heads: dict[int, Head] = {}
 
-    def note_authority(self, request: http.Request) -> None:
-        """Remember the authority of an absolute-form target: mitmproxy clears it before any hook sees it."""
-        self._authorities[id(request)] = request.data.authority
+    def note_head(self, request: http.Request, *, inside: bool) -> None:
+        """Remember what no hook will see any more: the authority of the target, and whether a tunnel carries it."""
+        self._heads[id(request)] = Head(request.data.authority, inside)
 
-    def take_authority(self, request: http.Request) -> bytes:
-        return self._authorities.pop(id(request), b"")
+    def take_head(self, request: http.Request) -> "Head":
+        return self._heads.pop(id(request), Head(b"", True))
 
     def open(self, exchange: Exchange) -> None:
         self._by_flow[exchange.flow_id] = exchange
 
     def find(self, flow: http.HTTPFlow) -> Exchange | None:
         return self._by_flow.get(flow.id)
+
+    def may_reuse(self, flow: http.HTTPFlow, address: IPAddress) -> bool:
+        """Whether a kept connection to this address may serve the call: one its own decision resolved to."""
+        exchange = self.find(flow)
+        return exchange is not None and exchange.outcome is not None and address in exchange.outcome.addresses
 
     def is_claimed(self, flow: http.HTTPFlow) -> bool:
         """Whether this is a released call, which dials a connection of its own."""

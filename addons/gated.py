@@ -5,6 +5,7 @@ They hold no rule about who may do what: what was decided stands in the call's `
 """
 
 from collections.abc import Generator
+from ipaddress import ip_address
 from typing import Any
 
 from mitmproxy import flow as mitm_flow
@@ -12,23 +13,36 @@ from mitmproxy import http
 from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import GetHttpConnection, HttpLayer, HTTPMode, HttpStream, SendHttp
-from mitmproxy.proxy.layers.http._base import HttpCommand
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    GetHttpConnectionCompleted,
+    HttpClient,
+    HttpLayer,
+    HTTPMode,
+    HttpStream,
+    SendHttp,
+)
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
     RequestHeaders,
+    RequestProtocolError,
     ResponseData,
     ResponseHeaders,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
+from mitmproxy.proxy.layers.tls import ServerTLSLayer
+from mitmproxy.proxy.tunnel import LayerStack
 
 from addons.exchange import Exchanges
 from addons.http1 import Commands, StrictHttp1Server
 from addons.translate import response_of
 from proxy.core.errors import Code
 from proxy.core.problems import Answer
+
+KEPT_CONNECTIONS = 3
+"""How many idle upstream connections one client connection keeps; below mitmproxy's five to one address."""
 
 PATIENT_BYTES = 65_536
 """A refused body up to this size is read to its end, so that the connection can be kept."""
@@ -43,7 +57,7 @@ class GatedStream(HttpStream):
         self._dialled_for_once = False
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
-        self._exchanges.note_authority(event.request)
+        self._exchanges.note_head(event.request, inside=self.mode is HTTPMode.transparent)
         expects = "expect" in event.request.headers
         yield from super().state_wait_for_request_headers(event)
         exchange = self._exchanges.find(self.flow)
@@ -96,6 +110,15 @@ class GatedStream(HttpStream):
         if self._dialled_for_once:
             yield commands.CloseConnection(self.flow.server_conn)
 
+    def passthrough(self, event: events.Event) -> Commands:
+        """As mitmproxy does; a client that leaves its tunnel is told to what is inside, which mitmproxy forgets."""
+        if isinstance(event, RequestProtocolError):
+            event = events.ConnectionClosed(self.context.client)
+            if self.child_layer is not None:
+                yield from self.child_layer.handle_event(event)
+            return
+        yield from super().passthrough(event)
+
     def _is_error_page(self, command: commands.Command) -> bool:
         return (
             isinstance(command, SendHttp)
@@ -140,7 +163,7 @@ class GatedStream(HttpStream):
 
 
 class GatedHttpLayer(HttpLayer):
-    """An HTTP layer made of the two above, which never answers a call with an older call's connection error."""
+    """The HTTP layer made of strict connections and gated streams."""
 
     def __init__(self, context: Context, mode: HTTPMode, exchanges: Exchanges) -> None:
         super().__init__(context, mode)
@@ -156,14 +179,51 @@ class GatedHttpLayer(HttpLayer):
         yield from self.event_to_child(self.streams[stream_id], events.Start())
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
-        for connection in (*self.connections, self.context.server):
-            if isinstance(connection, Server) and connection.error and not connection.connected:
-                connection.error = None
-        yield from super().get_connection(event, reuse=reuse and not self._wants_fresh(event))
+        """As mitmproxy does for HTTP/1.1 without an upstream proxy, but a kept connection serves only a call whose own
+        decision permits the address it leads to, no released call, and never answers with an older call's error.
+        """
+        stream = self.command_sources[event]
+        assert isinstance(stream, GatedStream) and event.via is None and event.transport_protocol == "tcp"
+        kept = self._kept(event, stream.flow) if reuse else None
+        if kept is not None:
+            del self.command_sources[event]
+            yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (kept, None)))
+            return
+        yield from self._end_spare()
+        context = self.context.fork()
+        context.server = Server(address=event.address, transport_protocol="tcp")
+        stack = LayerStack()
+        if event.tls:
+            context.server.sni = event.address[0]
+            stack /= ServerTLSLayer(context)
+        stack /= HttpClient(context)
+        self.connections[context.server] = stack[0]
+        self.waiting_for_establishment[context.server].append(event)
+        yield from self.event_to_child(stack[0], events.Start())
 
-    def _wants_fresh(self, command: HttpCommand) -> bool:
-        stream = self.command_sources.get(command)
-        return isinstance(stream, GatedStream) and self._exchanges.is_claimed(stream.flow)
+    def _kept(self, event: GetHttpConnection, flow: http.HTTPFlow) -> Server | None:
+        if self._exchanges.is_claimed(flow):
+            return None
+        for connection in self._servers():
+            if not (event.connection_spec_matches(connection) and connection.connected and connection.peername):
+                continue
+            if self._exchanges.may_reuse(flow, ip_address(connection.peername[0])):
+                return connection
+        return None
+
+    def _end_spare(self) -> Commands:
+        """Before another is dialled: mitmproxy lets a client have five connections to one address, and a sixth waits.
+
+        HTTP/1.1 has one call under way, so all of these are idle. Those that ended are forgotten.
+        """
+        for gone in [each for each in self._servers() if each.timestamp_end is not None]:
+            del self.connections[gone]
+        idle = [each for each in self._servers() if each.connected]
+        for spare in idle[: max(0, len(idle) - KEPT_CONNECTIONS + 1)]:
+            yield commands.CloseConnection(spare)
+
+    def _servers(self) -> list[Server]:
+        return [each for each in self.connections if isinstance(each, Server)]
 
 
 def _declared_bytes(request: http.Request) -> int:

@@ -6,6 +6,7 @@ place that the addon set before it asked.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_b
 from proxy.core.clusters import Policy
 from proxy.core.decide import Question, after_release, decide
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.holds import Event
 from proxy.core.model import (
     Call,
     Decision,
@@ -35,6 +37,8 @@ from proxy.core.standing import check_standing
 from proxy.holding import Claim, Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
 from proxy.ports import Control, Journal, Replays, Resolver
+
+logger = logging.getLogger(__name__)
 
 NO_PREFERENCE = Prefer()
 
@@ -136,12 +140,12 @@ class Gate:
 
         `gone` is set when the client leaves: a waiting call then stops waiting, and nothing is sent.
         """
-        outcome = await self._within_deadline(admission, lambda: self._first_look(admission, body))
+        outcome = await self._within_deadline(admission, lambda: self._first_look(admission, body, gone))
         hold = outcome.hold
         if outcome.decision.verdict is Verdict.HOLD and hold is not None and outcome.call is not None:
             wait_s = min(admission.prefer.wait_s or outcome.decision.review.wait_s, self.settings.max_wait_s)
             if wait_s > 0 and await self.holding.reviewed(hold, wait_s, gone):
-                return await self._within_deadline(admission, lambda: self._second_look(admission, outcome))
+                return await self._within_deadline(admission, lambda: self._second_look(admission, outcome, gone))
         return outcome
 
     async def prove(self, admission: Admission, body: bytes) -> Identity:
@@ -157,9 +161,20 @@ class Gate:
         except TimeoutError:
             raise _late() from None
 
-    async def redeem(self, admission: Admission, identity: Identity, hold_id: str) -> Outcome:
+    async def redeem(self, admission: Admission, identity: Identity, hold_id: str, *, gone: asyncio.Event) -> Outcome:
         """Send a released call's stored bytes: `POST http://intent.internal/holds/ID/redeem`, by its own mandate."""
-        return await self._within_deadline(admission, lambda: self._redeem(admission, identity, hold_id))
+        return await self._within_deadline(admission, lambda: self._redeem(admission, identity, hold_id, gone))
+
+    async def abandon(self, outcome: Outcome, fault: Code) -> None:
+        """Take back an allow of which nothing was sent: a claimed hold is approved again, the outcome is written."""
+        try:
+            if outcome.claim is not None:
+                await self.holding.settle(outcome.claim, Event.UNSENT)
+            await self.record_outcome(outcome, status=None, bytes_up=0, bytes_down=0, duration_ms=0, fault=fault)
+        except (Rejected, Unavailable) as failed:
+            logger.error(
+                "call %s was not sent, and that could not be recorded: %s", outcome.decision.decision_id, failed
+            )
 
     async def open_tunnel(self, received: Received, leg: Leg) -> Tunnel | Outcome:
         """Accept a CONNECT, with the identity it proved if it brought evidence; or refuse it. Nothing is dialled."""
@@ -210,26 +225,32 @@ class Gate:
         except (Rejected, Unavailable) as fault:
             return await self.refuse(admission, fault)
 
-    async def _first_look(self, admission: Admission, body: bytes) -> Outcome:
+    async def _first_look(self, admission: Admission, body: bytes, gone: asyncio.Event) -> Outcome:
         started_s = self._timer()
         identity = await self._prove(admission, body)
         assert admission.call is not None
-        return await self._look(admission, identity, with_body(admission.call, body, self.settings.limits), started_s)
+        return await self._look(
+            admission, identity, with_body(admission.call, body, self.settings.limits), started_s, gone
+        )
 
-    async def _second_look(self, admission: Admission, before: Outcome) -> Outcome:
+    async def _second_look(self, admission: Admission, before: Outcome, gone: asyncio.Event) -> Outcome:
         """The call again, after its hold changed: everything that may have changed with it is asked again."""
         assert admission.identity is not None and before.call is not None
-        again = await self._look(admission, admission.identity, before.call, self._timer())
+        again = await self._look(admission, admission.identity, before.call, self._timer(), gone)
         return replace(again, waited=True)
 
-    async def _look(self, admission: Admission, identity: Identity, call: Call, started_s: float) -> Outcome:
+    async def _look(
+        self, admission: Admission, identity: Identity, call: Call, started_s: float, gone: asyncio.Event
+    ) -> Outcome:
         decision, addresses = await self._resolved(self._decide(identity, call), call)
         outcome = Outcome(decision=decision, call=call, addresses=addresses)
         if decision.verdict is Verdict.HOLD:
-            outcome = await self._held(identity, call, decision, await self.holding.file(identity, call, decision))
+            outcome = await self._held(
+                identity, call, decision, await self.holding.file(identity, call, decision), gone
+            )
         return await self._recorded(admission, outcome, started_s)
 
-    async def _redeem(self, admission: Admission, identity: Identity, hold_id: str) -> Outcome:
+    async def _redeem(self, admission: Admission, identity: Identity, hold_id: str, gone: asyncio.Event) -> Outcome:
         started_s = self._timer()
         hold = await self.holding.own(identity, hold_id)
         stored = await self.holding.stored(hold)
@@ -237,12 +258,14 @@ class Gate:
         decision = self._decide(identity, stored.call)
         outcome = Outcome(decision=decision, call=stored.call)
         if decision.verdict is not Verdict.DENY:  # also when the mandate has grown: the approved bytes go out once
-            outcome = await self._held(identity, stored.call, decision, hold)
+            outcome = await self._held(identity, stored.call, decision, hold, gone)
         return await self._recorded(admission, outcome, started_s)
 
-    async def _held(self, identity: Identity, call: Call, decision: Decision, hold: Hold) -> Outcome:
+    async def _held(
+        self, identity: Identity, call: Call, decision: Decision, hold: Hold, gone: asyncio.Event
+    ) -> Outcome:
         """What a hold's state means for the call that found it; an approved one lets it pass, once."""
-        if hold.state is not HoldState.APPROVED:
+        if hold.state is not HoldState.APPROVED or gone.is_set():
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
         await self.holding.check_release(identity, call, hold)
         released = after_release(decision, hold_id=hold.id)
