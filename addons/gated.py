@@ -16,7 +16,6 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
-    HttpClient,
     HttpLayer,
     HTTPMode,
     HttpStream,
@@ -37,6 +36,7 @@ from mitmproxy.proxy.tunnel import LayerStack
 
 from addons.exchange import Exchanges
 from addons.http1 import Commands, StrictHttp1Server
+from addons.http1_client import StrictHttpClient
 from addons.translate import response_of
 from proxy.core.errors import Code
 from proxy.core.problems import Answer
@@ -196,7 +196,7 @@ class GatedHttpLayer(HttpLayer):
         if event.tls:
             context.server.sni = event.address[0]
             stack /= ServerTLSLayer(context)
-        stack /= HttpClient(context)
+        stack /= StrictHttpClient(context)
         self.connections[context.server] = stack[0]
         self.waiting_for_establishment[context.server].append(event)
         yield from self.event_to_child(stack[0], events.Start())

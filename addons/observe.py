@@ -81,6 +81,10 @@ class Observe:
         if exchange.outcome is not None and exchange.outcome.claim is not None:
             await self._settle(exchange, Event.LOST if exchange.maybe_sent else Event.UNSENT)
 
+    async def written(self) -> None:
+        """Return once every outcome noted so far has its line, or could not get one."""
+        await asyncio.gather(*self._writing, return_exceptions=True)
+
     def _forwarded(self, flow: http.HTTPFlow) -> Exchange | None:
         """The exchange, if this response comes from the origin and not from us."""
         exchange = self._exchanges.find(flow)

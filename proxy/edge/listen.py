@@ -2,7 +2,10 @@
 
 import asyncio
 import contextlib
+import resource
 import socket
+import time
+from collections import Counter
 
 from mitmproxy.proxy import mode_specs
 from mitmproxy.proxy.layers import modes
@@ -12,6 +15,12 @@ from proxy.edge.master import EdgeMaster
 
 BACKLOG = 1024
 LOOK_S = 0.1
+IDLE_S = 90.0  # a connection on which nothing happens and no call is under way
+REAP_EVERY_S = 5.0
+END_WITHIN_S = 2.0
+MOST_DESCRIPTORS = 65_536
+SPARE_DESCRIPTORS = 128  # for the stores, the journal, and whatever else is not a connection
+DESCRIPTORS_EACH = 3  # the client's connection and the upstream ones it may keep
 
 
 class Listener:
@@ -24,6 +33,8 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._most = most_connections()
+        self._of_source: Counter[str] = Counter()
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG)
@@ -53,7 +64,43 @@ class Listener:
                 io.handler.cancel("the proxy is stopping")
         return idle
 
+    async def end_all(self) -> None:
+        """End what is left after the drain, and give its last hooks a moment."""
+        for handler in tuple(self._master.proxyserver.connections.values()):
+            io = handler.transports.get(handler.client)
+            if io is not None and io.handler is not None:
+                io.handler.cancel("the proxy is stopping")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), END_WITHIN_S)
+
+    async def reap(self) -> None:
+        """End connections that only stand there. Runs for the life of the worker."""
+        while True:
+            await asyncio.sleep(REAP_EVERY_S)
+            long_ago_s = time.time() - IDLE_S
+            for handler in tuple(self._master.proxyserver.connections.values()):
+                io = handler.transports.get(handler.client)
+                if handler.timeout_watchdog.last_activity > long_ago_s or io is None or io.handler is None:
+                    continue
+                if not any(True for _ in self._master.exchanges.of_client(handler.client.id)):
+                    io.handler.cancel("idle")
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Take one connection, unless there are too many: one source may have half of what this worker can hold."""
+        source = str((writer.get_extra_info("peername") or ("unix",))[0])
+        crowded = self._of_source.total() >= self._most or self._of_source[source] >= self._most // 2 + 1
+        if crowded:
+            writer.transport.abort()
+            return
+        self._of_source[source] += 1
+        try:
+            await self._handle(reader, writer)
+        finally:
+            self._of_source[source] -= 1
+            if not self._of_source[source]:
+                del self._of_source[source]
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = ProxyConnectionHandler(self._master, reader, writer, self._master.options, self._mode)
         handler.layer = modes.HttpProxy(handler.layer.context)
         connections = self._master.proxyserver.connections
@@ -62,3 +109,13 @@ class Listener:
             await handler.handle_client()
         if not connections:
             self._idle.set()
+
+
+def most_connections() -> int:
+    """How many connections this process can serve, once its soft limit on descriptors is raised to the hard one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = min(hard, MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else MOST_DESCRIPTORS
+    if soft == resource.RLIM_INFINITY or soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    return max(16, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_EACH)

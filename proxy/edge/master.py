@@ -96,6 +96,7 @@ class EdgeMaster(master.Master):
         self.exchanges = Exchanges()
         self.proxyserver = proxyserver.Proxyserver()
         dials, tunnels = Dials(), Tunnels()
+        self.observe = Observe(gate, self.exchanges, dials)
         self.addons.add(
             core.Core(),
             disable_h2c.DisableH2C(),
@@ -105,7 +106,7 @@ class EdgeMaster(master.Master):
             Dial(dials),  # before TLS: it names the host whose certificate is checked
             EdgeTls(authority),
             errorcheck.ErrorCheck(),
-            Observe(gate, self.exchanges, dials),
+            self.observe,
             Enforce(gate, internal, tunnels, self.exchanges, dials),  # last: nothing may undo its refusal
         )
         pin(self.options)

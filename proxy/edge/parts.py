@@ -2,15 +2,19 @@
 
 import asyncio
 import base64
+import fcntl
 import ipaddress
 import logging
 import re
 import secrets
 import socket
+import struct
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import certifi
 from cryptography import x509
@@ -33,6 +37,7 @@ from proxy.identify import Identifier
 from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.settings import Settings, load_settings
+from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
@@ -45,6 +50,9 @@ from proxy.stores.statements import Statements
 from proxy.stores.vault import open_vault
 
 logger = logging.getLogger(__name__)
+
+REDIS_PORT = 6379
+_SIOCGIFADDR = 0x8915  # Linux; elsewhere it fails and the route look-ups below must do
 
 RESOLVE_WITHIN_S = 1.0  # inside the gate's deadline for the whole decision
 
@@ -115,6 +123,8 @@ async def assemble(
     )
     control = RedisControl(store, statements)
     await control.ready()
+    consumed = ConsumedFile(state / "consumed.jsonl")
+    await consumed.ready(now=now())
     lifetimes = settings.authority
     gate = Gate(
         policy=lambda: policy,
@@ -124,6 +134,7 @@ async def assemble(
         holding=Holding(
             bundle=lambda: policy.bundle,
             holds=holds,
+            consumed=consumed,
             vault=vault,
             journal=journal,
             caps=settings.hold_caps,
@@ -246,28 +257,28 @@ def own_surfaces(listen: tuple[str, int], *store_urls: str | None) -> OwnSurface
     """Where agents could reach the proxy itself, under every address of this machine."""
     ports = {listen[1]}
     for url in store_urls:
-        found = re.search(r":(\d+)(?:/|$)", url or "")
-        if found and not (url or "").startswith("unix:"):
-            ports.add(int(found[1]))
-    return OwnSurfaces(addresses=frozenset(local_addresses()), ports=frozenset(ports))
+        parsed = urlsplit(url or "")
+        if parsed.scheme in ("redis", "rediss"):
+            ports.add(parsed.port or REDIS_PORT)
+    return OwnSurfaces(addresses=local_addresses() | {ipaddress.ip_address(listen[0])}, ports=frozenset(ports))
 
 
-def local_addresses() -> set[IPAddress]:
+def local_addresses() -> frozenset[IPAddress]:
     """The addresses of this machine's interfaces, as far as the system tells without privileges."""
     found: set[IPAddress] = set()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # an interface without an IPv4 address
+                told = fcntl.ioctl(asked, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                found.add(ipaddress.ip_address(told[20:24]))
+    with suppress(OSError):  # a machine without IPv6
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            found.add(ipaddress.ip_address(bytes.fromhex(line.split()[0])))
     for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect((target, 9))  # sends nothing: it only asks which address would be used
-                found.add(ipaddress.ip_address(sock.getsockname()[0]))
-        except OSError:
-            continue
-    try:
-        named = socket.getaddrinfo(socket.gethostname(), None)
-    except OSError:
-        named = []
-    found.update(ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in named)
-    return found
+        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
+            sock.connect((target, 9))  # sends nothing: it only asks which address would be used
+            found.add(ipaddress.ip_address(sock.getsockname()[0]))
+    return frozenset(found)
 
 
 def upstream_roots(settings: Settings, state: Path) -> str:
@@ -299,4 +310,6 @@ def read_pem(path: Path) -> bytes:
 
 
 def _report_statement(statement_id: str, fault: Rejected) -> None:
-    logger.error("control statement %s in the store does not verify and is ignored: %s", ascii(statement_id)[:80], fault.detail)
+    logger.error(
+        "control statement %s in the store does not verify and is ignored: %s", ascii(statement_id)[:80], fault.detail
+    )

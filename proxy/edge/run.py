@@ -5,6 +5,8 @@ connections with it and is replaced; a supervisor that dies takes its workers al
 """
 
 import asyncio
+import contextlib
+import json
 import logging
 import os
 import signal
@@ -53,10 +55,6 @@ class Launch:
             self.host,
             "--port",
             str(self.port),
-            "--store-url",
-            self.store_url,
-            "--fast-url",
-            self.fast_url,
             "--ready-fd",
             str(ready_fd),
         ]
@@ -96,6 +94,9 @@ class Supervisor:
             )
         finally:
             os.close(write_fd)
+        assert process.stdin is not None
+        stores = {"store": self.launch.store_url, "fast": self.launch.fast_url}
+        process.stdin.write(json.dumps(stores).encode("ascii") + b"\n")
         try:
             said = await asyncio.wait_for(asyncio.to_thread(os.read, read_fd, 1), READY_WITHIN_S)
         finally:
@@ -140,10 +141,12 @@ class Supervisor:
                 logger.error("worker %d could not be started: %s", slot, fault)
 
 
-async def _keep_store(embedded: EmbeddedStore) -> None:
+async def _keep_store(embedded: EmbeddedStore, ended: asyncio.Event) -> None:
     """Bring the embedded store back whenever it is gone; until then every call is refused."""
-    while True:
-        await asyncio.sleep(STORE_LOOK_S)
+    while not ended.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), STORE_LOOK_S)
+            return
         try:
             await asyncio.to_thread(embedded.start)
         except (Rejected, Unavailable) as fault:
@@ -214,12 +217,14 @@ async def run_proxy(
         bundle_version=policy.bundle.version,
         store="embedded" if embedded is not None else repr(RedisServer(url)),
     )
-    keeping = asyncio.ensure_future(_keep_store(embedded)) if embedded is not None else None
+    ended = asyncio.Event()
+    keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
     try:
         return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
     finally:
         held.close()
+        ended.set()
         if keeping is not None:
-            keeping.cancel()
+            await keeping  # a start under way must not outlive the stop
         if embedded is not None and not was_running:
             embedded.stop()

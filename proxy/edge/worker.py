@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -27,8 +28,10 @@ SWEEP_EVERY_S = 1.0
 MUST_END = 70  # EX_SOFTWARE: the journal died, or a loop that keeps our view fresh; the supervisor starts anew
 
 
-async def serve(arguments: argparse.Namespace) -> int:
+async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     """Run one worker until it is told to stop or must not go on.
+
+    `stores` are the URLs "store" and "fast"; "" for none.
 
     Raises:
         Rejected: something that was configured cannot be used.
@@ -38,8 +41,8 @@ async def serve(arguments: argparse.Namespace) -> int:
         arguments.config,
         slot=arguments.slot,
         listen=(arguments.host, arguments.port),
-        store_url=arguments.store_url,
-        fast_url=arguments.fast_url,
+        store_url=stores["store"],
+        fast_url=stores["fast"],
         dev=arguments.dev,
     )
     master = EdgeMaster(
@@ -50,7 +53,7 @@ async def serve(arguments: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    chores = [asyncio.ensure_future(each) for each in _chores(parts, stop)]
+    chores = [asyncio.ensure_future(each) for each in (*_chores(parts, stop), listener.reap())]
     running = asyncio.ensure_future(master.run())
     await _until(parts.proofs_count_from)
     await listener.start()
@@ -63,6 +66,8 @@ async def serve(arguments: argparse.Namespace) -> int:
     status = 0 if stop.is_set() else MUST_END
     if status == 0:
         await _drain(listener)
+    await listener.end_all()
+    await master.observe.written()
     master.shutdown()
     await asyncio.gather(running, return_exceptions=True)
     for chore in chores:
@@ -123,8 +128,6 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--store-url", required=True)
-    parser.add_argument("--fast-url", required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--dev", action="store_true")
     arguments = parser.parse_args(argv)
@@ -134,7 +137,8 @@ def main(argv: list[str] | None = None) -> int:
         stream=sys.stderr,
     )
     try:
-        return asyncio.run(serve(arguments))
+        # By the pipe from the supervisor, not on the command line: they may hold a password.
+        return asyncio.run(serve(arguments, json.loads(sys.stdin.readline())))
     except (Rejected, Unavailable) as fault:
         with contextlib.suppress(OSError):
             sys.stderr.write(f"intent-proxy: {fault.detail}\n")
