@@ -17,12 +17,18 @@ from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall
 from proxy.core.release import Release, read_release
 from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.identify import Identity
-from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Journal, Moved, Vault
+from proxy.ports import Consumed, Filed, HoldCaps, HoldNews, Holds, Journal, Vault
 
 logger = logging.getLogger(__name__)
 
 REVIEW_POLL_S = 2.0
 """A waiting call looks at its hold this often even when no event says so."""
+
+LONGEST_RELEASE = timedelta(days=30, minutes=1)
+"""No release may count longer: what a node has sent must be remembered until the last release of it has ended."""
+
+_LOOK_AGAIN_S = (0.0, 0.05, 0.2)
+"""When another call takes a hold just before us, its claim is in the store this soon."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +37,7 @@ class Claim:
 
     hold_id: str
     fence: int
+    number: int  # as `ports.Consumed` counts
 
 
 class Holding:
@@ -41,6 +48,7 @@ class Holding:
         *,
         bundle: Callable[[], Bundle],
         holds: Holds,
+        consumed: Consumed,
         vault: Vault,
         journal: Journal,
         caps: HoldCaps,
@@ -51,6 +59,7 @@ class Holding:
     ) -> None:
         self._bundle = bundle
         self._holds = holds
+        self._consumed = consumed
         self._vault = vault
         self._journal = journal
         self._caps = caps
@@ -177,37 +186,81 @@ class Holding:
         release = read_release(hold.statement, hold=meant, bundle=self._bundle(), barred=barred, now=self._clock())
         if release.verdict is not Verdict.ALLOW:
             raise Rejected(Code.HOLD_TAMPERED, "the hold is marked approved but its signed statement is a denial")
+        if release.not_after - release.issued_at > LONGEST_RELEASE:
+            detail = (
+                f"a release may count for at most {LONGEST_RELEASE.days} days, got until {release.not_after:%Y-%m-%d}"
+            )
+            raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
         return release
 
     async def claim(self, hold: Hold) -> Claim | Hold:
         """Take the right to send: durable before the first byte may leave. The hold as it is, if another was first.
 
-        The only call site of `approved → releasing`.
+        The only call site of `approved → releasing`. This node's own memory goes first: a sent hold that is put back
+        into the store together with its genuine release is not sent again.
+
+        Raises:
+            Rejected(HOLD_SPENT): this node has sent the call, or seen it sent, and the store says approved.
+            Unavailable: the store or this node's disk does not answer.
         """
-        claiming = asyncio.ensure_future(self._holds.apply(hold.id, Event.CLAIM))
+        claiming = asyncio.ensure_future(self._claim(hold))
         try:
-            moved = await asyncio.shield(claiming)
+            return await asyncio.shield(claiming)
         except asyncio.CancelledError:
             claiming.add_done_callback(self._unclaim)  # too late to send, not too late to have been claimed
             raise
-        return Claim(hold_id=hold.id, fence=moved.hold.fence) if moved.applied else moved.hold
 
-    def _unclaim(self, claiming: asyncio.Future[Moved]) -> None:
-        if claiming.cancelled() or claiming.exception() is not None or not claiming.result().applied:
+    async def _claim(self, hold: Hold) -> Claim | Hold:
+        number = hold.version + 1
+        if not await self._consumed.take(hold.id, number, until=self._clock() + LONGEST_RELEASE):
+            return await self._taken(hold)
+        try:
+            moved = await self._holds.apply(hold.id, Event.CLAIM)
+        except BaseException:
+            await self._untake(hold.id, number)
+            raise
+        if moved.applied:
+            return Claim(hold_id=hold.id, fence=moved.hold.fence, number=number)
+        await self._untake(hold.id, number)
+        return moved.hold
+
+    async def _taken(self, hold: Hold) -> Hold:
+        """What became of a hold that was taken before us."""
+        for pause_s in _LOOK_AGAIN_S:
+            await asyncio.sleep(pause_s)
+            found = await self._holds.get(hold.id)
+            if found is not None and found.state is not HoldState.APPROVED:
+                return found
+        logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
+        raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
+
+    async def _untake(self, hold_id: str, number: int) -> None:
+        try:
+            await self._consumed.untake(hold_id, number)
+        except Unavailable as fault:  # then it counts as sent here
+            logger.error("hold %s: %s", hold_id, fault.detail)
+
+    def _unclaim(self, claiming: asyncio.Future[Claim | Hold]) -> None:
+        if claiming.cancelled() or claiming.exception() is not None:
             return
-        hold = claiming.result().hold
-        task = asyncio.ensure_future(self.give_back(Claim(hold_id=hold.id, fence=hold.fence)))
+        claim = claiming.result()
+        if not isinstance(claim, Claim):
+            return
+        task = asyncio.ensure_future(self.give_back(claim))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
 
     async def settle(self, claim: Claim, event: Event) -> None:
         """Report what became of a claimed call: SENT, UNSENT (back to approved) or LOST (uncertain)."""
+        if event is Event.UNSENT:
+            await self._untake(claim.hold_id, claim.number)
         moved = await self._holds.apply(claim.hold_id, event, fence=claim.fence)
         if moved.applied:
             await self._journal.append("hold", hold_fields(moved.hold, event.value))
 
     async def give_back(self, claim: Claim) -> None:
         """Undo a claim under which nothing was sent."""
+        await self._untake(claim.hold_id, claim.number)
         await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -250,10 +303,21 @@ class Holding:
                 async for news in self._holds.news():
                     for waker in self._wakers.get(news.hold_id, ()):
                         waker.set()
+                    if news.state in _SENDING:
+                        await self._note_sending(news)
                     if record and news.state in _REVIEWED:
                         await self._record_review(news)
             except Unavailable:
                 await asyncio.sleep(REVIEW_POLL_S)
+
+    async def _note_sending(self, news: HoldNews) -> None:
+        """Remember on this node's disk what any node sends; only the node that claimed it can say it did not."""
+        sent = news.state is not HoldState.RELEASING
+        number, until = news.version - sent, self._clock() + LONGEST_RELEASE
+        try:
+            await self._consumed.seen(news.hold_id, number, sent=sent, until=until)
+        except Unavailable as fault:
+            logger.error("hold %s: %s", ascii(news.hold_id)[:80], fault.detail)
 
     async def _record_review(self, news: HoldNews) -> None:
         try:
@@ -278,6 +342,9 @@ _REVIEWED = {
     HoldState.CANCELLED: Event.CANCEL,
 }
 """States that somebody outside the workers brings about, and by which event."""
+
+
+_SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

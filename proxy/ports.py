@@ -132,6 +132,26 @@ class Holds(Protocol):
         """Follow the event stream from a cursor; "$" is now. Ends only by cancellation or `Unavailable`."""
 
 
+class Consumed(Protocol):
+    """Which held calls this node has sent, or seen sent; kept by the node itself. A hold is sent at most once.
+
+    `number` is the version a claim gives its hold. A hold that was taken stays so until the same node says that
+    nothing was sent; what the shared store says about it makes no difference. Entries may be dropped after `until`.
+
+    Raises, every method:
+        Unavailable(STORE_DOWN): it may not be kept.
+    """
+
+    async def take(self, hold_id: str, number: int, *, until: datetime) -> bool:
+        """Note, durably and before sending, that we claim a hold. False: it was taken before, here or elsewhere."""
+
+    async def untake(self, hold_id: str, number: int) -> None:
+        """Note that nothing was sent under our claim: the hold may be taken again."""
+
+    async def seen(self, hold_id: str, number: int, *, sent: bool, until: datetime) -> None:
+        """Note that somebody claimed a hold, or sent under that claim; our own claims are known already."""
+
+
 class Mandates(Protocol):
     """Chains registered for session proof, by root id. Content-addressed: verified again by whoever reads them."""
 
