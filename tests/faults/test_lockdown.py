@@ -292,6 +292,25 @@ def test_no_tls_secret_is_written_whatever_the_environment_says(watched: tuple[T
 
 
 @pytest.mark.parametrize("way", WAYS)
+def test_nothing_is_sent_for_a_client_that_left_while_its_call_was_held(
+    watched: tuple[Town, list[Path]], way: str
+) -> None:
+    town = watched[0]
+    origin, chain = town.origin(way), town.house.chain()
+    url, before = town.url(way, "/v1/payroll/9"), origin.mark()
+    lines = town.house.signed("GET", url, chain=chain, headers=[("Prefer", "wait=30")])
+    wire = town.house.open(url)
+    wire.send(request_bytes("GET", url if way == "plain" else "/v1/payroll/9", [("Host", url.split("/")[2]), *lines]))
+    hold_id = town.wait_for_hold(chain)
+    wire.close()
+    town.house.decide(hold_id, Verdict.ALLOW)
+    again = town.house.call("GET", url, chain=chain)
+    assert again.status == 200, "the release is still there for the agent's next attempt"
+    assert len(origin.since(before).requests) == 1
+    assert town.house.hold(hold_id).state is HoldState.RELEASED
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_a_killed_worker_is_replaced_and_service_goes_on(watched: tuple[Town, list[Path]], way: str) -> None:
     town = watched[0]
     assert town.house.process is not None
@@ -320,22 +339,3 @@ def test_workers_end_with_their_supervisor(watched: tuple[Town, list[Path]]) -> 
     until(lambda: not any(is_alive(pid) for pid in workers), "both workers end")
     with pytest.raises(ConnectionRefusedError):
         town.house.open(town.url("plain", "/"))
-
-
-# --- a client that leaves --------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("way", WAYS)
-def test_nothing_is_sent_for_a_client_that_left_while_its_call_was_held(town: Town, way: str) -> None:
-    origin, chain = town.origin(way), town.house.chain()
-    url, before = town.url(way, "/v1/payroll/9"), origin.mark()
-    lines = town.house.signed("GET", url, chain=chain, headers=[("Prefer", "wait=30")])
-    wire = town.house.open(url)
-    wire.send(request_bytes("GET", url if way == "plain" else "/v1/payroll/9", [("Host", url.split("/")[2]), *lines]))
-    hold_id = town.wait_for_hold(chain)
-    wire.close()
-    town.house.decide(hold_id, Verdict.ALLOW)
-    again = town.house.call("GET", url, chain=chain)
-    assert again.status == 200, "the release is still there for the agent's next attempt"
-    assert len(origin.since(before).requests) == 1
-    assert town.house.hold(hold_id).state is HoldState.RELEASED

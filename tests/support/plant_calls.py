@@ -4,7 +4,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from identities import basic
@@ -35,6 +35,7 @@ class Ready:
     origin: Origin
     body: bytes
     fire: Callable[[], Response]
+    port: int = 0  # of the connection it will take, if that stands already
     again: Callable[[], Response] | None = None  # a second attempt at the same call, where only one may ever pass
 
 
@@ -46,7 +47,7 @@ def signed_call(town: PlantedTown, way: str, path: str = COVERED) -> Ready:
     url, body = town.url(way, path), _fresh_body()
     lines = _signed(town, url, body, town.house.chain())
     wire = town.house.open(url)
-    return Ready(origin=town.origin(way), body=body, fire=lambda: _within(wire, url, lines, body))
+    return _on(wire, town.origin(way), url, lines, body)
 
 
 def outside(town: PlantedTown, way: str) -> Ready:
@@ -76,7 +77,7 @@ def by_session(town: PlantedTown, way: str) -> Ready:
     opened = json.loads(town.house.call("POST", "http://intent.internal/session").body)
     lines = [*_unsigned(url, body), ("Proxy-Authorization", basic(opened["manifest"], opened["token"]))]
     wire = town.house.open(url)
-    return Ready(origin=town.origin(way), body=body, fire=lambda: _within(wire, url, lines, body))
+    return _on(wire, town.origin(way), url, lines, body)
 
 
 def opening_session(town: PlantedTown, way: str) -> Ready:
@@ -84,7 +85,7 @@ def opening_session(town: PlantedTown, way: str) -> Ready:
     url = "http://intent.internal/session"
     lines = _signed(town, url, b"", town.house.chain())
     wire = town.house.open(url)
-    return Ready(origin=town.origin(way), body=b"none", fire=lambda: _within(wire, url, lines, b""))
+    return _on(wire, town.origin(way), url, lines, b"")
 
 
 def released(town: PlantedTown, way: str) -> Ready:
@@ -108,7 +109,11 @@ def _approved(town: PlantedTown, way: str, *, redeem: bool) -> Ready:
         return _within(town.house.open(target), target, _signed(town, target, sent, chain), sent)
 
     wire, lines = town.house.open(target), _signed(town, target, sent, chain)
-    return Ready(origin=town.origin(way), body=body, fire=lambda: _within(wire, target, lines, sent), again=send)
+    return replace(_on(wire, town.origin(way), target, lines, sent), body=body, again=send)
+
+
+def _on(wire: Wire, origin: Origin, url: str, lines: Lines, body: bytes) -> Ready:
+    return Ready(origin=origin, body=body, port=wire.local[1], fire=lambda: _within(wire, url, lines, body))
 
 
 # --- their bytes -----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ with this beside it. The product knows nothing of it: functions are traced and m
 
     garden.trace()
     ...                                     # one call through the proxy
-    for name in garden.traced(): ...
+    for name in garden.traced(until=...): ...
     garden.plant(name)                      # from now on it raises, whenever a client's call enters it
     ...
     assert garden.cure() > 0                # how often it did
@@ -56,7 +56,7 @@ PATIENCE_S = 2.0
 
 _TOOL = 4
 _OWN_THREADS = ("journal", "resolve")  # executors whose jobs are made for calls, but do not inherit their context
-_of_client: ContextVar[bool] = ContextVar("of_client", default=False)
+_client_port: ContextVar[int] = ContextVar("client_port", default=0)
 
 
 class Planted(Exception):
@@ -68,6 +68,8 @@ class Plants:
 
     def __init__(self) -> None:
         self._traced: dict[str, bool] = {}  # in the order of first entries -> whether it is a coroutine
+        self._ports: set[int] = set()  # of clients that have connected
+        self._others: set[int] = set()  # of these, those not to be traced
         self._planted: CodeType | None = None
         self._raises: type[BaseException] = Planted
         self._everywhere = False
@@ -82,8 +84,8 @@ class Plants:
 
     # --- what the control socket asks --------------------------------------------------------------------------------
 
-    def trace(self) -> None:
-        self._traced = {}
+    def trace(self, port: int) -> None:
+        self._traced, self._others = {}, self._ports - {port}
         sys.monitoring.set_events(_TOOL, sys.monitoring.events.PY_START)
         sys.monitoring.restart_events()
 
@@ -115,7 +117,9 @@ class Plants:
 
     def _on_event(self, code: CodeType, *_: object) -> object:
         if code is self._serve:
-            _of_client.set(True)
+            port: int = sys._getframe(1).f_locals["writer"].get_extra_info("peername")[1]
+            self._ports.add(port)
+            _client_port.set(port)
             return None
         if code is self._planted:
             if self._everywhere or _for_a_client():
@@ -124,13 +128,14 @@ class Plants:
             return None
         if not _in_scope(code):
             return sys.monitoring.DISABLE
-        if _for_a_client() and not code.co_name.startswith("<"):  # lambdas and comprehensions are part of a function
+        wanted = _for_a_client() and _client_port.get() not in self._others
+        if wanted and not code.co_name.startswith("<"):  # lambdas and comprehensions are part of a function
             self._traced.setdefault(_name(code), bool(code.co_flags & CO_COROUTINE))
         return None
 
 
 def _for_a_client() -> bool:
-    return _of_client.get() or threading.current_thread().name.startswith(_OWN_THREADS)
+    return _client_port.get() != 0 or threading.current_thread().name.startswith(_OWN_THREADS)
 
 
 def _name(code: CodeType) -> str:
@@ -184,9 +189,9 @@ class Garden:
         self._path = path
         self._line: socket.socket | None = None
 
-    def trace(self) -> None:
-        """Note every function in scope that is entered for a client from now on."""
-        self._ask(do="trace")
+    def trace(self, port: int = 0) -> None:
+        """Note every function in scope that is entered for clients that connect from now on, and for that of `port`."""
+        self._ask(do="trace", port=port)
 
     def traced(self, *, until: str) -> dict[str, bool]:
         """What was entered since `trace`, in the order of first entries, and whether it is a coroutine.
