@@ -173,11 +173,12 @@ class Identifier:
         grant = SessionGrant.from_bytes(self._vault.unseal_session(token))
         deployment, now = self._bundle().deployment, self._clock()
         check_session(grant, root_id=root_id, deployment=deployment, source=leg.source, now=now)
-        chain = await self._mandates.get(session_key(grant.root_id, grant.leaf_kid))
+        chain = await self._mandates.get(session_key(grant.root_id, grant.leaf_id))
         if chain is None:
             raise Rejected(Code.MANIFEST_UNKNOWN, "the session's mandate is no longer registered: open a new session")
         mandate = self.mandate(chain)
-        if (mandate.root_id, mandate.leaf.cnf.kid) != (grant.root_id, grant.leaf_kid):
+        minted_for = (grant.root_id, grant.leaf_id, grant.leaf_kid)
+        if (mandate.root_id, mandate.leaf.id, mandate.leaf.cnf.kid) != minted_for:
             raise Rejected(Code.PROOF_SESSION, "the session's registered mandate is not the one it was opened for")
         return Identity(
             mandate=mandate,
@@ -197,6 +198,6 @@ class Identifier:
         return replace(outer, evidence=replace(outer.evidence, nonce=None))  # spent when the tunnel was opened
 
 
-def session_key(root_id: str, leaf_kid: str) -> str:
-    """Under which name a session's chain is registered."""
-    return f"{root_id}.{leaf_kid}"
+def session_key(root_id: str, leaf_id: str) -> str:
+    """Under which name a session's chain is registered: one for each leaf, so that no other leaf takes its place."""
+    return f"{root_id}.{leaf_id}"

@@ -107,6 +107,7 @@ class Internal:
         grant = SessionGrant(
             deployment=self._policy().bundle.deployment,
             root_id=mandate.root_id,
+            leaf_id=mandate.leaf.id,
             leaf_kid=mandate.leaf.cnf.kid,
             source=admission.leg.source,
             proof=identity.evidence.proof,
@@ -114,7 +115,7 @@ class Internal:
             expires_at=min(now + timedelta(seconds=SESSION_LIFE_S), mandate.not_after),
         )
         await self._mandates.put(
-            session_key(mandate.root_id, mandate.leaf.cnf.kid),
+            session_key(grant.root_id, grant.leaf_id),
             tuple(link.token for link in mandate.chain),
             until=grant.expires_at,
         )

@@ -18,7 +18,7 @@ SESSION_LIFE_S = 3_600
 MINTABLE = frozenset({Proof.MTLS, Proof.TUNNEL, Proof.REQUEST})
 """Proofs a session may be minted with: a session cannot mint another, nor can an address alone."""
 
-_TEXTS = ("root_id", "leaf_kid", "source", "proof", "deployment")
+_TEXTS = ("root_id", "leaf_id", "leaf_kid", "source", "proof", "deployment")
 _TIMES = ("issued_at", "expires_at")
 _BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
 _CREDENTIALS = re.compile(rb"([A-Za-z0-9_-]{43}):([A-Za-z0-9._~-]{1,4096})")
@@ -29,6 +29,7 @@ class SessionGrant:
     """What the proxy remembers, in the token itself, of the proof a session was minted with."""
 
     root_id: str
+    leaf_id: str  # the leaf manifest, and with it the whole chain: each link names the one before by its hash
     leaf_kid: str  # the cnf key that was proven
     source: str  # Leg.source it was minted from; it works from nowhere else
     proof: Proof
@@ -41,6 +42,7 @@ class SessionGrant:
         return canonical_json(
             {
                 "root_id": self.root_id,
+                "leaf_id": self.leaf_id,
                 "leaf_kid": self.leaf_kid,
                 "source": self.source,
                 "proof": self.proof.label,
@@ -73,6 +75,7 @@ class SessionGrant:
             raise Rejected(code, f"a session may live at most {SESSION_LIFE_S} s", field="expires_at")
         return SessionGrant(
             root_id=texts["root_id"],
+            leaf_id=texts["leaf_id"],
             leaf_kid=texts["leaf_kid"],
             source=texts["source"],
             proof=minted[0],
@@ -115,7 +118,7 @@ def check_session(grant: SessionGrant, *, root_id: str, deployment: str, source:
     """Reject an unsealed session that is not for this mandate, deployment, source and time.
 
     `root_id` is the user of `Proxy-Authorization`, `source` the caller's `Leg.source`. Not checked here: the channel
-    (`check_channel`), and that the chain registered for the session still verifies and ends in `grant.leaf_kid`.
+    (`check_channel`), and that the chain registered for the session still verifies and ends in `grant.leaf_id`.
 
     Raises:
         Rejected(PROOF_SESSION): any of them differs, or the session has ended.

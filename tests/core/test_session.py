@@ -17,6 +17,7 @@ from proxy.core.session import MINTABLE, SessionGrant, check_channel, check_sess
 ROOT_ID = "cm9vdC1tYW5pZmVzdC1pZC1vZi00My1jaGFyYWN0ZXI"
 GRANT = SessionGrant(
     root_id=ROOT_ID,
+    leaf_id=ROOT_ID[::-1],
     leaf_kid=key("leaf").public.kid,
     source="192.0.2.10",
     proof=Proof.REQUEST,
@@ -51,6 +52,7 @@ def test_times_are_whole_seconds() -> None:
         pytest.param(b"", id="nothing"),
         pytest.param(b"[]", id="a list"),
         pytest.param(written(drop="source"), id="a member missing"),
+        pytest.param(written(drop="leaf_id"), id="of no leaf in particular"),
         pytest.param(written(more=1), id="a member too many"),
         pytest.param(written(source=1), id="a source that is no text"),
         pytest.param(written(issued_at="now"), id="a time that is no number"),

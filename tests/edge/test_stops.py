@@ -2,11 +2,16 @@
 
 import json
 import secrets
+from dataclasses import replace
 
+import identities
 import pytest
 from houses import WAYS
+from rawclient import Response
 from towns import Town
 
+from proxy.core.control import Act
+from proxy.core.manifest import parse_manifest
 from proxy.core.model import Verdict
 from proxy.stores.redis import PREFIX
 
@@ -42,3 +47,51 @@ def test_a_sent_hold_put_back_with_its_genuine_release_is_not_sent_again(town: T
         redeemed = town.house.call("POST", f"http://intent.internal/holds/{hold.id}/redeem", chain=chain)
         assert json.loads(redeemed.body)["code"] == "hold.spent"
     assert len(town.origin(way).since(before).requests) == 1
+
+
+# --- sessions --------------------------------------------------------------------------------------------------------
+
+
+def opened(town: Town, chain: tuple[str, str]) -> tuple[str, str]:
+    """A session of this chain, as a header line."""
+    session = json.loads(town.house.call("POST", "http://intent.internal/session", chain=chain).body)
+    return "Proxy-Authorization", identities.basic(session["manifest"], session["token"])
+
+
+def narrow_and_wide(town: Town) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Two chains of one root and one leaf key: one may only list invoices, the other may all that the root may."""
+    root, now = town.house.root(), town.now()
+    grants = tuple(replace(each, actions=frozenset({"list-invoices"})) for each in town.house.grants())
+    narrow = identities.child(root, now=now, jti=f"n-{secrets.token_hex(6)}", lifetime_s=1800, grants=grants)
+    wide = identities.child(root, now=now, jti=f"w-{secrets.token_hex(6)}", lifetime_s=1800)
+    return (root, narrow), (root, wide)
+
+
+def code(answer: Response) -> str:
+    return str(json.loads(answer.body)["code"])
+
+
+def test_a_session_never_becomes_as_wide_as_another_of_the_same_key(town: Town) -> None:
+    narrow, wide = narrow_and_wide(town)
+    url, declared = town.url("plain", "/v1/invoices/17"), ("Agent-Intent", identities.intent_header())
+    token = opened(town, narrow)
+    before = town.plain.mark()
+    for _ in range(2):
+        assert code(town.house.send("GET", url, [declared, token])) == "mandate.not_covered"
+        twin = opened(town, wide)  # the second look is after somebody opened the wider one
+    assert town.plain.since(before).nothing
+    assert town.house.send("GET", town.url("plain", "/v1/invoices"), [declared, token]).status == 200
+    assert town.house.send("GET", url, [declared, twin]).status == 200
+
+
+def test_a_session_ends_with_the_leaf_it_was_opened_under(town: Town) -> None:
+    narrow, wide = narrow_and_wide(town)
+    url, declared = town.url("plain", "/v1/invoices"), ("Agent-Intent", identities.intent_header())
+    token, twin = opened(town, narrow), opened(town, wide)
+    leaf = parse_manifest(narrow[1])
+    town.house.stop_by(Act.REVOKE_MANIFEST, f"{leaf.iss} {leaf.jti}")
+    before = town.settle_control("plain")
+    for _ in range(4):
+        assert code(town.house.send("GET", url, [declared, token])) == "manifest.revoked"
+    assert town.plain.since(before).nothing
+    assert town.house.send("GET", url, [declared, twin]).status == 200
