@@ -100,7 +100,7 @@ class Identifier:
             Unavailable: a session's mandate could not be looked up.
         """
         inherited = tunnel.identity if tunnel is not None else None
-        found = await self._presented(received, leg)
+        found = await self._presented(received, leg, repeats=inherited.manifest_field if inherited is not None else "")
         if inherited is not None and not found:
             found.append(self._inherit(inherited, _Fields.of(received)))
         if not found:
@@ -129,9 +129,15 @@ class Identifier:
             raise Rejected(Code.INTENT_CONFLICT, "the CONNECT proves two different mandates")
         return found[0]
 
-    async def _presented(self, received: Received, leg: Leg) -> list[Identity]:
-        """One identity for each kind of evidence presented, the strongest first. All of it must verify."""
-        presented, fields = present(received.headers), _Fields.of(received)
+    async def _presented(self, received: Received, leg: Leg, *, repeats: str = "") -> list[Identity]:
+        """One identity for each kind of evidence presented, the strongest first. All of it must verify.
+
+        Inside a tunnel an Intent-Manifest that only `repeats` the CONNECT's is no evidence by itself.
+        """
+        fields, headers = _Fields.of(received), received.headers
+        if repeats and fields.manifest == repeats:
+            headers = tuple(line for line in headers if line[0].lower() != INTENT_MANIFEST.encode())
+        presented = present(headers)
         found: list[Identity] = []
         if presented.signature:
             found.append(self._by_signature(received, fields))

@@ -2,18 +2,21 @@
 
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import replace
 
 import identities
 import pytest
 from houses import WAYS
-from rawclient import Response
+from rawclient import Response, connect
 from towns import Town
 
 from proxy.core.control import Act
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Verdict
 from proxy.stores.redis import PREFIX
+
+type Lines = Callable[[tuple[str, str], tuple[str, str]], list[tuple[str, str]]]
 
 
 def redis(town: Town, *command: object) -> object:
@@ -95,3 +98,48 @@ def test_a_session_ends_with_the_leaf_it_was_opened_under(town: Town) -> None:
         assert code(town.house.send("GET", url, [declared, token])) == "manifest.revoked"
     assert town.plain.since(before).nothing
     assert town.house.send("GET", url, [declared, twin]).status == 200
+
+
+# --- tunnels ---------------------------------------------------------------------------------------------------------
+
+
+def inside(town: Town, lines: list[tuple[str, str]], chain: tuple[str, str]) -> Response:
+    """A call with these header lines inside a tunnel that `chain` opened."""
+    authority = town.url("tls", "/").split("/")[2]
+    with connect(town.house.address) as wire:
+        assert wire.connect(authority, town.house.signed("CONNECT", authority, chain=chain)).status == 200
+        wire.start_tls(town.house.ca, sni="erp.example")
+        return wire.get("/v1/invoices/17", host=authority, headers=lines)
+
+
+def test_inside_a_tunnel_the_manifest_may_be_repeated(town: Town) -> None:
+    chain = town.house.chain()
+    before = town.tls.mark()
+    answer = inside(town, [("Intent-Manifest", ", ".join(chain))], chain)
+    assert answer.status == 200, answer
+    (request,) = town.tls.since(before).requests
+    assert request.header("intent-manifest") is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "refusal"),
+    [
+        pytest.param(lambda own, other: [("Intent-Manifest", ", ".join(other))], "proof.", id="another manifest"),
+        pytest.param(lambda own, other: [("Intent-Manifest", own[0])], "manifest.lifetime", id="a part of it"),
+        pytest.param(
+            lambda own, other: [("Intent-Manifest", ", ".join(own)), ("Signature", "intent=:AAAA:")],
+            "proof.",
+            id="the same manifest and half a signature",
+        ),
+        pytest.param(
+            lambda own, other: [("Intent-Manifest", ", ".join(own)), ("Agent-Intent", 'cluster="other"')],
+            "intent.conflict",
+            id="the same manifest and another intent",
+        ),
+    ],
+)
+def test_inside_a_tunnel_anything_else_must_be_signed(town: Town, lines: Lines, refusal: str) -> None:
+    chain, other = town.house.chain(), town.house.chain()
+    before = town.tls.mark()
+    assert code(inside(town, lines(chain, other), chain)).startswith(refusal)
+    assert town.tls.since(before).nothing
