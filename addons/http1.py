@@ -5,29 +5,39 @@ answers faults with an HTML page. This subclass closes each of those.
 """
 
 import re
+import time
 from dataclasses import dataclass
+from enum import Enum
 
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http._events import ErrorCode, HttpEvent, ResponseProtocolError
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import ErrorCode, HttpEvent, RequestProtocolError, ResponseProtocolError
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
+from addons.alarm import Alarm
+from addons.heads import HEAD_BYTES, Head, HeadFault
 from addons.translate import response_of
 from proxy.core.errors import Code
 from proxy.core.problems import Answer
 
-HEAD_BYTES = 65_536
 HEAD_TIMEOUT_S = 10.0
+EMPTY_LINES = 8
+BODY_TIMEOUT_S = 60.0
+"""For each `BODY_STEP_BYTES` that have begun to come."""
+BODY_STEP_BYTES = 1_048_576
+UNWANTED_BODY_TIMEOUT_S = 10.0
+"""For all of a body that is only read so that its connection can be kept."""
+IDLE_TIMEOUT_S = 75.0
+"""For the next request to begin, in a tunnel as outside."""
 PIPELINED_BYTES = 65_536
 LINGER_S = 2.0
 LINGER_BYTES = 262_144
 
 _REQUEST_LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,32} [!-~]+ HTTP/1\.1|CONNECT [!-~]+ HTTP/1\.0")
 # Python before 3.12 opens its tunnels with HTTP/1.0.
-
-_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 type Commands = layer.CommandGenerator[None]
 
@@ -49,49 +59,98 @@ class RefusedHeadHook(commands.StartHook):
     data: RefusedHead
 
 
+@dataclass
+class UnwantedBody(HttpEvent):
+    """The stream's word to its connection: what is still to come of this body serves nobody, so it gets little time."""
+
+    stream_id: int
+
+
+class Waiting(Enum):
+    """What a connection waits for, as far as we set it a time. `None` is all else: a verdict, a review, an origin."""
+
+    REQUEST = "request"
+    HEAD = "head"
+    BODY = "body"
+    UNWANTED_BODY = "unwanted body"
+    END = "end"
+
+
 class StrictHttp1Server(Http1Server):
     """The client side of one HTTP/1.1 connection: strict heads, limits, and a lingering close after a refusal."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._deadline: commands.RequestWakeup | None = None
+        self._head = Head(_REQUEST_LINE, "METHOD SP target SP HTTP/1.1", empty_lines=EMPTY_LINES)
+        self._alarm = Alarm()
+        self._waiting: tuple[int, Waiting | None] = (0, None)
+        self._since_s = 0.0
+        self._body_bytes = 0
+        self._body_unwanted = False
         self._lingered_bytes = 0
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Wakeup):
-            if event.command is self._deadline:
-                self._deadline = None
-                yield from self._overdue()
-            return
-        yield from super()._handle_event(event)
+            if not (yield from self._alarm.rings(event)):
+                return
+            yield from self._overdue()
+        else:
+            if isinstance(event, events.DataReceived) and self.state == self.read_body:
+                self._body_bytes += len(event.data)
+            yield from super()._handle_event(event)
+        yield from self._set_alarm()
+
+    def _set_alarm(self) -> Commands:
+        """Give what this connection waits for its time, from when the waiting began."""
+        waiting = (self.stream_id, self._waits_for())
+        if waiting != self._waiting:
+            self._waiting, self._since_s = waiting, time.monotonic()
+        match waiting[1]:
+            case None:
+                self._alarm.clear()
+            case Waiting.BODY:
+                begun = 1 + self._body_bytes // BODY_STEP_BYTES
+                yield from self._alarm.set(self._since_s + begun * BODY_TIMEOUT_S)
+            case timed:
+                yield from self._alarm.set(self._since_s + _TIMES_S[timed])
+
+    def _waits_for(self) -> Waiting | None:
+        if self.state == self._linger:
+            return Waiting.END
+        if self.state == self.read_headers:
+            return Waiting.HEAD if self._head.begun else Waiting.REQUEST
+        if self.state == self.read_body:
+            return Waiting.UNWANTED_BODY if self._body_unwanted else Waiting.BODY
+        return None
 
     def _overdue(self) -> Commands:
-        if self.state == self._linger:
-            yield commands.CloseConnection(self.conn)
-            self.state = self.done
-        else:
-            yield from self._refuse(
-                Code.REQUEST_TIMEOUT, f"the request head must be complete within {HEAD_TIMEOUT_S:.0f} s"
-            )
+        match self._waiting[1]:
+            case Waiting.HEAD:
+                detail = f"the request head must be complete within {HEAD_TIMEOUT_S:.0f} s"
+                yield from self._refuse(Code.REQUEST_TIMEOUT, detail)
+            case Waiting.BODY | Waiting.UNWANTED_BODY:
+                yield from self._refuse_body(Code.REQUEST_TIMEOUT, "the request body took too long")
+            case _:
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         """Wait for one whole head, check its bytes, then let mitmproxy parse it."""
         if not isinstance(event, events.DataReceived):
             yield from super().read_headers(event)
+            self.state = self.done
             return
-        self._drop_leading_newlines()
-        seen = bytes(self.buf)
-        end = seen.find(b"\r\n\r\n")
-        head = seen if end < 0 else seen[:end]
-        fault = _head_fault(head, whole=end >= 0)
-        if fault is not None:
-            yield from self._refuse(*fault)
-        elif end >= 0:
-            self._deadline = None
-            yield from self._parse(event)
-        elif head and self._deadline is None:
-            self._deadline = commands.RequestWakeup(HEAD_TIMEOUT_S)
-            yield self._deadline
+        try:
+            if not self._head.add(self.buf.maybe_extract_at_most(len(self.buf)) or b""):
+                return
+        except HeadFault as fault:
+            code = Code.REQUEST_TOO_LARGE if fault.too_large else Code.REQUEST_MALFORMED
+            yield from self._refuse(code, f"the request head was not accepted: {fault.detail}")
+            return
+        head, rest = self._head.take()
+        self.buf += head + rest
+        self._body_bytes, self._body_unwanted = len(rest), False
+        yield from self._parse(event)
 
     def _parse(self, event: events.DataReceived) -> Commands:
         for command in super().read_headers(event):
@@ -105,10 +164,11 @@ class StrictHttp1Server(Http1Server):
         try:
             yield from self._read_whole(event)
         except NotImplementedError:  # h11 found trailers, which mitmproxy 12.2 cannot carry over HTTP/1
-            yield from self._refuse(Code.REQUEST_UNSUPPORTED, "chunked trailers are not accepted: send them as headers")
+            detail = "chunked trailers are not accepted: send them as headers"
+            yield from self._refuse_body(Code.REQUEST_UNSUPPORTED, detail)
             return
         if self.state == self.read_body and len(self.buf) > HEAD_BYTES:  # a chunk's size line without an end
-            yield from self._refuse(Code.REQUEST_TOO_LARGE, "the size line of a chunk is too long")
+            yield from self._refuse_body(Code.REQUEST_TOO_LARGE, "the size line of a chunk is too long")
 
     def _read_whole(self, event: events.Event) -> Commands:
         for command in super().read_body(event):
@@ -127,6 +187,9 @@ class StrictHttp1Server(Http1Server):
 
     def send(self, event: HttpEvent) -> Commands:
         """Turn the connection-ending events into a lingering close, so that the answer before it is read."""
+        if isinstance(event, UnwantedBody):
+            self._body_unwanted = event.stream_id == self.stream_id
+            return
         if not isinstance(event, ResponseProtocolError):
             yield from super().send(event)
             return
@@ -144,13 +207,16 @@ class StrictHttp1Server(Http1Server):
             yield commands.SendData(self.conn, http1.assemble_response(response_of(refused.answer, close=True)))
         yield from self._close_softly()
 
+    def _refuse_body(self, code: Code, detail: str) -> Commands:
+        """Refuse, and tell the stream that its request will never be complete."""
+        yield from self._refuse(code, detail)
+        yield ReceiveHttp(RequestProtocolError(self.stream_id, detail, ErrorCode.GENERIC_CLIENT_ERROR))
+
     def _close_softly(self) -> Commands:
         # Closing at once while the client still sends would reset the connection and lose the answer.
         self.buf.maybe_extract_at_most(len(self.buf))
         self.state = self._linger
-        self._deadline = commands.RequestWakeup(LINGER_S)
         yield commands.CloseTcpConnection(self.conn, half_close=True)
-        yield self._deadline
 
     def _linger(self, event: events.Event) -> Commands:
         if isinstance(event, events.DataReceived):
@@ -163,11 +229,13 @@ class StrictHttp1Server(Http1Server):
         yield commands.CloseConnection(self.conn)
         self.state = self.done
 
-    def _drop_leading_newlines(self) -> None:
-        # RFC 9112 §2.2: a server should ignore at least one empty line before the request line.
-        while bytes(self.buf).startswith(b"\r\n"):
-            self.buf.maybe_extract_at_most(2)
 
+_TIMES_S = {
+    Waiting.REQUEST: IDLE_TIMEOUT_S,
+    Waiting.HEAD: HEAD_TIMEOUT_S,
+    Waiting.UNWANTED_BODY: UNWANTED_BODY_TIMEOUT_S,
+    Waiting.END: LINGER_S,
+}
 
 _CODES = {
     ErrorCode.REQUEST_TOO_LARGE: Code.REQUEST_TOO_LARGE,
@@ -176,19 +244,3 @@ _CODES = {
     ErrorCode.RESPONSE_VALIDATION_FAILED: Code.UPSTREAM_BROKEN,
     ErrorCode.RESPONSE_TOO_LARGE: Code.UPSTREAM_BROKEN,
 }
-
-
-def _head_fault(head: bytes, *, whole: bool) -> tuple[Code, str] | None:
-    """What is wrong with the bytes of a request head, before anything parses them."""
-    if len(head) > HEAD_BYTES:
-        return Code.REQUEST_TOO_LARGE, f"the request head must be at most {HEAD_BYTES} bytes"
-    lines = head.split(b"\r\n")
-    if not whole and lines[-1].endswith(b"\r"):
-        lines[-1] = lines[-1][:-1]
-    if any(_CONTROL.search(line) for line in lines):
-        return Code.REQUEST_MALFORMED, "the request head holds a control character; lines must end in CR LF"
-    if (whole or len(lines) > 1) and not _REQUEST_LINE.fullmatch(lines[0]):
-        return Code.REQUEST_MALFORMED, "the request line must be METHOD SP target SP HTTP/1.1"
-    if any(line.startswith((b" ", b"\t")) for line in lines[1:]):
-        return Code.REQUEST_MALFORMED, "header lines must not be folded (RFC 9112 §5.2)"
-    return None

@@ -201,6 +201,33 @@ def test_a_slow_head_is_cut_off_within_its_time(town: Town) -> None:
     assert (answer.status, json.loads(answer.body)["code"]) == (408, "request.timeout")
 
 
+def test_a_few_empty_lines_before_a_request_are_ignored_and_a_flood_is_refused(town: Town) -> None:
+    assert send(town, "plain", b"\r\n" * 8 + raw(town, "plain")).status == 200
+    before = town.plain.mark()
+    for flood in (b"\r\n" * 9 + raw(town, "plain"), b"\r\n" * 100_000):
+        answer = send(town, "plain", flood)
+        assert (answer.status, json.loads(answer.body)["code"]) == (400, "request.malformed")
+    assert town.plain.since(before).nothing
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_garbage_behind_a_request_is_answered_after_it(town: Town, way: str) -> None:
+    with town.house.open(town.url(way, "/")) as wire:
+        wire.send(raw(town, way) + b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+        assert read(wire).status == 200
+        answer = read(wire)
+    assert (answer.status, json.loads(answer.body)["code"]) == (400, "request.malformed")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_head_in_many_small_pieces_is_read_like_one(town: Town, way: str) -> None:
+    with town.house.open(town.url(way, "/")) as wire:
+        data = raw(town, way)
+        for at in range(0, len(data), 7):
+            wire.send(data[at : at + 7])
+        assert read(wire).status == 200
+
+
 NOT_HTTP = {
     "an SSH greeting": b"SSH-2.0-OpenSSH_9.9\r\n",
     "raw bytes": bytes(range(1, 200)),
