@@ -175,6 +175,8 @@ def _end_to_end(response: http.Response) -> http.Response:
     headers = response.headers
     nominated = {token.strip().lower() for token in ",".join(headers.get_all("connection")).split(",")}
     dropped = (nominated - _FRAMING) | _HOP_BY_HOP
+    if response.status_code == 204:
+        dropped |= {"content-length"}  # RFC 9110 §8.6; some readers would wait for the body
     if response.status_code == 304:
         dropped |= {"transfer-encoding"}  # there is no body to be coded, and mitmproxy would write its last chunk
     kept = [(name, value) for name, value in headers.fields if name.decode("latin-1").lower() not in dropped]

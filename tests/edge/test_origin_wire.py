@@ -104,6 +104,7 @@ def test_a_body_that_ends_with_the_connection_passes_whole(town: Town, way: str,
     "raw",
     [
         pytest.param(b"HTTP/1.1 204 No Content\r\n\r\n", id="204"),
+        pytest.param(b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", id="204 with a length"),
         pytest.param(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", id="304 with the length of another"),
         pytest.param(b"HTTP/1.1 304 Not Modified\r\nTransfer-Encoding: chunked\r\n\r\n", id="304 with a coding"),
     ],
@@ -114,6 +115,8 @@ def test_after_a_response_without_a_body_the_next_one_is_read_right(town: Town, 
         for _ in range(2):
             answer = town.house.call("GET", town.url(way, "/v1/invoices/odd"), wire=wire)
             assert (answer.status, answer.body) == (int(raw[9:12]), b"")
+            assert answer.header("transfer-encoding") is None
+            assert answer.status == 304 or answer.header("content-length") is None
         assert town.house.call("GET", town.url(way, "/v1/invoices/17"), wire=wire).status == 200
 
 
