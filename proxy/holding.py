@@ -18,6 +18,7 @@ from proxy.core.release import Release, read_release
 from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, HoldCaps, HoldNews, Holds, Journal, Vault
+from proxy.reviews import told, unsaid, verified
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,14 @@ class Claim:
     hold_id: str
     fence: int
     number: int  # as `ports.Consumed` counts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """A verified release, and the call as it was filed and shown: the bytes to send, and no others."""
+
+    release: Release
+    call: Call
 
 
 class Holding:
@@ -76,17 +85,18 @@ class Holding:
         """The hold of this call: a new one, or the one an equal call has already.
 
         Raises:
+            Rejected(HOLD_TAMPERED): the one it has was filed for another call, or denied by nobody.
             Rejected(HOLD_CAP): too many are open; nothing was stored.
             Unavailable: the store or the journal does not answer.
         """
         digest = self.digest(identity, call)
         known = await self._holds.find(identity.mandate.root_id, digest)
         if known is not None:
-            return known
+            return self._told(identity, known, digest)
         filed = await self._file(identity, call, decision, digest)
         if filed.created:
             await self._journal.append("hold", hold_fields(filed.hold, "file", decision_id=decision.decision_id))
-        return filed.hold
+        return self._told(identity, filed.hold, digest)
 
     async def _file(self, identity: Identity, call: Call, decision: Decision, digest: str) -> Filed:
         hold_id, now, mandate = self._new_id(), self._clock(), identity.mandate
@@ -140,11 +150,32 @@ class Holding:
 
         Raises:
             Rejected(HOLD_UNKNOWN): no such hold, or another mandate's; the two look the same.
+            Rejected(HOLD_TAMPERED): it is marked denied, and no reviewer says so.
         """
         hold = await self._holds.get(hold_id)
         if hold is None or hold.root_id != identity.mandate.root_id:
             raise Rejected(Code.HOLD_UNKNOWN, "no hold of this mandate has that id")
-        return hold
+        return self._told(identity, hold, hold.call_digest)
+
+    async def again(self, identity: Identity, call: Call, hold_id: str) -> Hold:
+        """The hold that `call` has waited for, whatever became of it: a call that waited is never filed anew.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): it is gone.
+            Rejected(HOLD_TAMPERED): it was filed for another call, or denied by nobody.
+        """
+        return self._told(identity, await self.own(identity, hold_id), self.digest(identity, call))
+
+    async def open_holds(self, identity: Identity) -> tuple[Hold, ...]:
+        """Every hold of the caller's root mandate that is not over yet."""
+        found = await self._holds.listing(root_id=identity.mandate.root_id)
+        return tuple(self._told(identity, hold, hold.call_digest) for hold in found)
+
+    def _told(self, identity: Identity, hold: Hold, digest: str) -> Hold:
+        if (hold.root_id, hold.call_digest) != (identity.mandate.root_id, digest):
+            raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
+        barred = {link.cnf.kid for link in identity.mandate.chain}
+        return told(hold, self._bundle(), barred=barred, now=self._clock())
 
     async def stored(self, hold: Hold) -> StoredCall:
         """The held call itself.
@@ -161,8 +192,10 @@ class Holding:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    async def check_release(self, identity: Identity, call: Call, hold: Hold) -> Release:
-        """The reviewer's signed word that this very call may be sent.
+    async def check_release(self, identity: Identity, call: Call, hold: Hold) -> Cleared:
+        """The reviewer's signed word that this very call may be sent, and the stored call to send.
+
+        What was shown is what is sent: a call with the same digest may still differ in headers no reviewer saw.
 
         Redis carries the approval, it does not authorise: the statement is verified here, over the digest of the
         bytes that will be sent, and who may say it is taken from the sealed record and the mandate. The proof must be
@@ -191,7 +224,7 @@ class Holding:
                 f"a release may count for at most {LONGEST_RELEASE.days} days, got until {release.not_after:%Y-%m-%d}"
             )
             raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
-        return release
+        return Cleared(release=release, call=filed.call)
 
     async def claim(self, hold: Hold) -> Claim | Hold:
         """Take the right to send: durable before the first byte may leave. The hold as it is, if another was first.
@@ -222,7 +255,7 @@ class Holding:
         if moved.applied:
             return Claim(hold_id=hold.id, fence=moved.hold.fence, number=number)
         await self._untake(hold.id, number)
-        return moved.hold
+        return unsaid(moved.hold)
 
     async def _taken(self, hold: Hold) -> Hold:
         """What became of a hold that was taken before us."""
@@ -230,7 +263,7 @@ class Holding:
             await asyncio.sleep(pause_s)
             found = await self._holds.get(hold.id)
             if found is not None and found.state is not HoldState.APPROVED:
-                return found
+                return unsaid(found)
         logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
         raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
 
@@ -256,7 +289,7 @@ class Holding:
             await self._untake(claim.hold_id, claim.number)
         moved = await self._holds.apply(claim.hold_id, event, fence=claim.fence)
         if moved.applied:
-            await self._journal.append("hold", hold_fields(moved.hold, event.value))
+            await self._journal.append("hold", hold_fields(self._on_record(moved.hold), event.value))
 
     async def give_back(self, claim: Claim) -> None:
         """Undo a claim under which nothing was sent."""
@@ -320,20 +353,30 @@ class Holding:
             logger.error("hold %s: %s", ascii(news.hold_id)[:80], fault.detail)
 
     async def _record_review(self, news: HoldNews) -> None:
+        """Write a reviewer's decision down as theirs if their statement verifies, else as nobody's."""
         try:
             hold = await self._holds.get(news.hold_id)
+            if hold is None:
+                return
+            sealed = await self._holds.sealed(hold.id)
+            filed = None if sealed is None else stored_from_bytes(self._vault.unseal(hold.id, sealed))
         except Rejected as fault:  # somebody wrote to the store by hand: whoever asks for this hold is refused
-            logger.error("hold %s cannot be read: %s", news.hold_id, fault.detail)
+            logger.error("hold %s cannot be read: %s", ascii(news.hold_id)[:80], fault.detail)
             return
-        if hold is not None:
-            await self._journal.append(
-                "hold", hold_fields(replace(hold, state=news.state), _REVIEWED[news.state].value)
-            )
+        hold = self._on_record(replace(hold, state=news.state), filed)
+        event = UNVERIFIED if hold.decided_by is None else _REVIEWED[news.state].value
+        await self._journal.append("hold", hold_fields(hold, event))
+
+    def _on_record(self, hold: Hold, filed: StoredCall | None = None) -> Hold:
+        """The hold with the reviewer and the reason its verified statement names, if it has one."""
+        said = verified(hold, self._bundle(), barred=(), now=self._clock(), filed=filed)
+        by, reason = (None, None) if said is None else (said.by, said.reason)
+        return replace(hold, decided_by=by, reason=reason)
 
     async def sweep(self) -> None:
         """Expire what is due. Every worker does; the store makes each step once, and whoever made it records it."""
         for hold in await self._holds.sweep():
-            await self._journal.append("hold", hold_fields(hold, Event.EXPIRE.value))
+            await self._journal.append("hold", hold_fields(self._on_record(hold), Event.EXPIRE.value))
 
 
 _REVIEWED = {
@@ -342,6 +385,9 @@ _REVIEWED = {
     HoldState.CANCELLED: Event.CANCEL,
 }
 """States that somebody outside the workers brings about, and by which event."""
+
+UNVERIFIED = "unverified"
+"""What the journal calls a state that the store reports and no reviewer's statement bears out."""
 
 
 _SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})

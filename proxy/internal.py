@@ -21,7 +21,7 @@ from proxy.core.problems import Answer, document
 from proxy.core.session import SESSION_LIFE_S, SessionGrant, check_channel
 from proxy.gate import Admission, Gate
 from proxy.identify import Identity, session_key
-from proxy.ports import Holds, Journal, Mandates, Vault
+from proxy.ports import Journal, Mandates, Vault
 
 SESSION_TYP = "intent-session+jwt"
 
@@ -41,7 +41,6 @@ class Internal:
         self,
         *,
         gate: Gate,
-        holds: Holds,
         mandates: Mandates,
         vault: Vault,
         journal: Journal,
@@ -51,7 +50,6 @@ class Internal:
         clock: Callable[[], datetime],
     ) -> None:
         self._gate = gate
-        self._holds = holds
         self._mandates = mandates
         self._vault = vault
         self._journal = journal
@@ -85,7 +83,7 @@ class Internal:
             case "GET", ("",) | ("mandate",):
                 return document(mandate_document(identity.mandate, self._policy().bundle, now=self._clock()))
             case "GET", ("holds",):
-                found = await self._holds.listing(root_id=identity.mandate.root_id)
+                found = await self._gate.holding.open_holds(identity)
                 return document({"holds": [hold_document(hold, now=self._clock()) for hold in found]})
             case "GET", ("holds", hold_id):
                 return document(hold_document(await self._gate.holding.own(identity, hold_id), now=self._clock()))

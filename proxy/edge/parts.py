@@ -161,7 +161,6 @@ async def assemble(
     )
     internal = Internal(
         gate=gate,
-        holds=holds,
         mandates=mandates,
         vault=vault,
         journal=journal,
