@@ -15,10 +15,11 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Verdict
 from proxy.core.release import Release, read_release
+from proxy.core.reviewed import TELLING, told, unsaid, verified
+from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, HoldCaps, HoldNews, Holds, Journal, Vault
-from proxy.reviews import told, unsaid, verified
 
 logger = logging.getLogger(__name__)
 
@@ -186,7 +187,7 @@ class Holding:
         """
         sealed = await self._holds.sealed(hold.id)
         if sealed is None:
-            tell = _TELLING[hold.state]
+            tell = TELLING[hold.state]
             raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
         return stored_from_bytes(self._vault.unseal(hold.id, sealed))
 
@@ -391,38 +392,3 @@ UNVERIFIED = "unverified"
 
 
 _SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Telling:
-    verdict: Verdict
-    code: Code | None  # None: why it was held says more
-    message: str
-
-
-def _deny(code: Code, message: str) -> _Telling:
-    return _Telling(verdict=Verdict.DENY, code=code, message=message)
-
-
-_TELLING = {
-    HoldState.HELD: _Telling(verdict=Verdict.HOLD, code=None, message="the call is held for review"),
-    HoldState.APPROVED: _Telling(verdict=Verdict.HOLD, code=None, message="the call is released; send it again"),
-    HoldState.RELEASING: _Telling(verdict=Verdict.HOLD, code=Code.HOLD_RELEASING, message="the call is being sent"),
-    HoldState.RELEASED: _deny(Code.HOLD_SPENT, "the released call was sent already"),
-    HoldState.UNCERTAIN: _deny(Code.HOLD_UNCERTAIN, "nobody knows whether the call arrived"),
-    HoldState.DENIED: _deny(Code.HOLD_DENIED, "a reviewer refused the call"),
-    HoldState.EXPIRED: _deny(Code.HOLD_EXPIRED, "nobody decided in time"),
-    HoldState.CANCELLED: _deny(Code.HOLD_EXPIRED, "the call was withdrawn"),
-}
-
-
-def as_held(decision: Decision, hold: Hold) -> Decision:
-    """The decision about a call that has a hold: what the hold's state means for the agent."""
-    tell = _TELLING[hold.state]
-    return replace(
-        decision,
-        verdict=tell.verdict,
-        code=decision.code if tell.code is None else tell.code,
-        message=f"{tell.message}: {hold.reason}" if hold.reason else tell.message,
-        hold_id=hold.id,
-    )

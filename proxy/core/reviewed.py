@@ -5,11 +5,11 @@ mouth that an agent reads and the journal keeps. Only what a verified statement 
 """
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Bundle, Hold, HoldState, StoredCall, Verdict
+from proxy.core.model import Bundle, Decision, Hold, HoldState, StoredCall, Verdict
 from proxy.core.release import Release, read_release
 
 _MEANT = {
@@ -55,7 +55,8 @@ def verified(
     Who may decide is taken from the sealed record `filed` where it is still there. Whether the reviewer was certified
     is judged at the time of the decision: a denial does not end with the reviewer's certificate.
     """
-    if hold.statement is None or hold.state not in _MEANT:
+    statement, meant = hold.statement, _MEANT.get(hold.state)
+    if statement is None or meant is None:
         return None
     kids = frozenset(barred)
     if filed is not None:
@@ -65,7 +66,44 @@ def verified(
         kids |= frozenset(filed.chain_kids)
     decided_at = min(now, hold.decided_at or now)
     try:
-        said = read_release(hold.statement or "", hold=hold, bundle=bundle, barred=kids, now=decided_at)
+        said = read_release(statement, hold=hold, bundle=bundle, barred=kids, now=decided_at)
     except Rejected:
         return None
-    return said if said.verdict is _MEANT[hold.state] else None
+    return said if said.verdict is meant else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """How a state of a hold answers the call that found it."""
+
+    verdict: Verdict
+    code: Code | None  # None: why it was held says more
+    message: str
+
+
+def _deny(code: Code, message: str) -> Telling:
+    return Telling(verdict=Verdict.DENY, code=code, message=message)
+
+
+TELLING = {
+    HoldState.HELD: Telling(verdict=Verdict.HOLD, code=None, message="the call is held for review"),
+    HoldState.APPROVED: Telling(verdict=Verdict.HOLD, code=None, message="the call is released; send it again"),
+    HoldState.RELEASING: Telling(verdict=Verdict.HOLD, code=Code.HOLD_RELEASING, message="the call is being sent"),
+    HoldState.RELEASED: _deny(Code.HOLD_SPENT, "the released call was sent already"),
+    HoldState.UNCERTAIN: _deny(Code.HOLD_UNCERTAIN, "nobody knows whether the call arrived"),
+    HoldState.DENIED: _deny(Code.HOLD_DENIED, "a reviewer refused the call"),
+    HoldState.EXPIRED: _deny(Code.HOLD_EXPIRED, "nobody decided in time"),
+    HoldState.CANCELLED: _deny(Code.HOLD_EXPIRED, "the call was withdrawn"),
+}
+
+
+def as_held(decision: Decision, hold: Hold) -> Decision:
+    """The decision about a call that has a hold: what the hold's state means for the agent."""
+    tell = TELLING[hold.state]
+    return replace(
+        decision,
+        verdict=tell.verdict,
+        code=decision.code if tell.code is None else tell.code,
+        message=f"{tell.message}: {hold.reason}" if hold.reason else tell.message,
+        hold_id=hold.id,
+    )
