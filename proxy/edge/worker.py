@@ -13,13 +13,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.pop("SSLKEYLOGFILE", None)  # before mitmproxy is imported: it would write every TLS secret there
+# Before mitmproxy is imported: it would write every TLS secret there.
+os.environ.pop("SSLKEYLOGFILE", None)
+os.environ.pop("MITMPROXY_SSLKEYLOGFILE", None)
 
-from proxy.core.errors import Rejected, Unavailable
-from proxy.edge.listen import Listener
-from proxy.edge.master import EdgeMaster
-from proxy.edge.parts import Parts, assemble, now
-from proxy.edge.sockets import shared_socket
+from proxy.core.errors import Rejected, Unavailable  # noqa: E402
+from proxy.edge.listen import Listener  # noqa: E402
+from proxy.edge.master import EdgeMaster  # noqa: E402
+from proxy.edge.parts import Parts, assemble, now  # noqa: E402
+from proxy.edge.sockets import shared_socket  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
