@@ -235,19 +235,30 @@ class Gate:
 
     async def _second_look(self, admission: Admission, before: Outcome, gone: asyncio.Event) -> Outcome:
         """The call again, after its hold changed: everything that may have changed with it is asked again."""
-        assert admission.identity is not None and before.call is not None
-        again = await self._look(admission, admission.identity, before.call, self._timer(), gone)
+        assert admission.identity is not None and before.call is not None and before.hold is not None
+        again = await self._look(
+            admission, admission.identity, before.call, self._timer(), gone, waited_for=before.hold.id
+        )
         return replace(again, waited=True)
 
     async def _look(
-        self, admission: Admission, identity: Identity, call: Call, started_s: float, gone: asyncio.Event
+        self,
+        admission: Admission,
+        identity: Identity,
+        call: Call,
+        started_s: float,
+        gone: asyncio.Event,
+        *,
+        waited_for: str | None = None,
     ) -> Outcome:
         decision, addresses = await self._resolved(self._decide(identity, call), call)
         outcome = Outcome(decision=decision, call=call, addresses=addresses)
         if decision.verdict is Verdict.HOLD:
-            outcome = await self._held(
-                identity, call, decision, await self.holding.file(identity, call, decision), gone
-            )
+            if waited_for is None:
+                hold = await self.holding.file(identity, call, decision)
+            else:
+                hold = await self.holding.again(identity, call, waited_for)
+            outcome = await self._held(identity, call, decision, hold, gone)
         return await self._recorded(admission, outcome, started_s)
 
     async def _redeem(self, admission: Admission, identity: Identity, hold_id: str, gone: asyncio.Event) -> Outcome:
@@ -267,15 +278,14 @@ class Gate:
         """What a hold's state means for the call that found it; an approved one lets it pass, once."""
         if hold.state is not HoldState.APPROVED or gone.is_set():
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
-        await self.holding.check_release(identity, call, hold)
-        released = after_release(decision, hold_id=hold.id)
-        released, addresses = await self._resolved(released, call)
+        cleared = await self.holding.check_release(identity, call, hold)
+        released, addresses = await self._resolved(after_release(decision, hold_id=hold.id), cleared.call)
         if released.verdict is not Verdict.ALLOW:
             return Outcome(decision=released, call=call, hold=hold)
         claimed = await self.holding.claim(hold)
         if isinstance(claimed, Hold):
             return Outcome(decision=as_held(decision, claimed), call=call, hold=claimed)
-        return Outcome(decision=released, call=call, hold=hold, addresses=addresses, claim=claimed)
+        return Outcome(decision=released, call=cleared.call, hold=hold, addresses=addresses, claim=claimed)
 
     # --- deciding ----------------------------------------------------------------------------------------------------
 

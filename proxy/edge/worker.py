@@ -17,11 +17,11 @@ from typing import Any
 os.environ.pop("SSLKEYLOGFILE", None)
 os.environ.pop("MITMPROXY_SSLKEYLOGFILE", None)
 
-from proxy.core.errors import Rejected, Unavailable  # noqa: E402
-from proxy.edge.listen import Listener  # noqa: E402
-from proxy.edge.master import EdgeMaster  # noqa: E402
-from proxy.edge.parts import Parts, assemble, now  # noqa: E402
-from proxy.edge.sockets import shared_socket  # noqa: E402
+from proxy.core.errors import Rejected, Unavailable
+from proxy.edge.listen import Listener
+from proxy.edge.master import EdgeMaster
+from proxy.edge.parts import Parts, assemble, now
+from proxy.edge.sockets import shared_socket
 
 logger = logging.getLogger(__name__)
 
