@@ -8,6 +8,7 @@ import inspect
 import logging
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from mitmproxy import addonmanager, exceptions, hooks, http, master, options, tls
 from mitmproxy.addons import core, disable_h2c, errorcheck, proxyserver
@@ -37,6 +38,7 @@ class Dispatch(addonmanager.AddonManager):
     def __init__(self, owner: master.Master) -> None:
         super().__init__(owner)
         self._listeners: dict[str, tuple[Handler, ...]] = {}
+        self._failed: WeakSet[http.HTTPFlow] = WeakSet()  # a later hook must not lift the refusal of an earlier one
 
     def add(self, *addons: object) -> None:
         super().add(*addons)
@@ -55,8 +57,11 @@ class Dispatch(addonmanager.AddonManager):
                 raise
             except Exception:
                 logger.exception("the %s hook failed; what it was asked is refused", event.name)
+                self._failed.update(each for each in event.args() if isinstance(each, http.HTTPFlow))
                 refuse(event)
                 return
+        if event.name == "request" and any(each in self._failed for each in event.args()):
+            refuse(event)
 
     def _of(self, event: hooks.Hook) -> tuple[Handler, ...]:
         name = event.name
