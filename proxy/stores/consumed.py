@@ -136,12 +136,13 @@ class ConsumedFile(Consumed):
     def _locked(self) -> Iterator[int]:
         """The file for ourselves, every line of it read."""
         with self._turn:
-            descriptor = self._lock()
             try:
+                descriptor = self._lock()
                 self._read_on()
                 yield descriptor
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
+            finally:  # whatever went wrong, wherever: a lock that stays would stop every worker of this node
+                if self._descriptor is not None:
+                    fcntl.flock(self._descriptor, fcntl.LOCK_UN)
 
     def _lock(self) -> int:
         while True:

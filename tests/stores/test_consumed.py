@@ -160,3 +160,19 @@ async def test_a_claim_counts_only_once_it_is_on_disk(path: Path, monkeypatch: p
         with pytest.raises(Unavailable):
             await file.take("h", 2, until=UNTIL)
     assert await file.take("i", 2, until=UNTIL)
+
+
+@pytest.mark.parametrize("broken", ["_in_place", "_read_on"])
+async def test_whatever_goes_wrong_the_other_workers_go_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    file, other = ConsumedFile(path), ConsumedFile(path)
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(file, broken, fails)
+    with pytest.raises(RuntimeError):
+        await file.take("h", 2, until=UNTIL)
+    async with asyncio.timeout(2):
+        assert await other.take("h", 2, until=UNTIL)
