@@ -20,6 +20,7 @@ from addons.admit import Admit
 from addons.exchange import Exchange, Exchanges
 from addons.http1 import RefusedHead
 from addons.lockdown import Lockdown, check, pin
+from proxy.core.model import IPAddress
 from proxy.edge.ca import load_authority
 from proxy.edge.listen import Listener
 from proxy.edge.master import Dispatch, EdgeMaster
@@ -29,6 +30,13 @@ from proxy.edge.tls import EdgeTls
 from proxy.policy.settings import load_settings
 
 
+class AnyAddress(Exchanges):
+    """Lets every call use a kept connection: nothing was decided that could forbid it."""
+
+    def may_reuse(self, flow: http.HTTPFlow, address: IPAddress) -> bool:
+        return True
+
+
 class LetThrough(Admit):
     """Chooses layers as the product does, and says yes to everything else."""
 
@@ -36,10 +44,10 @@ class LetThrough(Admit):
         self._exchanges = exchanges
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
-        self._exchanges.take_authority(flow.request)
+        self._exchanges.take_head(flow.request)
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
-        self._exchanges.take_authority(flow.request)
+        self._exchanges.take_head(flow.request)
         self._exchanges.open(Exchange(flow_id=flow.id, client_id=flow.client_conn.id, body_cap=1 << 20))
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
@@ -71,7 +79,7 @@ class UnguardedMaster(EdgeMaster):
         master.Master.__init__(self, options.Options())
         settings = load_settings(config)
         self.addons = Dispatch(self)
-        self.exchanges = Exchanges()
+        self.exchanges = AnyAddress()
         self.proxyserver = proxyserver.Proxyserver()
         self.addons.add(
             core.Core(),

@@ -118,8 +118,6 @@ class Gate:
         self._timer = timer
         self._new_id = new_id
 
-    # --- the head ----------------------------------------------------------------------------------------------------
-
     async def admit(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Admission:
         """Read a request head: is it unambiguous, and who is asking? What speaks against it is kept, not raised."""
         prefer = read_prefer(received.headers)
@@ -132,8 +130,6 @@ class Gate:
         except (Rejected, Unavailable) as fault:
             return Admission(leg=leg, received=received, call=call, refusal=fault, prefer=prefer)
         return Admission(leg=leg, received=received, call=call, identity=identity, prefer=prefer)
-
-    # --- the call ----------------------------------------------------------------------------------------------------
 
     async def judge(self, admission: Admission, body: bytes, *, gone: asyncio.Event) -> Outcome:
         """Decide one call whose body is whole, wait for a reviewer if it asked to, and record it durably.
@@ -236,9 +232,8 @@ class Gate:
     async def _second_look(self, admission: Admission, before: Outcome, gone: asyncio.Event) -> Outcome:
         """The call again, after its hold changed: everything that may have changed with it is asked again."""
         assert admission.identity is not None and before.call is not None and before.hold is not None
-        again = await self._look(
-            admission, admission.identity, before.call, self._timer(), gone, waited_for=before.hold.id
-        )
+        identity, started_s = admission.identity, self._timer()
+        again = await self._look(admission, identity, before.call, started_s, gone, waited_for=before.hold.id)
         return replace(again, waited=True)
 
     async def _look(
@@ -254,11 +249,11 @@ class Gate:
         decision, addresses = await self._resolved(self._decide(identity, call), call)
         outcome = Outcome(decision=decision, call=call, addresses=addresses)
         if decision.verdict is Verdict.HOLD:
-            if waited_for is None:
-                hold = await self.holding.file(identity, call, decision)
-            else:
-                hold = await self.holding.again(identity, call, waited_for)
-            outcome = await self._held(identity, call, decision, hold, gone)
+            holding = self.holding
+            finding = (
+                holding.again(identity, call, waited_for) if waited_for else holding.file(identity, call, decision)
+            )
+            outcome = await self._held(identity, call, decision, await finding, gone)
         return await self._recorded(admission, outcome, started_s)
 
     async def _redeem(self, admission: Admission, identity: Identity, hold_id: str, gone: asyncio.Event) -> Outcome:
@@ -286,8 +281,6 @@ class Gate:
         if isinstance(claimed, Hold):
             return Outcome(decision=as_held(decision, claimed), call=call, hold=claimed)
         return Outcome(decision=released, call=cleared.call, hold=hold, addresses=addresses, claim=claimed)
-
-    # --- deciding ----------------------------------------------------------------------------------------------------
 
     async def _prove(self, admission: Admission, body: bytes) -> Identity:
         """What can only be said of the caller now: its body is the signed one, its mandate stands, its proof is new."""
@@ -348,8 +341,6 @@ class Gate:
             return decision, check_addresses(found, decision.addresses, port=call.port, own=self.settings.own)
         except Rejected as fault:
             return replace(decision, verdict=Verdict.DENY, code=fault.code, message=fault.detail), ()
-
-    # --- recording ---------------------------------------------------------------------------------------------------
 
     async def _recorded(self, admission: Admission, outcome: Outcome, started_s: float) -> Outcome:
         """The outcome, once its line is durable; a claim whose line could not be written is given back."""

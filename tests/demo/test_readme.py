@@ -146,7 +146,7 @@ def _first_steps(reader: Reader) -> None:
     working = reader.start(agent, "agent")
     reader.wait_for("held ", "agent")
     reader.output["served while held"] = " ".join(reader.served())
-    (hold,) = re.findall(r"hold (\S{20}): mandate.not_covered", reader.printed("agent"))
+    (hold,) = re.findall(r"hold (\S{24}): mandate.not_covered", reader.printed("agent"))
     reader.output["hold"] = hold
     reader.output["list"] = reader.run(show_list).stdout
     reader.output["show"] = reader.run(show, hold).stdout
@@ -200,7 +200,7 @@ def test_the_page_on_holds_shows_what_is_printed(reader: Reader) -> None:
 
 def _plain(text: str) -> str:
     """Without what differs from hold to hold: its id and its end."""
-    text = re.sub(r"Hold \S{20}", "Hold …", text)
+    text = re.sub(r"Hold \S{24}", "Hold …", text)
     return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(in .*?\)", "…", text)
 
 
@@ -210,7 +210,7 @@ def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
     held = []
     for path in ("a/b", "c/d"):
         answer = reader.run(f"curl -s http://localhost:8000/{path}", after=session).stdout
-        held += re.findall(r'"id":"(\S{20}?)"', answer)
+        held += re.findall(r'"id":"(\S{24}?)"', answer)
     listed = reader.run(show_list).stdout
     assert all(each in listed for each in held)
     first, second = held
@@ -221,7 +221,7 @@ def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
     refused = reader.run("curl -s http://localhost:8000/c/d", after=session).stdout
     assert '"code":"hold.denied"' in refused
     assert "not part of the task" in refused
-    assert reader.run(release, "x" * 20).returncode == 5, "no such hold"
+    assert reader.run(release, "x" * 24).returncode == 5, "no such hold"
     assert "approve by maria" in reader.run(audit, first).stdout
     assert reader.run(verify).returncode == 0
     assert "GET /a/b" not in reader.served(), "released, but the agent has not sent it again"
