@@ -44,6 +44,7 @@ NO_PREFERENCE = Prefer()
 
 DECISION_DEADLINE_S = 1.5
 """Everything a decision waits for, except a reviewer, must answer within this."""
+REFUSAL_DEADLINE_S = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,8 +199,9 @@ class Gate:
         """Record a refusal that was clear before the body came, or that the wire or a broken part demanded."""
         decision = self._refused(admission, fault)
         # The part that fails may be the journal or the clock; the answer is a refusal all the same.
+        # What is left of the two seconds is short; the journal writes the line even when nobody waits for it.
         with suppress(TimeoutError, Unavailable):
-            async with asyncio.timeout(DECISION_DEADLINE_S):
+            async with asyncio.timeout(REFUSAL_DEADLINE_S):
                 await self._record(admission, decision, admission.call)
         return Outcome(decision=decision, call=admission.call)
 

@@ -28,7 +28,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 
-DEADLINE_S = 1.5
+DEADLINE_S = 1.2
 """How long a caller waits for the disk; an agent must have its answer within two seconds."""
 MAX_WAITING = 4_096
 CLOCK_TOLERANCE = timedelta(milliseconds=100)
@@ -70,6 +70,7 @@ class FileJournal:
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._waiting: list[tuple[Written, asyncio.Future[None]]] = []
         self._writing = False
+        self._job: asyncio.Future[None] | None = None  # what the disk's thread does, or did last
         self._ended = ""  # why nothing more can be appended
 
     @classmethod
@@ -127,7 +128,12 @@ class FileJournal:
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(Code.JOURNAL_DOWN, f"{MAX_WAITING} lines wait for the disk already")
         done = self._enqueue(Kind(kind), fields)
-        await _within_deadline(done)
+        try:
+            await _within_deadline(done)
+        except Unavailable:
+            if not self._ended and (self._job is None or self._job.done()):
+                self._die(RuntimeError("a write was lost"), [])  # not a slow disk: nobody writes
+            raise
 
     async def seal(self) -> bool:
         """Sign and publish a checkpoint of everything durable now; True when every sink took it in time."""
@@ -181,6 +187,7 @@ class FileJournal:
         except RuntimeError as fault:  # no thread can be had
             self._die(fault, batch)
             return
+        self._job = writing
         writing.add_done_callback(functools.partial(self._written, batch))
 
     def _written(self, batch: list[tuple[Written, "asyncio.Future[None]"]], writing: "asyncio.Future[None]") -> None:

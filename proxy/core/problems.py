@@ -279,11 +279,13 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
     if decision.verdict is Verdict.HOLD:
         action = Next.WAIT
         advice = _HELD.format(status=hold_url(hold.id)) if hold is not None else "A person has to approve it."
+    # What fails inside is for the journal and the log: it may name files, addresses and whatever an exception says.
+    message = "" if guide.status == 503 else decision.message
     members: dict[str, Json] = {
         "type": f"http://{INTERNAL_HOST}/problems/{decision.code.value}",
         "title": guide.title,
         "status": status,
-        "detail": f"{decision.message.rstrip('.')}. {advice}" if decision.message else advice,
+        "detail": f"{message.rstrip('.')}. {advice}" if message else advice,
         "code": decision.code.value,
         "decision_id": decision.decision_id,
         "manifest": decision.manifest,

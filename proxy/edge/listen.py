@@ -2,16 +2,19 @@
 
 import asyncio
 import contextlib
+import logging
 import resource
 import socket
 import time
 from collections import Counter
 
-from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy import commands, events, layer, mode_specs
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
 from proxy.edge.master import EdgeMaster
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
 LOOK_S = 0.1
@@ -21,6 +24,25 @@ END_WITHIN_S = 2.0
 MOST_DESCRIPTORS = 65_536
 SPARE_DESCRIPTORS = 128  # for the stores, the journal, and whatever else is not a connection
 DESCRIPTORS_EACH = 3  # the client's connection and the upstream ones it may keep
+
+
+class FencedProxy(modes.HttpProxy):
+    """The layers of one connection; when one of them raises, the connection ends.
+
+    mitmproxy would log the exception and leave the connection open, unable ever to go on.
+    """
+
+    _failed = False
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if self._failed:
+            return
+        try:
+            yield from super().handle_event(event)
+        except Exception:
+            self._failed = True
+            logger.exception("the layers of a connection failed; it is closed")
+            yield commands.CloseConnection(self.context.client)
 
 
 class Listener:
@@ -102,7 +124,7 @@ class Listener:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = ProxyConnectionHandler(self._master, reader, writer, self._master.options, self._mode)
-        handler.layer = modes.HttpProxy(handler.layer.context)
+        handler.layer = FencedProxy(handler.layer.context)
         connections = self._master.proxyserver.connections
         with self._master.proxyserver.register_connection(handler.client.id, handler):
             self._idle.clear()

@@ -4,6 +4,7 @@ mitmproxy logs an exception in an addon hook and goes on, so the call would be s
 refusal, whichever hook it came from, and only the hooks somebody listens to cost anything.
 """
 
+import asyncio
 import inspect
 import logging
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from weakref import WeakSet
 from mitmproxy import addonmanager, exceptions, hooks, http, master, options, tls
 from mitmproxy.addons import core, disable_h2c, errorcheck, proxyserver
 from mitmproxy.flow import Error
-from mitmproxy.proxy import layer, server_hooks
+from mitmproxy.proxy import commands, events, layer, server_hooks
 
 from addons.admit import Admit
 from addons.dial import Dial, Dials
@@ -48,6 +49,9 @@ class Dispatch(addonmanager.AddonManager):
         await self.trigger_event(event)
 
     async def trigger_event(self, event: hooks.Hook) -> None:
+        if event.name == "request" and any(each in self._failed for each in event.args()):
+            self._refuse(event)  # not even asked: an allow would be recorded and a release claimed for nothing
+            return
         for listener in self._of(event):
             try:
                 answer = listener(*event.args())
@@ -55,13 +59,19 @@ class Dispatch(addonmanager.AddonManager):
                     await answer
             except exceptions.OptionsError:
                 raise
-            except Exception:
+            except (Exception, asyncio.CancelledError) as fault:
+                if isinstance(fault, asyncio.CancelledError) and _is_ending():
+                    raise
                 logger.exception("the %s hook failed; what it was asked is refused", event.name)
                 self._failed.update(each for each in event.args() if isinstance(each, http.HTTPFlow))
-                refuse(event)
+                self._refuse(event)
                 return
-        if event.name == "request" and any(each in self._failed for each in event.args()):
+
+    def _refuse(self, event: hooks.Hook) -> None:
+        try:
             refuse(event)
+        except Exception:
+            logger.exception("not even a refusal could be made; the call is killed")
 
     def _of(self, event: hooks.Hook) -> tuple[Handler, ...]:
         name = event.name
@@ -72,12 +82,27 @@ class Dispatch(addonmanager.AddonManager):
         return found
 
 
+def _is_ending() -> bool:
+    """Whether this very task was cancelled, and not only something it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class Closed(layer.Layer):
+    """What follows on a connection about which nothing can be said: its end."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        yield commands.CloseConnection(self.context.client)
+
+
 def refuse(event: hooks.Hook) -> None:
     """Leave the subject of a failed hook in a state in which mitmproxy sends nothing onward."""
     for subject in event.args():
         match subject:
             case http.HTTPFlow() if event.name in ("requestheaders", "request", "http_connect"):
+                subject.error = Error(Error.KILLED_MESSAGE)  # stands if not even the refusal can be made
                 subject.response = undecided()
+                subject.error = None
             case http.HTTPFlow():
                 subject.error = Error(Error.KILLED_MESSAGE)
             case server_hooks.ServerConnectionHookData() if event.name == "server_connect":
@@ -87,7 +112,7 @@ def refuse(event: hooks.Hook) -> None:
             case tls.ClientHelloData():
                 subject.ignore_connection = False
             case layer.NextLayer():
-                subject.layer = None
+                subject.layer = Closed(subject.context)
             case _:
                 pass
 

@@ -81,9 +81,6 @@ RETURNING = {
 """Functions that have done all they are for when they return."""
 
 
-pytestmark = pytest.mark.long  # minutes: one worker is broken a few hundred times, and replaced
-
-
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlantedTown]:
     with planted_town(tmp_path_factory.mktemp("planted")) as town:
