@@ -35,7 +35,7 @@ from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import LayerStack
 
 from addons.exchange import Exchanges
-from addons.http1 import Commands, StrictHttp1Server
+from addons.http1 import Commands, StrictHttp1Server, UnwantedBody
 from addons.http1_client import StrictHttpClient
 from addons.translate import response_of
 from proxy.core.errors import Code
@@ -66,6 +66,8 @@ class GatedStream(HttpStream):
             return
         if expects or _declared_bytes(event.request) > PATIENT_BYTES:
             yield from self._answer_now(exchange.refusal)
+        else:
+            yield SendHttp(UnwantedBody(self.stream_id), self.context.client)
 
     def state_consume_request_body(self, event: events.Event) -> Commands:
         if isinstance(event, RequestData):

@@ -228,6 +228,14 @@ def test_a_head_in_many_small_pieces_is_read_like_one(town: Town, way: str) -> N
         assert read(wire).status == 200
 
 
+def test_a_refused_caller_may_not_trickle_a_body(town: Town) -> None:
+    url = town.url("plain", "/v1/invoices")
+    with connect(town.house.address, timeout_s=15) as wire:
+        wire.send(request_bytes("POST", url, [("Host", url.split("/")[2]), ("Content-Length", "60000")], b"abc"))
+        answer = wire.response()
+    assert (answer.status, json.loads(answer.body)["code"]) == (408, "request.timeout")
+
+
 NOT_HTTP = {
     "an SSH greeting": b"SSH-2.0-OpenSSH_9.9\r\n",
     "raw bytes": bytes(range(1, 200)),
