@@ -74,11 +74,11 @@ def test_a_forged_journal_fits_together_again(tmp_path: Path) -> None:
         prev, lines = written.hash, [*lines, written.data]
     file = tmp_path / "a.jsonl"
     file.write_bytes(b"".join(each + b"\n" for each in lines))
-    forged = forge(tmp_path, b"h3", b"/v1/payroll/88", b"/v1/invoices/88")
+    forged = forge(tmp_path, (b"h3",), b"/v1/payroll/88", b"/v1/invoices/88")
     assert (forged.file, forged.line, forged.fits) == ("a.jsonl", 3, True)
     after = [read_line(each) for each in file.read_bytes().splitlines()]
     assert after[2].fields["url"] == "https://x/v1/invoices/88"
     assert [each.fields["url"] for each in after].count("https://x/v1/payroll/88") == 4
     assert all(second.prev == first.hash for first, second in pairwise(after))
     with pytest.raises(LookupError):
-        forge(tmp_path, b"h9", b"a", b"b")
+        forge(tmp_path, (b"h9",), b"a", b"b")

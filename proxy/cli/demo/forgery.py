@@ -32,15 +32,17 @@ def copy_deployment(deployment: Path, copy: Path) -> None:
             shutil.copy2(deployment / name, target)
 
 
-def forge(journal: Path, about: bytes, old: bytes, new: bytes) -> Forged:
-    """Put `new` for `old` in the first line that has it and `about`, then repeat every hash that follows from it.
+def forge(journal: Path, about: tuple[bytes, ...], old: bytes, new: bytes) -> Forged:
+    """Put `new` for `old` in the first line that has it and all of `about`, then repeat every hash that follows from it.
+
+    Each worker writes its own file, so "first" means something only where `about` describes one line of the journal.
 
     Raises:
-        LookupError: no line has both.
+        LookupError: no line has them all.
     """
     for path in sorted(journal.glob("*.jsonl")):
         lines = path.read_bytes().splitlines()
-        place = next((at for at, line in enumerate(lines) if about in line and old in line), None)
+        place = next((at for at, line in enumerate(lines) if all(part in line for part in (*about, old))), None)
         if place is None:
             continue
         lines[place] = lines[place].replace(old, new)
@@ -51,4 +53,4 @@ def forge(journal: Path, about: bytes, old: bytes, new: bytes) -> Forged:
         read = [read_line(line) for line in lines]
         fits = all(after.prev == before.hash for before, after in pairwise(read))
         return Forged(file=path.name, line=place + 1, fits=fits)
-    raise LookupError(f"no line has {about!r} and {old!r}")
+    raise LookupError(f"no line has {(*about, old)!r}")

@@ -161,7 +161,8 @@ class Story:
     def _forged(self) -> None:
         copy = self._stage.folder / "copy"
         copy_deployment(self._stage.edge, copy)
-        forged = forge(copy / "state" / "journal", _hold_id(self._held).encode(), b"/v1/payroll/88", b"/v1/invoices/88")
+        filed = (_hold_id(self._held).encode(), b'"verdict":"hold"')
+        forged = forge(copy / "state" / "journal", filed, b"/v1/payroll/88", b"/v1/invoices/88")
         self._tell.say(
             f"In a copy, somebody rewrites line {forged.line}, the held call, as an invoice call, and makes every hash "
             "after it anew:"
