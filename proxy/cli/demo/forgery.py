@@ -33,7 +33,7 @@ def copy_deployment(deployment: Path, copy: Path) -> None:
 
 
 def forge(journal: Path, about: tuple[bytes, ...], old: bytes, new: bytes) -> Forged:
-    """Put `new` for `old` in the first line that has it and all of `about`, then repeat every hash that follows from it.
+    """Put `new` for `old` in the first line that has it and all of `about`, and repeat every hash that follows from it.
 
     Each worker writes its own file, so "first" means something only where `about` describes one line of the journal.
 
