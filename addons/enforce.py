@@ -100,7 +100,7 @@ class Enforce:
         if call is None or not outcome.addresses or exchange.gone.is_set():
             return  # the refusal stands
         forward(flow, call)
-        exchange.bytes_up = len(call.body)
+        exchange.bytes_up = call.body_bytes or 0
         token = DialToken(
             exchange=exchange,
             addresses=outcome.addresses,

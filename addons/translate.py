@@ -10,7 +10,7 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import status_codes
 
 from proxy.core.errors import Code
-from proxy.core.model import Call, Leg, Received
+from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.problems import GUIDES, Answer
 from proxy.identify import Tunnel
 
@@ -63,6 +63,7 @@ def forward(flow: http.HTTPFlow, call: Call) -> None:
     )
     data.http_version = b"HTTP/1.1"
     data.headers = http.Headers([(name.encode("ascii"), value.encode("ascii")) for name, value in call.headers])
+    assert not isinstance(call.body, Unread)
     data.content, data.trailers = call.body, None
 
 

@@ -119,7 +119,7 @@ class Holding:
             who=decision.review.who,
             filed_at=now,
             expires_at=now + timedelta(seconds=ttl_s),
-            body_bytes=len(call.body),
+            body_bytes=call.body_bytes or 0,
         )
         stored = StoredCall(
             call=call,

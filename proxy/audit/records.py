@@ -5,7 +5,6 @@ values are keyed hashes; so is every refused value that is not plainly harmless.
 so that no caller can make a line the journal would refuse to write. Absent fields are not known or do not apply.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -173,8 +172,8 @@ def _call_fields(call: Call, keyed_hash: KeyedHash) -> dict[str, Json | None]:
         "url": _text(call.origin + path, MAX_PATH_CHARS + MAX_TEXT_CHARS),
         "path_sha256": sha256_b64u(call.path.encode()) if long else None,
         "query": _query(call, keyed_hash),
-        "body_bytes": len(call.body),
-        "body_sha256": b64u(hashlib.sha256(call.body).digest()) if call.body else None,
+        "body_bytes": call.body_bytes,
+        "body_sha256": b64u(call.body_sha256) if call.body_bytes and call.body_sha256 else None,
     }
 
 

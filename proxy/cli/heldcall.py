@@ -1,14 +1,13 @@
 """A held call on a terminal and as JSON: what would happen, why it stopped, and exactly what would be sent."""
 
 import base64
-import hashlib
 from datetime import datetime
 
 from proxy.cli.screen import BAD, LABEL, WARN, Screen
 from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
 from proxy.core.encoding import Json, b64u
-from proxy.core.model import Hold, Risk
+from proxy.core.model import Call, Hold, Risk
 from proxy.review.service import HeldCall, Shown
 
 MAX_BODY_LINES = 200
@@ -92,9 +91,9 @@ def held_json(held: HeldCall) -> dict[str, Json]:
             "method": call.method,
             "url": shown.url,
             "headers": [[name, value] for name, value in shown.headers],
-            "body_bytes": len(call.body),
-            "body_sha256": _sha256(call.body),
-            "body_base64": base64.b64encode(call.body).decode("ascii"),
+            "body_bytes": call.body_bytes,
+            "body_sha256": _sha256(call),
+            "body_base64": None if shown.body is None else base64.b64encode(shown.body).decode("ascii"),
         },
     }
 
@@ -130,12 +129,15 @@ def _show_call(screen: Screen, shown: Shown) -> None:
     screen.say(f"  {call.method} {shown.url}")
     for name, value in shown.headers:
         screen.say(f"  {name}: {value}")
-    if not call.body:
+    if call.body == b"":
         screen.say("  (no body)")
         return
-    screen.say(f"  body: {len(call.body)} bytes, SHA-256 {_sha256(call.body)}")
+    screen.say(f"  body: {call.body_bytes} bytes, SHA-256 {_sha256(call)}")
+    if shown.body is None:
+        screen.say("  (over the inspection cap: its bytes were not kept, and the agent has to send them again)")
+        return
     try:
-        text = call.body.decode("utf-8")
+        text = shown.body.decode("utf-8")
     except UnicodeDecodeError:
         screen.say("  (not text; --save-body FILE writes it out)")
         return
@@ -157,5 +159,5 @@ def _declared(shown: Shown) -> str:
     return ", ".join(part for part in parts if part) or "nothing"
 
 
-def _sha256(body: bytes) -> str:
-    return b64u(hashlib.sha256(body).digest())
+def _sha256(call: Call) -> str:
+    return "unknown" if call.body_sha256 is None else b64u(call.body_sha256)

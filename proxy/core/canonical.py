@@ -12,7 +12,7 @@ from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 from proxy.core.errors import Code, Rejected
 from proxy.core.headers import Limits as Limits
 from proxy.core.headers import check_head, field_value, forwardable, with_length
-from proxy.core.model import Call, Leg, Received
+from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
 
 DEFAULT_LIMITS = Limits()
@@ -108,7 +108,7 @@ def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tu
 
 
 def as_received(call: Call) -> Received:
-    """A whole call as it would come off the wire, in absolute form; `canonicalise` makes the same call of it."""
+    """A call as it would come off the wire, in absolute form; `canonicalise` makes the same call of a whole one."""
     return Received(
         method=call.method.encode("ascii"),
         scheme=call.scheme,
@@ -116,7 +116,7 @@ def as_received(call: Call) -> Received:
         authority=call.authority.encode("ascii"),
         target=(f"{call.path}?{call.query}" if call.has_query else call.path).encode("ascii"),
         headers=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in call.headers),
-        body=call.body,
+        body=None if isinstance(call.body, Unread) else call.body,
     )
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from proxy.core.encoding import canonical_json, sha256_b64u
+from proxy.core.encoding import b64u, canonical_json, sha256_b64u
 from proxy.core.model import Call
 
 _FORM = 1
@@ -68,7 +68,7 @@ def call_digest(
                 "method": call.method,
                 "url": call.url,
                 "headers": [[name.lower(), value] for name, value in headers if name.lower() not in _VOLATILE],
-                "body": sha256_b64u(call.body),
+                "body": None if call.body_sha256 is None else b64u(call.body_sha256),
             }
         )
     )

@@ -52,6 +52,8 @@ class Code(StrEnum):
     REQUEST_TOO_LARGE = "request.too_large"
     REQUEST_TIMEOUT = "request.timeout"
     REQUEST_UNSUPPORTED = "request.unsupported"
+    BODY_MALFORMED = "body.malformed"
+    BODY_NOT_INSPECTED = "body.not_inspected"
 
     # 3. guardrails
     GUARD_ADDRESS = "guard.address"

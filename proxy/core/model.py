@@ -1,11 +1,13 @@
 """The nouns: plain frozen data passed between the rooms of the house. No behaviour beyond naming and formatting."""
 
 import enum
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
+from proxy.core.bodies.rules import ANY_BODY, BodyRule
 from proxy.core.errors import Code
 
 IPAddress = IPv4Address | IPv6Address
@@ -118,11 +120,12 @@ class QueryRule:
     name: str
     values: frozenset[str] | None = None
     required: bool = False
+    encoded: bool = False  # values may hold percent-encoded text themselves: a URL within a URL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One named thing a cluster permits: methods on a path template, with constraints on the query."""
+    """One named thing a cluster permits: methods on a path template, with constraints on the query and the body."""
 
     name: str
     methods: frozenset[str]
@@ -130,6 +133,8 @@ class Operation:
     any_query: bool  # True: `query: any`. False: only what `query` lists, nothing when it is empty
     query: tuple[QueryRule, ...]
     at: RuleRef
+    body: BodyRule = ANY_BODY
+    websocket: bool = False  # True: it permits opening a WebSocket, and nothing else
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +163,7 @@ class Cluster:
     review: Review
     digest: str  # base64url SHA-256 of the RFC 8785 form of the normalised cluster
     at: RuleRef
+    http2: bool = False  # offer HTTP/2 to agents that come here; a matter of transport, so not in the digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,10 +319,20 @@ class Received:
     method: bytes
     scheme: str  # effective: "http" or "https"
     form: str  # "origin", "absolute" or "authority" (CONNECT)
-    authority: bytes  # from the absolute form or CONNECT; empty in origin form
+    authority: bytes  # from the absolute form, CONNECT or HTTP/2's `:authority`; else empty
     target: bytes  # raw path and query ("" for CONNECT)
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes | None = None
+    http2: bool = False  # RFC 9113: form is "origin", `Host` may be absent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A body that is not in memory: over the inspection cap, so that only its size and digest are known, or streamed
+    as it comes because a rule leaves it unexamined (then neither is known when the call is judged)."""
+
+    size: int | None
+    sha256: bytes | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,7 +349,8 @@ class Call:
     has_query: bool  # "?" was there, even if empty
     parameters: tuple[tuple[str, str], ...]  # decoded query, in order
     headers: tuple[tuple[str, str], ...]  # what will be forwarded, in order, hop-by-hop and our own removed
-    body: bytes
+    body: bytes | Unread
+    websocket: bool = False  # it asks to open a WebSocket (RFC 6455 §4.1)
 
     @property
     def authority(self) -> str:
@@ -349,6 +366,16 @@ class Call:
     @property
     def url(self) -> str:
         return f"{self.origin}{self.path}{'?' + self.query if self.has_query else ''}"
+
+    @property
+    def body_bytes(self) -> int | None:
+        """The size of the body; None where it is not known before its end."""
+        return self.body.size if isinstance(self.body, Unread) else len(self.body)
+
+    @property
+    def body_sha256(self) -> bytes | None:
+        """The SHA-256 of the body; None where it is not known before its end."""
+        return self.body.sha256 if isinstance(self.body, Unread) else hashlib.sha256(self.body).digest()
 
 
 # --- decisions -------------------------------------------------------------------------------------------------------

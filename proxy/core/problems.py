@@ -121,6 +121,8 @@ GUIDES: Mapping[Code, Guide] = {
     ),
     Code.URL_AMBIGUOUS: Guide(400, "The request has more than one reading", Next.FIX, _MEND),
     Code.REQUEST_MALFORMED: Guide(400, "The request is malformed", Next.FIX, _MEND),
+    Code.BODY_MALFORMED: Guide(400, "The body has more than one reading", Next.FIX, _MEND),
+    Code.BODY_NOT_INSPECTED: Guide(413, "The body is too large to be examined", Next.FIX, "Send less at once."),
     Code.REQUEST_TOO_LARGE: Guide(413, "The request is too large", Next.FIX, "Send less at once."),
     Code.REQUEST_TIMEOUT: Guide(408, "The request was not sent in time", Next.RETRY, "Send it again without pauses."),
     Code.REQUEST_UNSUPPORTED: Guide(400, "The request uses what is not accepted here", Next.FIX, _MEND),

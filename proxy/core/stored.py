@@ -19,6 +19,7 @@ from proxy.core.model import (
     Risk,
     RuleRef,
     StoredCall,
+    Unread,
     Verdict,
 )
 
@@ -83,6 +84,9 @@ class _Members:
     def has(self, name: str) -> bool:
         return self._value[name] is not None
 
+    def holds_text(self, name: str) -> bool:
+        return isinstance(self._value[name], str)
+
     def text(self, name: str) -> str:
         return _text(self._value[name])
 
@@ -144,7 +148,7 @@ def _call_members(call: Call) -> Json:
         "path": call.path,
         "query": call.query if call.has_query else None,
         "headers": [[name, value] for name, value in call.headers],
-        "body": base64.b64encode(call.body).decode("ascii"),
+        "body": _body_member(call.body),
     }
 
 
@@ -161,8 +165,22 @@ def _call(members: _Members) -> Call:
         has_query=query is not None,
         parameters=query_parameters(query or ""),
         headers=tuple(_pair(item) for item in members.items("headers")),
-        body=base64.b64decode(members.text("body"), validate=True),
+        body=_body(members),
     )
+
+
+def _body_member(body: bytes | Unread) -> Json:
+    if not isinstance(body, Unread):
+        return base64.b64encode(body).decode("ascii")
+    return {"bytes": body.size, "sha256": None if body.sha256 is None else body.sha256.hex()}
+
+
+def _body(members: _Members) -> bytes | Unread:
+    if members.holds_text("body"):
+        return base64.b64decode(members.text("body"), validate=True)
+    unread = members.object("body")
+    sha256 = unread.maybe_text("sha256")
+    return Unread(size=unread.maybe_number("bytes"), sha256=None if sha256 is None else bytes.fromhex(sha256))
 
 
 # --- the decision ----------------------------------------------------------------------------------------------------

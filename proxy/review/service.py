@@ -15,7 +15,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.holds import Event
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Hold, HoldState, Person, StoredCall, Verdict
+from proxy.core.model import Hold, HoldState, Person, StoredCall, Unread, Verdict
 from proxy.core.release import may_decide, read_release, state_release
 from proxy.core.stored import stored_from_bytes
 from proxy.ports import Holds, Vault
@@ -34,8 +34,9 @@ class Shown:
     headers: tuple[tuple[str, str], ...]
 
     @property
-    def body(self) -> bytes:
-        return self.stored.call.body
+    def body(self) -> bytes | None:
+        """The body's bytes; None where only its size and digest were kept."""
+        return None if isinstance(self.stored.call.body, Unread) else self.stored.call.body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,7 @@ def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
         risk=decision.risk,
         proof=stored.proof,
         who=decision.review.who,
-        body_bytes=len(stored.call.body),
+        body_bytes=stored.call.body_bytes or 0,
     )
 
 
