@@ -12,7 +12,7 @@ PYTEST := $(BIN)/pytest
 UV ?= uv
 KEEP ?=
 
-.PHONY: help demo test test-system test-long bench lint coverage check lock clean
+.PHONY: help demo test test-system test-long bench lint coverage mutants check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,6 +42,11 @@ coverage: $(STAMP) ## branch coverage of proxy.core by its own tests: 100 % or f
 	@COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage run -m pytest tests/core
 	@COVERAGE_FILE=$(VENV)/.coverage $(BIN)/coverage report --skip-covered
 
+mutants: $(STAMP) ## changes to the rooms that decide, and whether their tests notice: 90 % or failure (about an hour)
+	@rm -rf mutants
+	@HYPOTHESIS_PROFILE=mutants $(BIN)/mutmut run >$(VENV)/mutants.log 2>&1 || { tail -c 4000 $(VENV)/mutants.log; exit 1; }
+	@$(BIN)/python tests/support/mutation.py --alive
+
 check: lint coverage test ## all of it, as before a commit
 
 lock: ## pin every dependency anew, with hashes (needs uv)
@@ -52,7 +57,7 @@ lock: ## pin every dependency anew, with hashes (needs uv)
 		--python-version 3.12 --custom-compile-command "make lock" -o requirements-dev.lock
 
 clean: ## remove the environment and every cache
-	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis mutants
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment: made once, with every hash checked, and made anew when what is pinned changes.

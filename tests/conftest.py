@@ -3,23 +3,31 @@
 import os
 
 import pytest
+import vectors
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("default", max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("mutants", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+def _skips(config: pytest.Config) -> list[pytest.TestReport]:
+    """The skipped tests, but for those of the corpus: it is no part of the product and need not be beside it."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reports = reporter.stats.get("skipped", []) if reporter is not None else []
+    return [report for report in reports if vectors.ABSENT not in str(report.longrepr)]
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With REQUIRE_ALL=1 a skipped test is a failed run: whoever says so has installed everything."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if os.environ.get("REQUIRE_ALL") == "1" and reporter is not None and reporter.stats.get("skipped"):
+    if os.environ.get("REQUIRE_ALL") == "1" and _skips(session.config):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which skips failed the run; `-ra` prints each reason."""
-    skipped = terminalreporter.stats.get("skipped", [])
+    skipped = _skips(terminalreporter.config)
     if os.environ.get("REQUIRE_ALL") == "1" and skipped:
         places = ", ".join(sorted({report.nodeid or str(report.longrepr) for report in skipped}))
         terminalreporter.write_line(f"REQUIRE_ALL=1: {len(skipped)} skipped, and none may be: {places}", red=True)

@@ -3,17 +3,16 @@
 import json
 
 import pytest
-import vectors
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identities import key
 from joserfc import jws as jose
 from joserfc.jwk import ECKey, OKPKey
 
-from proxy.core.encoding import b64u, sha256_b64u, unb64u
+from proxy.core.encoding import b64u, sha256_b64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import MAX_TOKEN_BYTES, check_signature, open_envelope, seal
-from proxy.core.keys import ED25519, ES256, from_jwk, jwk, sign, verifies
+from proxy.core.keys import ED25519, ES256, from_jwk, jwk, sign
 
 TYP = "intent-test+jwt"
 CODE = Code.STATEMENT_INVALID
@@ -129,41 +128,9 @@ def test_joserfc_accepts_what_we_seal_and_we_what_it_signs(alg: str, claims: dic
         check_signature(envelope, signer.public, code=CODE)
 
 
-def test_wycheproof_jws_none_is_of_our_type_and_none_is_misjudged() -> None:
-    judged = 0
-    for group in vectors.wycheproof("json_web_signature"):
-        public = group.get("public") or {}
-        for case in group["tests"]:
-            token = case["jws"] if isinstance(case["jws"], str) else json.dumps(case["jws"])
-            with pytest.raises(Rejected):
-                open_envelope(token, typ=TYP, code=CODE)
-            if public.get("crv") == "P-256" and public.get("alg") == ES256:
-                assert accepts(token, public) is (case["result"] == "valid"), f"tcId {case['tcId']}: {case['comment']}"
-                judged += 1
-    assert judged == 39
-
-
-def accepts(token: str, public: dict[str, str]) -> bool:
-    """Our decoding and verification under their header, the high-s vectors made low first."""
-    found = from_jwk({name: public[name] for name in ("kty", "crv", "x", "y")}, code=CODE, field="x")
-    try:
-        header, payload, signature = token.split(".")
-        decoded = json.loads(unb64u(header, code=CODE, field="header"))
-        raw = unb64u(signature, code=CODE, field="signature")
-        unb64u(payload, code=CODE, field="payload")
-    except (ValueError, Rejected):
-        return False
-    if decoded != {"alg": ES256, "kid": public["kid"]}:
-        return False
-    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
-    s = int.from_bytes(raw[32:])
-    low = raw if len(raw) != 64 or s <= order // 2 or s >= order else raw[:32] + (order - s).to_bytes(32)
-    return verifies(found, f"{header}.{payload}".encode(), low)
-
-
 @pytest.mark.parametrize("use", ["enc", None])
 def test_a_key_that_says_what_else_it_is_for_is_refused(use: str | None) -> None:
-    """Wycheproof rejectWrongUse and rejectWrongKeyOps: such a key never becomes one of ours."""
+    """As in Wycheproof's rejectWrongUse and rejectWrongKeyOps: such a key never becomes one of ours."""
     members = {**jwk(key("signer", ES256).public), **({"use": use} if use else {"key_ops": ["encrypt"]})}
     with pytest.raises(Rejected):
         from_jwk(members, code=CODE, field="x")
