@@ -6,8 +6,7 @@ from ipaddress import ip_network
 
 from proxy.core.denials import Denials, compile_denials
 from proxy.core.encoding import Json, canonical_json, sha256_b64u
-from proxy.core.errors import Code, Rejected
-from proxy.core.matching import Destination, PreparedOperation, prepare, some_of
+from proxy.core.matching import Destination, PreparedOperation, prepare
 from proxy.core.model import (
     Bundle,
     Call,
@@ -21,6 +20,8 @@ from proxy.core.model import (
     Risk,
     RuleRef,
 )
+from proxy.core.normal import as_flag, as_list, as_members, as_text, as_texts, as_whole, check_once, not_normal
+from proxy.core.shown import some_of
 from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
@@ -86,38 +87,38 @@ def from_normalised(value: Json) -> Cluster:
         Rejected(CONFIG_INVALID): not exactly what `normalised` writes.
     """
     try:
-        cluster = _cluster(_members(value, _CLUSTER | set(_FIXED), "a pinned cluster"))
+        cluster = _cluster(as_members(value, _CLUSTER | set(_FIXED), "a pinned cluster"))
         if normalised(cluster) != value:
-            raise _bad("a pinned cluster must be in normal form: members as written by this program, sets sorted")
+            raise not_normal("a pinned cluster must be in normal form: members as written by this program, sets sorted")
         digest = cluster_digest(cluster)
     except ValueError as fault:  # an address, a number or a string that has no canonical form
-        raise _bad(f"a pinned cluster must be in normal form: {fault}") from None
+        raise not_normal(f"a pinned cluster must be in normal form: {fault}") from None
     where = f"pinned/{digest}.json"
     operations = tuple(replace(operation, at=replace(operation.at, file=where)) for operation in cluster.operations)
     return replace(cluster, digest=digest, operations=operations, at=replace(cluster.at, file=where))
 
 
 def _cluster(value: Mapping[str, Json]) -> Cluster:
-    name = _text(value["id"], "id")
-    operations = tuple(_operation(item, name) for item in _list(value["operations"], "operations"))
-    _once([operation.name for operation in operations], "operation")
-    review = _members(value["review"], _REVIEW, "review")
-    ports = _list(value["ports"], "ports")
+    name = as_text(value["id"], "id")
+    operations = tuple(_operation(item, name) for item in as_list(value["operations"], "operations"))
+    check_once([operation.name for operation in operations], "operation")
+    review = as_members(value["review"], _REVIEW, "review")
+    ports = as_list(value["ports"], "ports")
     return Cluster(
         id=name,
         description="",
-        hosts=tuple(_host(text) for text in _texts(value["hosts"], "hosts")),
-        ports=frozenset(_whole(port, "ports", least=1, most=65_535) for port in ports),
-        schemes=frozenset(_texts(value["schemes"], "schemes")),
-        addresses=tuple(ip_network(text) for text in _texts(value["addresses"], "addresses")),
+        hosts=tuple(_host(text) for text in as_texts(value["hosts"], "hosts")),
+        ports=frozenset(as_whole(port, "ports", least=1, most=65_535) for port in ports),
+        schemes=frozenset(as_texts(value["schemes"], "schemes")),
+        addresses=tuple(ip_network(text) for text in as_texts(value["addresses"], "addresses")),
         operations=operations,
-        proof=_proof(_text(value["proof"], "proof")),
-        risk=Risk(_text(value["risk"], "risk")),
+        proof=_proof(as_text(value["proof"], "proof")),
+        risk=Risk(as_text(value["risk"], "risk")),
         review=Review(
-            always=_flag(review["always"], "review.always"),
-            who=_texts(review["who"], "review.who"),
-            ttl_s=_whole(review["ttl_s"], "review.ttl_s"),
-            wait_s=_whole(review["wait_s"], "review.wait_s"),
+            always=as_flag(review["always"], "review.always"),
+            who=as_texts(review["who"], "review.who"),
+            ttl_s=as_whole(review["ttl_s"], "review.ttl_s"),
+            wait_s=as_whole(review["wait_s"], "review.wait_s"),
         ),
         digest="",
         at=RuleRef(id=name, file="", line=1),
@@ -125,15 +126,15 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
 
 
 def _operation(value: Json, cluster: str) -> Operation:
-    members = _members(value, _OPERATION, "an operation")
-    name, query = _text(members["name"], "name"), members["query"]
+    members = as_members(value, _OPERATION, "an operation")
+    name, query = as_text(members["name"], "name"), members["query"]
     any_query = query == "any"
-    rules = () if any_query else tuple(_query_rule(item) for item in _list(query, "query"))
-    _once([rule.name for rule in rules], "query parameter")
+    rules = () if any_query else tuple(_query_rule(item) for item in as_list(query, "query"))
+    check_once([rule.name for rule in rules], "query parameter")
     return Operation(
         name=name,
-        methods=frozenset(_texts(members["methods"], "methods")),
-        template=parse_template(_text(members["path"], "path")).text,
+        methods=frozenset(as_texts(members["methods"], "methods")),
+        template=parse_template(as_text(members["path"], "path")).text,
         any_query=any_query,
         query=rules,
         at=RuleRef(id=f"{cluster}.{name}", file="", line=1),
@@ -141,12 +142,12 @@ def _operation(value: Json, cluster: str) -> Operation:
 
 
 def _query_rule(value: Json) -> QueryRule:
-    members = _members(value, _QUERY, "a query rule")
+    members = as_members(value, _QUERY, "a query rule")
     values = members["values"]
     return QueryRule(
-        name=_text(members["name"], "name"),
-        values=None if values is None else frozenset(_texts(values, "values", empty=True)),
-        required=_flag(members["required"], "required"),
+        name=as_text(members["name"], "name"),
+        values=None if values is None else frozenset(as_texts(values, "values", empty=True)),
+        required=as_flag(members["required"], "required"),
     )
 
 
@@ -158,50 +159,7 @@ def _proof(label: str) -> Proof:
     for proof in Proof:
         if proof.label == label:
             return proof
-    raise _bad(f"proof must be one of {', '.join(proof.label for proof in Proof)}; got {label!r}")
-
-
-def _once(names: list[str], what: str) -> None:
-    if len(set(names)) != len(names):
-        raise _bad(f"each {what} may appear only once")
-
-
-def _members(value: Json, names: frozenset[str] | set[str], what: str) -> Mapping[str, Json]:
-    if not isinstance(value, Mapping) or set(value) != names:
-        raise _bad(f"{what} must have exactly the members {', '.join(sorted(names))}")
-    return value
-
-
-def _list(value: Json, field: str) -> list[Json]:
-    if not isinstance(value, list):
-        raise _bad(f"{field} must be a list")
-    return value
-
-
-def _texts(value: Json, field: str, *, empty: bool = False) -> tuple[str, ...]:
-    return tuple(_text(item, field, empty=empty) for item in _list(value, field))
-
-
-def _text(value: Json, field: str, *, empty: bool = False) -> str:
-    if not isinstance(value, str) or not (value or empty):
-        raise _bad(f"{field} must be a non-empty string" if not empty else f"{field} must be strings")
-    return value
-
-
-def _flag(value: Json, field: str) -> bool:
-    if not isinstance(value, bool):
-        raise _bad(f"{field} must be true or false")
-    return value
-
-
-def _whole(value: Json, field: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
-    if type(value) is not int or not least <= value <= most:
-        raise _bad(f"{field} must be a whole number from {least} to {most}")
-    return value
-
-
-def _bad(detail: str) -> Rejected:
-    return Rejected(Code.CONFIG_INVALID, detail)
+    raise not_normal(f"proof must be one of {', '.join(proof.label for proof in Proof)}; got {label!r}")
 
 
 # --- the index -------------------------------------------------------------------------------------------------------

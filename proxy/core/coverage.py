@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 from proxy.core.clusters import CompiledCluster, Policy
 from proxy.core.delegation import location_covers
-from proxy.core.matching import Destination, PreparedOperation, shown, some_of
+from proxy.core.matching import Destination, PreparedOperation
 from proxy.core.model import Call, Cluster, Constraints, Grant, IPNetwork, Mandate, Mismatch, Nearest, Operation
+from proxy.core.shown import shown, some_of
 
 MAX_NEAREST = 3
 _LOOKED_AT = 512

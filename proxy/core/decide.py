@@ -9,7 +9,7 @@ from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.coverage import Coverage, Reach, cover, dialable, nearest
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import Destination, destination_of, shown
+from proxy.core.matching import Destination, destination_of
 from proxy.core.model import (
     Call,
     Decision,
@@ -23,6 +23,7 @@ from proxy.core.model import (
     Verdict,
 )
 from proxy.core.names import INTERNAL_HOST
+from proxy.core.shown import shown
 from proxy.core.standing import check_standing
 from proxy.core.terms import NO_TERMS, Terms, terms_of
 from proxy.core.verify import check_declares

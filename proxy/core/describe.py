@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from proxy.core.matching import shown
 from proxy.core.model import Cluster, Operation, QueryRule, Risk
+from proxy.core.shown import shown
 
 _RISKS = {
     Risk.ROUTINE: "routine",

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator, Mapping
 
 from proxy.core.describe import operation_words
-from proxy.core.matching import shown, some_of
 from proxy.core.model import Cluster, Constraints, Grant, Manifest, Operation, QueryRule, Risk
+from proxy.core.shown import shown, some_of
 
 
 def cluster_difference(old: Cluster, new: Cluster) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ from proxy.core.clusters import Policy
 from proxy.core.describe import describe_cluster as describe_cluster
 from proxy.core.differences import cluster_difference
 from proxy.core.errors import Code
-from proxy.core.matching import shown
 from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
+from proxy.core.shown import shown
 
 _WORDS = {Verdict.ALLOW: "Allowed", Verdict.HOLD: "Held", Verdict.DENY: "Denied"}
 

@@ -4,15 +4,13 @@ Whatever is compared yields what does not fit, as data. "Fits" is "nothing to sa
 explanation.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
+from proxy.core.shown import shown, some_of
 from proxy.core.templates import Template, parse_template
-
-_SHOWN_CHARS = 120
-_SHOWN_ITEMS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,16 +99,3 @@ def prepare(operation: Operation) -> PreparedOperation:
         query={rule.name: rule for rule in operation.query},
         required=tuple(sorted(rule.name for rule in operation.query if rule.required)),
     )
-
-
-def shown(text: str) -> str:
-    """`text` fit for a reviewer's eyes: short, printable ASCII, everything else escaped."""
-    plain = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
-    return plain if len(plain) <= _SHOWN_CHARS else f"{plain[: _SHOWN_CHARS - 3]}..."
-
-
-def some_of(texts: Collection[str]) -> str:
-    """The first few of `texts`, in order, and how many more there are; "" for none."""
-    first = [shown(text) for text in sorted(texts)[:_SHOWN_ITEMS]]
-    more = len(texts) - len(first)
-    return ", ".join(first) + (f" and {more} more" if more else "")

@@ -1,0 +1,19 @@
+"""Text from outside, made fit for a reviewer's eyes."""
+
+from collections.abc import Collection
+
+_SHOWN_CHARS = 120
+_SHOWN_ITEMS = 5
+
+
+def shown(text: str) -> str:
+    """`text` fit for a reviewer's eyes: short, printable ASCII, everything else escaped."""
+    plain = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
+    return plain if len(plain) <= _SHOWN_CHARS else f"{plain[: _SHOWN_CHARS - 3]}..."
+
+
+def some_of(texts: Collection[str]) -> str:
+    """The first few of `texts`, in order, and how many more there are; "" for none."""
+    first = [shown(text) for text in sorted(texts)[:_SHOWN_ITEMS]]
+    more = len(texts) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")
