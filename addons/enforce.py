@@ -11,8 +11,9 @@ from addons.translate import Tunnels, forward, leg_of, received, response_of, un
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Verdict
 from proxy.core.problems import Answer, Form
-from proxy.gate import Admission, Gate, Outcome
+from proxy.gate import Gate
 from proxy.internal import Internal, Redeem
+from proxy.recording import Admission, Outcome
 
 
 class Enforce:

@@ -14,7 +14,7 @@ from mitmproxy import http
 from proxy.core.errors import Code
 from proxy.core.model import IPAddress
 from proxy.core.problems import Answer
-from proxy.gate import Admission, Outcome
+from proxy.recording import Admission, Outcome
 
 
 @dataclass(slots=True, kw_only=True)

@@ -112,7 +112,7 @@ class Observe:
     async def _record(self, exchange: Exchange, status: int | None, fault: Code | None) -> None:
         assert exchange.outcome is not None
         try:
-            await self._gate.record_outcome(
+            await self._gate.recorder.outcome(
                 exchange.outcome,
                 status=status,
                 bytes_up=exchange.bytes_up,

@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from proxy.audit.records import decision_fields, outcome_fields
 from proxy.core.addresses import OwnSurfaces, check_addresses
 from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body
 from proxy.core.clusters import Policy
@@ -24,7 +23,6 @@ from proxy.core.model import (
     Decision,
     Hold,
     HoldState,
-    Intent,
     IPAddress,
     Leg,
     Proof,
@@ -34,46 +32,16 @@ from proxy.core.model import (
 from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
 from proxy.core.proof import check_content_digest
 from proxy.core.standing import check_standing
-from proxy.holding import Claim, Holding, as_held
+from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
 from proxy.ports import Control, Journal, Replays, Resolver
+from proxy.recording import NO_PREFERENCE, Admission, Outcome, Recorder
 
 logger = logging.getLogger(__name__)
-
-NO_PREFERENCE = Prefer()
 
 DECISION_DEADLINE_S = 1.5
 """Everything a decision waits for, except a reviewer, must answer within this."""
 REFUSAL_DEADLINE_S = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Admission:
-    """A request head that was read: the call it makes and who makes it, or why it is refused."""
-
-    leg: Leg
-    received: Received
-    call: Call | None = None
-    identity: Identity | None = None
-    ambiguous: Rejected | None = None  # why there is no canonical call
-    refusal: Rejected | Unavailable | None = None  # why there is no identity
-    prefer: Prefer = NO_PREFERENCE
-
-    @property
-    def fault(self) -> Rejected | Unavailable | None:
-        return self.ambiguous or self.refusal
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What the gate decided, and what may be sent where. `addresses` is empty unless the verdict is ALLOW."""
-
-    decision: Decision
-    call: Call | None = None
-    hold: Hold | None = None
-    addresses: tuple[IPAddress, ...] = ()
-    claim: Claim | None = None
-    waited: bool = False  # the connection waited for a reviewer, as Prefer asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,9 +79,8 @@ class Gate:
         self.holding = holding
         self._replays = replays
         self._control = control
-        self._journal = journal
         self._resolver = resolver
-        self._keyed_hash = keyed_hash
+        self.recorder = Recorder(policy=policy, journal=journal, keyed_hash=keyed_hash, clock=clock, new_id=new_id)
         self.settings = settings
         self._clock = clock
         self._timer = timer
@@ -167,7 +134,7 @@ class Gate:
         try:
             if outcome.claim is not None:
                 await self.holding.settle(outcome.claim, Event.UNSENT)
-            await self.record_outcome(outcome, status=None, bytes_up=0, bytes_down=0, duration_ms=0, fault=fault)
+            await self.recorder.outcome(outcome, status=None, bytes_up=0, bytes_down=0, duration_ms=0, fault=fault)
         except (Rejected, Unavailable) as failed:
             logger.error(
                 "call %s was not sent, and that could not be recorded: %s", outcome.decision.decision_id, failed
@@ -197,12 +164,12 @@ class Gate:
 
     async def refuse(self, admission: Admission, fault: Rejected | Unavailable) -> Outcome:
         """Record a refusal that was clear before the body came, or that the wire or a broken part demanded."""
-        decision = self._refused(admission, fault)
+        decision = self.recorder.refused(admission, fault)
         # The part that fails may be the journal or the clock; the answer is a refusal all the same.
         # What is left of the two seconds is short; the journal writes the line even when nobody waits for it.
         with suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(REFUSAL_DEADLINE_S):
-                await self._record(admission, decision, admission.call)
+                await self.recorder.decision(admission, decision, admission.call)
         return Outcome(decision=decision, call=admission.call)
 
     def answer(self, outcome: Outcome, *, form: Form, prefer: Prefer = NO_PREFERENCE) -> Answer:
@@ -314,26 +281,6 @@ class Gate:
         )
         return decide(question)
 
-    def _refused(self, admission: Admission, fault: Rejected | Unavailable) -> Decision:
-        """The denial of what never came to be judged: places 1 and 2 of the order, and whatever could not be told."""
-        identity = admission.identity
-        mandate = identity.mandate if identity is not None else None
-        return Decision(
-            decision_id=self._new_id(),
-            verdict=Verdict.DENY,
-            code=fault.code,
-            message=fault.detail,
-            at=self._clock(),
-            agent=mandate.leaf.sub if mandate is not None else None,
-            sponsor=mandate.sponsor.id if mandate is not None else None,
-            purpose=mandate.purpose if mandate is not None else None,
-            manifest=mandate.root_id if mandate is not None else None,
-            intent=identity.intent if identity is not None else Intent(),
-            proof=identity.evidence.proof if identity is not None else None,
-            bundle_sha256=self._policy().bundle.sha256,
-            retry_after_s=fault.retry_after_s if isinstance(fault, Unavailable) else None,
-        )
-
     async def _resolved(self, decision: Decision, call: Call) -> tuple[Decision, tuple[IPAddress, ...]]:
         """Resolve an allowed call's destination, once, after policy passed; a forbidden address makes it a denial."""
         if decision.verdict is not Verdict.ALLOW:
@@ -349,49 +296,12 @@ class Gate:
         latency_us = int((self._timer() - started_s) * 1_000_000)
         decision = replace(outcome.decision, latency_us=latency_us)
         try:
-            await self._record(admission, decision, outcome.call)
+            await self.recorder.decision(admission, decision, outcome.call)
         except BaseException:
             if outcome.claim is not None:
                 await asyncio.shield(self.holding.give_back(outcome.claim))
             raise
         return replace(outcome, decision=decision)
-
-    async def _record(self, admission: Admission, decision: Decision, call: Call | None) -> None:
-        identity = admission.identity
-        fields = decision_fields(
-            decision,
-            keyed_hash=self._keyed_hash,
-            call=call,
-            leg=admission.leg,
-            mandate=identity.mandate if identity is not None else None,
-            evidence=identity.evidence if identity is not None else None,
-        )
-        await self._journal.append("decision", fields)
-
-    async def record_outcome(
-        self,
-        outcome: Outcome,
-        *,
-        status: int | None,
-        bytes_up: int,
-        bytes_down: int,
-        duration_ms: int,
-        fault: Code | None,
-    ) -> None:
-        """Write what became of an allowed call. `bytes_*` count bodies only.
-
-        Raises:
-            Unavailable(JOURNAL_DOWN): the journal has ended.
-        """
-        fields = outcome_fields(
-            outcome.decision.decision_id,
-            status=status,
-            bytes_up=bytes_up,
-            bytes_down=bytes_down,
-            duration_ms=duration_ms,
-            error=fault.value if fault is not None else None,
-        )
-        await self._journal.append("outcome", fields)
 
 
 def _late() -> Unavailable:

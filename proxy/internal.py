@@ -19,9 +19,10 @@ from proxy.core.model import Call, Proof
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.problems import Answer, document
 from proxy.core.session import SESSION_LIFE_S, SessionGrant, check_channel
-from proxy.gate import Admission, Gate
+from proxy.gate import Gate
 from proxy.identify import Identity, session_key
 from proxy.ports import Journal, Mandates, Vault
+from proxy.recording import Admission
 
 SESSION_TYP = "intent-session+jwt"
 

@@ -28,6 +28,7 @@ ROOMS = {
         "core",
         "ports.py",
         "gate.py",
+        "recording.py",
         "holding.py",
         "identify.py",
         "internal.py",

@@ -58,7 +58,7 @@ AFTERWARDS = {
     "addons.gated:GatedStream.flow_done": "the agent has the answer",
     "addons.observe:Observe._write": "the outcome is recorded, after the answer",
     "addons.observe:Observe._record": "the outcome is recorded, after the answer",
-    "proxy.gate:Gate.record_outcome": "the outcome is recorded, after the answer",
+    "proxy.recording:Recorder.outcome": "the outcome is recorded, after the answer",
     "proxy.audit.records:outcome_fields": "the outcome is recorded, after the answer",
     "addons.observe:Observe._end": "the exchange is forgotten",
     "addons.dial:Dials.revoke": "the exchange is forgotten",
@@ -169,7 +169,15 @@ def test_nothing_gets_through_when_a_coroutine_is_cancelled_by_nobody(planted: P
 
 
 def test_nothing_gets_through_when_a_function_raises_on_its_way_out(planted: PlantedTown) -> None:
-    outer = ("addons.", "proxy.gate:", "proxy.identify:", "proxy.holding:", "proxy.internal:", "proxy.audit.journal:")
+    outer = (
+        "addons.",
+        "proxy.gate:",
+        "proxy.recording:",
+        "proxy.identify:",
+        "proxy.holding:",
+        "proxy.internal:",
+        "proxy.audit.journal:",
+    )
     names = [name for name in traced(planted, signed_call, "plain") if name.startswith(outer)]
     assert faults(planted, signed_call, "plain", names, moment=LEFT) == ""
 

@@ -35,6 +35,7 @@ SCOPE = tuple(
     for name in (
         "addons/",
         "proxy/gate.py",
+        "proxy/recording.py",
         "proxy/identify.py",
         "proxy/holding.py",
         "proxy/internal.py",
