@@ -7,8 +7,9 @@ from mitmproxy.proxy import context, layer, layers, tunnel
 from mitmproxy.proxy.layers.http import HTTPMode
 
 from addons.exchange import Exchanges
-from addons.gated import GatedHttpLayer, GatedStream
+from addons.gated import GatedStream
 from addons.http1 import RefusedHead
+from addons.http_layer import GatedHttpLayer
 from addons.translate import Tunnels, leg_of, received, response_of, undecided
 from proxy.core.errors import Rejected
 from proxy.gate import Gate

@@ -73,7 +73,7 @@ on disk: that call may arrive, itself, once, and nothing else may. A call that i
 that ends in ":" stands for all of its module."""
 
 RETURNING = {
-    "addons.gated:GatedHttpLayer.get_connection": "the connection to the judged address is under way",
+    "addons.http_layer:GatedHttpLayer.get_connection": "the connection to the judged address is under way",
     "addons.gated:GatedStream.make_server_connection": "the connection to the judged address stands",
     "proxy.audit.journal:FileJournal._write": "the lines are with the thread that writes them",
     "proxy.audit.journal:FileJournal._written": "the lines are on disk, and who waited for them was told",
