@@ -1,0 +1,78 @@
+"""Taking a JSON body apart: what was expected at a place and what kind of thing stands there, never its value."""
+
+from collections.abc import Mapping, Sequence, Set
+
+from proxy.core.encoding import Json
+from proxy.core.errors import Code, Rejected
+
+
+def malformed(where: str, detail: str) -> Rejected:
+    """The fault of a body that cannot be read one way only. `where` is a JSON pointer (RFC 6901)."""
+    return Rejected(Code.BODY_MALFORMED, f"{where or 'the body'}: {detail}", field=where)
+
+
+def an_object(value: Json, where: str) -> Mapping[str, Json]:
+    """`value`, which must be an object.
+
+    Raises:
+        Rejected(BODY_MALFORMED): it is something else.
+    """
+    if not isinstance(value, Mapping):
+        raise malformed(where, f"expected an object, got {kind_of(value)}")
+    return value
+
+
+def a_list(value: Json, where: str) -> Sequence[Json]:
+    """`value`, which must be a list.
+
+    Raises:
+        Rejected(BODY_MALFORMED): it is something else.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise malformed(where, f"expected a list, got {kind_of(value)}")
+    return value
+
+
+def a_text(value: Json, where: str) -> str:
+    """`value`, which must be a string with something in it.
+
+    Raises:
+        Rejected(BODY_MALFORMED): it is something else, or empty.
+    """
+    if not isinstance(value, str) or not value:
+        raise malformed(where, f"expected a string with something in it, got {kind_of(value)}")
+    return value
+
+
+def only(value: Mapping[str, Json], known: Set[str], where: str, *, mend: str = "remove it") -> None:
+    """Refuse an object with a member that is not `known`: what it asks for cannot be told.
+
+    Raises:
+        Rejected(BODY_MALFORMED): the first such member, and `mend`.
+    """
+    unknown = next((name for name in value if name not in known), None)
+    if unknown is not None:
+        place = f"{where}/{escaped(unknown)}"
+        raise malformed(place, f"this member is not one that can be read here; {mend}")
+
+
+def kind_of(value: Json) -> str:
+    """What `value` is, in words that show nothing of it."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "a string" if value else "an empty string"
+        case Mapping():
+            return "an object"
+        case _:
+            return "a list"
+
+
+def escaped(name: str) -> str:
+    """A member's name as one reference token of a JSON pointer (RFC 6901 §3), cut to a length fit for a message."""
+    return name[:80].replace("~", "~0").replace("/", "~1")
