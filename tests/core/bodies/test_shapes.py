@@ -49,7 +49,7 @@ def test_anything_else_is_refused_with_its_place(read: object, value: Json, expe
 
 
 def test_the_whole_body_has_words_too() -> None:
-    with pytest.raises(Rejected, match="^the body: expected an object, got null$"):
+    with pytest.raises(Rejected, match=r"^the body: expected an object, got null$"):
         an_object(None, "")
 
 
