@@ -99,6 +99,10 @@ class Gate:
             return Admission(leg=leg, received=received, call=call, refusal=fault, prefer=prefer)
         return Admission(leg=leg, received=received, call=call, identity=identity, prefer=prefer)
 
+    def offers_http2(self, host: str, port: int) -> bool:
+        """Whether a tunnel to this host and port may carry HTTP/2; what passes inside is judged all the same."""
+        return self._policy().http2.covers(host, port)
+
     async def judge(self, admission: Admission, body: bytes, *, gone: asyncio.Event) -> Outcome:
         """Decide one call whose body is whole, wait for a reviewer if it asked to, and record it durably.
 

@@ -22,6 +22,7 @@ from proxy.core.model import (
 )
 from proxy.core.normal import as_flag, as_list, as_members, as_text, as_texts, as_whole, check_once, not_normal
 from proxy.core.shown import some_of
+from proxy.core.offers import Http2Offers, index_offers
 from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
@@ -210,6 +211,7 @@ class Policy:
     clusters: Mapping[str, CompiledCluster]  # as they are now, by id
     pins: Mapping[str, CompiledCluster]  # as a sponsor once saw them, by digest
     denials: Denials
+    http2: Http2Offers
 
 
 def compile_policy(bundle: Bundle) -> Policy:
@@ -228,6 +230,7 @@ def compile_policy(bundle: Bundle) -> Policy:
         clusters=clusters,
         pins={digest: unchanged.get(digest) or compile_cluster(cluster) for digest, cluster in bundle.pins.items()},
         denials=compile_denials(bundle.deny),
+        http2=index_offers(bundle.clusters.values()),
     )
 
 

@@ -34,12 +34,13 @@ def destination_of(call: Call) -> Destination:
         scheme=call.scheme,
         host=host,
         port=call.port,
-        above=frozenset(_above(host)) if literal is None else frozenset(),
+        above=frozenset(names_above(host)) if literal is None else frozenset(),
         literal=literal,
     )
 
 
-def _above(host: str) -> Iterator[str]:
+def names_above(host: str) -> Iterator[str]:
+    """Every name a host lies below, the nearest first. Not for IP literals, which lie below none."""
     _, _, rest = host.partition(".")
     while rest:
         yield rest

@@ -103,7 +103,10 @@ class Rules:
             review=self._review(entry),
             digest="",
             at=_place(entry, name),
+            http2=entry.take("http2", flag, False),
         )
+        if cluster.http2 and "https" not in schemes:
+            entry.fault("http2", "HTTP/2 is spoken inside TLS only; add https to schemes, or leave http2 out")
         entry.take("mode", _mode, None)
         entry.done(later=LATER)
         return replace(cluster, digest=cluster_digest(cluster)) if entry.clean else cluster

@@ -158,6 +158,11 @@ _CLUSTER = _object(
             "enum": sorted(PROOFS),
         },
         "operations": _OPERATIONS,
+        "http2": {
+            "description": "Offer HTTP/2 to agents whose tunnel leads here; gRPC needs it.",
+            "type": "boolean",
+            "default": False,
+        },
         "review": _REVIEW,
         "mode": {"description": "Only enforce, in this version.", "const": "enforce", "default": "enforce"},
     },

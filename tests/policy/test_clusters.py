@@ -96,6 +96,7 @@ clusters:
     risk: transformative
     proof: request
     mode: enforce
+    http2: true
     review: {always: true, who: [sponsor, ben], ttl: 15m, wait: 30s}
     operations:
       - name: write
@@ -114,6 +115,7 @@ clusters:
     assert got.addresses == (ip_network("10.1.0.0/16"), ip_network("fd00:1::/64"))
     assert (got.risk, got.proof) == (Risk.TRANSFORMATIVE, Proof.REQUEST)
     assert got.review == Review(always=True, who=("sponsor", "ben"), ttl_s=900, wait_s=30)
+    assert got.http2
     anything, write = got.operations
     assert (anything.name, anything.any_query) == ("anything", True)
     assert write.methods == frozenset({"PUT", "POST"})
@@ -151,6 +153,12 @@ def test_the_order_of_operations_means_nothing() -> None:
 def test_a_description_does_not_change_the_digest_but_a_method_does() -> None:
     assert cluster(added("description: other words")).digest == cluster(BASE).digest
     assert cluster(changed("[GET]", "[GET, HEAD]")).digest != cluster(BASE).digest
+
+
+def test_offering_http2_changes_no_digest() -> None:
+    got = cluster(added("http2: true"))
+    assert got.http2 and not cluster(BASE).http2
+    assert got.digest == cluster(BASE).digest
 
 
 def test_a_denial_without_more_covers_every_port_scheme_and_operation() -> None:
@@ -198,9 +206,14 @@ READ = 'operation "read" of cluster "invoices"'
         ),
         pytest.param(
             added("colour: red"),
-            f'5: unknown key "colour" in {OF[3:]}; expected one of addresses, description, hosts, id, mode, '
-            "operations, ports, proof, review, risk, schemes",
+            f'5: unknown key "colour" in {OF[3:]}; expected one of addresses, description, hosts, http2, id, '
+            "mode, operations, ports, proof, review, risk, schemes",
             id="a key like no other",
+        ),
+        pytest.param(
+            added("schemes: [http]\n    http2: true"),
+            f"6: http2 {OF}: HTTP/2 is spoken inside TLS only; add https to schemes, or leave http2 out",
+            id="HTTP/2 without TLS",
         ),
         pytest.param(changed("    risk: routine\n", ""), '3: cluster "invoices" has no "risk"; add it', id="no risk"),
         pytest.param(changed("version: 1\n", ""), '1: the file has no "version"; add it', id="no version"),

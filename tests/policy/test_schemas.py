@@ -91,6 +91,7 @@ WHOLE: dict[str, dict[str, object]] = {
                 "addresses": ["10.1.0.0/16"],
                 "risk": "routine",
                 "proof": "session",
+                "http2": True,
                 "mode": "enforce",
                 "review": {"always": True, "who": ["sponsor", "deputy"], "ttl": "4h", "wait": "0s"},
                 "operations": [
