@@ -4,11 +4,13 @@ import base64
 import binascii
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.folding import folded
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
@@ -23,6 +25,14 @@ MAX_EPOCH_S = 253_402_300_799
 
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 _MAX_SAFE_INT = 2**53 - 1
+
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # also one that has no end: linear in any text
+_BRACKET = re.compile(r"[\[\]{}]")
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NOT_ZERO = re.compile(r"-?[0.]*[1-9]")
+_MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
+_MAX_INTEGER_CHARS = 20
+_MAX_NUMBER_CHARS = 64
 
 
 def b64u(data: bytes) -> str:
@@ -63,31 +73,83 @@ def sha256_b64u(data: bytes) -> str:
     return b64u(hashlib.sha256(data).digest())
 
 
-def parse_json(data: bytes, *, code: Code, what: str) -> Json:
-    """One JSON value from UTF-8 bytes: no duplicate members, no NaN or Infinity, no byte-order mark, bounded depth.
+def parse_json(
+    data: bytes, *, code: Code, what: str, depth: int = 64, members: int = 100_000, one_case: bool = False
+) -> Json:
+    """One JSON value from UTF-8 bytes, as every reader of JSON would read it (RFC 8259, RFC 7493 §2).
+
+    No byte-order mark, no member twice, no lone surrogates, no NaN or Infinity; integers fit into 64 bits, and other
+    numbers into a double without becoming infinite, or zero. At most `depth` levels, and `members` values in all:
+    both are counted before anything is built. `one_case`: nor two members whose names some readers take for the same
+    (`proxy.core.folding`).
+
+    Not checked here: that a reader keeps more digits of a number than a double has, or fewer of an integer.
 
     Raises:
         Rejected(code): anything else; the message names `what` and the first fault.
     """
 
-    def no_duplicates(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-        members: dict[str, Json] = {}
-        for name, member in pairs:
-            if name in members:
-                raise ValueError(f"member {name!r} appears twice")
-            members[name] = member
-        return members
-
-    def no_constant(name: str) -> Json:
-        raise ValueError(f"{name} is not JSON")
+    def distinct(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a member appears twice in one object")
+        if one_case and len({folded(name) for name in found}) < len(found):
+            raise ValueError("two members of one object differ only in case, or in another way that some do not see")
+        return found
 
     try:
+        text = data.decode("utf-8", "strict")
+        _check_bounds(text, depth, members)
         value: Json = json.loads(
-            data.decode("utf-8", "strict"), object_pairs_hook=no_duplicates, parse_constant=no_constant
+            text, object_pairs_hook=distinct, parse_constant=_no_number, parse_float=_double, parse_int=_integer
         )
-    except (ValueError, RecursionError) as fault:
+        if _SURROGATE.search(text):
+            _check_surrogates(value)
+    except ValueError as fault:
         raise Rejected(code, f"{what} must be strict JSON in UTF-8: {fault}") from None
     return value
+
+
+def _check_bounds(text: str, depth: int, members: int) -> None:
+    """Refuse what is too deep or too much. Of what is no JSON, at least everything up to the fault is counted."""
+    at_most = text.count("[") + text.count("{")  # strings may hold some that do not count
+    if at_most <= depth and at_most + text.count(",") < members:
+        return
+    bare = _STRING.sub("", text)
+    opened, closed = bare.count("[") + bare.count("{"), bare.count("]") + bare.count("}")
+    if opened + bare.count(",") >= members:
+        raise ValueError(f"it has more than {members} values")
+    if opened != closed:
+        raise ValueError("its brackets do not match")
+    level = 0
+    for bracket in _BRACKET.findall(bare):
+        level += 1 if bracket in "[{" else -1
+        if level > depth:
+            raise ValueError(f"it nests deeper than {depth} levels")
+
+
+def _no_number(name: str) -> Json:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _integer(digits: str) -> Json:
+    if len(digits) <= _MAX_INTEGER_CHARS and _MIN_INTEGER <= (value := int(digits)) <= _MAX_INTEGER:
+        return value
+    raise ValueError(f"an integer of {len(digits)} digits does not fit into 64 bits")
+
+
+def _double(text: str) -> Json:
+    value = float(text) if len(text) <= _MAX_NUMBER_CHARS else math.inf
+    if math.isinf(value) or (value == 0 and _NOT_ZERO.match(text)):
+        raise ValueError("a number does not fit into a double (IEEE 754)")
+    return value
+
+
+def _check_surrogates(value: Json) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("half a surrogate pair is no character") from None
 
 
 def canonical_json(value: Json) -> bytes:
