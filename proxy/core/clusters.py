@@ -21,8 +21,8 @@ from proxy.core.model import (
     RuleRef,
 )
 from proxy.core.normal import as_flag, as_list, as_members, as_text, as_texts, as_whole, check_once, not_normal
-from proxy.core.shown import some_of
 from proxy.core.offers import Http2Offers, index_offers
+from proxy.core.shown import some_of
 from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
