@@ -44,7 +44,7 @@ CORE_MAY_IMPORT = {
     *("abc", "array", "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "datetime", "enum"),
     *("functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string"),
     *("struct", "types", "typing", "unicodedata", "urllib.parse", "zlib"),
-    *("cryptography", "http_sf", "idna", "proxy"),
+    *("cryptography", "http_sf", "idna", "proxy", "brotli", "zstandard", "graphlib", "graphql", "jsonschema_rs"),
 }
 CORE_MAY_NOT_CALL = {
     "open",
