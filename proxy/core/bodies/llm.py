@@ -15,21 +15,13 @@ with a prefix, which no function's name can have:
 import re
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
-from enum import StrEnum
 
+from proxy.core.bodies.rules import LlmShape
 from proxy.core.bodies.shapes import a_list, a_text, an_object, escaped, kind_of, malformed, only
 from proxy.core.encoding import Json
 
 MAX_TOOLS = 1_000
 MAX_TOKENS = 10**9
-
-
-class LlmShape(StrEnum):
-    """Whose request it is: where the same things stand under other names."""
-
-    OPENAI_CHAT = "openai-chat"
-    OPENAI_RESPONSES = "openai-responses"
-    ANTHROPIC_MESSAGES = "anthropic-messages"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,7 +217,7 @@ def _host(value: Json, where: str) -> str:
 
 def _conversation(value: Json, where: str, shape: LlmShape) -> Iterator[str]:
     """What the provider is to fetch for the conversation, and tools that come in the middle of it."""
-    if isinstance(value, str):
+    if isinstance(value, str) and shape is LlmShape.OPENAI_RESPONSES:
         return
     waiting: list[tuple[Json, str]] = [(item, f"{where}/{place}") for place, item in enumerate(a_list(value, where))]
     while waiting:
