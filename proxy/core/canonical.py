@@ -10,8 +10,9 @@ from dataclasses import replace
 from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.handshake import opening_lines
 from proxy.core.headers import Limits as Limits
-from proxy.core.headers import check_head, field_value, forwardable, with_length
+from proxy.core.headers import check_head, field_value, forwardable, is_websocket, with_length
 from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
 
@@ -28,15 +29,17 @@ _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TWICE = re.compile(r"%25[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_ANY_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 _DOTS = frozenset({".", ".."})
 
 
 def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) -> Call:
     """The call a request head (and its body, when it was read) makes.
 
-    `Host`, the target's authority, the CONNECT target and the inner SNI must name the same host and port; an absent SNI
-    names nothing. Without a tunnel only the absolute form is a proxy request. A `body` of None counts as empty: see
-    `with_body`. A canonical call read again is the same call. Not checked here: policy, addresses, proof, body content.
+    `Host`, the target's authority (`:authority` in HTTP/2), the CONNECT target and the inner SNI must name the same
+    host and port; an absent SNI names nothing, nor does an absent `Host` in HTTP/2. Without a tunnel only the absolute
+    form is a proxy request. A `body` of None counts as empty: see `with_body`. A canonical call read again is the same
+    call. Not checked here: policy, addresses, proof, body content.
 
     Raises:
         Rejected(URL_AMBIGUOUS): destinations that disagree, or a URL with more than one reading.
@@ -61,11 +64,14 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
         parameters=query_parameters(query),
         headers=(),
         body=b"",
+        websocket=is_websocket(received),
     )
     chunked = field_value(received, b"transfer-encoding") is not None
     headers = tuple(
         (name, call.authority if name.lower() == "host" else value) for name, value in forwardable(received.headers)
     )
+    if field_value(received, b"host") is None:  # HTTP/2 has `:authority` in its place
+        headers = (("Host", call.authority), *headers)
     call = replace(call, headers=with_length(headers, 0, declared=True) if chunked else headers)
     if received.body is None:
         return call
@@ -81,7 +87,10 @@ def with_body(call: Call, body: bytes, limits: Limits = DEFAULT_LIMITS) -> Call:
 
     Raises:
         Rejected(REQUEST_TOO_LARGE): the body is over `limits.body_bytes`.
+        Rejected(REQUEST_MALFORMED): a body behind the handshake of a WebSocket.
     """
+    if call.websocket and body:
+        raise Rejected(Code.REQUEST_MALFORMED, "a request that opens a WebSocket has no body", field="body")
     if len(body) > limits.body_bytes:
         raise Rejected(Code.REQUEST_TOO_LARGE, f"a body may have at most {limits.body_bytes} bytes", field="body")
     return replace(call, headers=with_length(call.headers, len(body)), body=body)
@@ -109,13 +118,14 @@ def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tu
 
 def as_received(call: Call) -> Received:
     """A call as it would come off the wire, in absolute form; `canonicalise` makes the same call of a whole one."""
+    headers = (*call.headers, *opening_lines(_ANY_KEY)) if call.websocket else call.headers
     return Received(
         method=call.method.encode("ascii"),
         scheme=call.scheme,
         form="absolute",
         authority=call.authority.encode("ascii"),
         target=(f"{call.path}?{call.query}" if call.has_query else call.path).encode("ascii"),
-        headers=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in call.headers),
+        headers=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers),
         body=None if isinstance(call.body, Unread) else call.body,
     )
 
@@ -184,14 +194,17 @@ def _destination(received: Received, leg: Leg) -> tuple[str, str, int]:
         raise Rejected(
             Code.REQUEST_UNSUPPORTED, f"the scheme must be http or https, got {scheme!a:.40}", field="scheme"
         )
-    host, port = _authority(field_value(received, b"host") or b"", scheme, "host")
+    line = field_value(received, b"host")
+    named = [] if received.http2 and line is None else [_authority(line or b"", scheme, "host")]
     if received.form == "absolute" and leg.tunnel is not None:
         raise _ambiguous("target", "inside a tunnel the target must be a path: the tunnel already names the host")
     if received.form != "absolute" and leg.tunnel is None:
         detail = "this is a proxy: send the whole URL as the target, or open a tunnel with CONNECT"
         raise Rejected(Code.REQUEST_UNSUPPORTED, detail, field="target")
-    named = received.form == "absolute" or received.authority
-    if named and _authority(received.authority, scheme, "authority") != (host, port):
+    if received.form == "absolute" or received.http2 or received.authority:
+        named.append(_authority(received.authority, scheme, "authority"))
+    host, port = named[0]
+    if named[-1] != (host, port):
         raise _ambiguous("host", "Host and the URL must name the same host and port")
     if leg.tunnel is not None:
         if leg.inner_tls is not (scheme == "https"):

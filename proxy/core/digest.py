@@ -9,6 +9,7 @@ from proxy.core.model import Call
 _FORM = 1
 _VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})
 _SENSITIVE = re.compile(r"auth|cookie|credential|jwt|key|passw|secret|session|signature|token")
+_SENSITIVE_NAMES = frozenset({"sec-websocket-protocol"})  # browsers have no other field to put a token in
 _NOT_SENSITIVE = frozenset({"idempotency-key", "sec-websocket-key"})
 
 
@@ -18,7 +19,9 @@ def is_sensitive(name: str) -> bool:
     Any name that contains a word such as key, token or secret counts; `-` and `_` and letter case make no difference.
     """
     key = name.lower().replace("_", "-")
-    return key not in _NOT_SENSITIVE and (key.startswith("proxy-") or _SENSITIVE.search(key) is not None)
+    if key in _NOT_SENSITIVE:
+        return False
+    return key in _SENSITIVE_NAMES or key.startswith("proxy-") or _SENSITIVE.search(key) is not None
 
 
 def masked_headers(call: Call, keyed_hash: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
@@ -51,9 +54,10 @@ def call_digest(
     """What makes two calls the same: base64url SHA-256 over the RFC 8785 form of everything that matters.
 
     In it: where it was judged and under what, method, canonical URL, the headers in order with names in lower case
-    and credentials as keyed hashes, the SHA-256 of the body. Left out: `Date`, `User-Agent`, `traceparent`,
-    `tracestate`; our own fields and signature are not among the forwarded headers. Somebody else's `Signature` stays
-    in: a call signed afresh for the server is another call, and what was approved is sent by redeeming it.
+    and credentials as keyed hashes, the SHA-256 of the body, and that it opens a WebSocket if it does. Left out:
+    `Date`, `User-Agent`, `traceparent`, `tracestate`; our own fields and signature are not among the forwarded headers.
+    Somebody else's `Signature` stays in: a call signed afresh for the server is another call, and what was approved is
+    sent by redeeming it.
     """
     headers = masked_headers(call, keyed_hash)
     return sha256_b64u(
@@ -69,6 +73,7 @@ def call_digest(
                 "url": call.url,
                 "headers": [[name.lower(), value] for name, value in headers if name.lower() not in _VOLATILE],
                 "body": None if call.body_sha256 is None else b64u(call.body_sha256),
+                **({"websocket": True} if call.websocket else {}),
             }
         )
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import http_sf
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.handshake import HANDSHAKE, UPGRADE, opens_websocket
 from proxy.core.model import Received
 from proxy.core.proof import LABEL
 
@@ -51,7 +52,8 @@ _OVERRIDES = frozenset(
 )
 """Servers that honour these serve another URL or method than the one that was judged."""
 
-_UNSUPPORTED = frozenset({b"upgrade", b"http2-settings", b"trailer"})
+_UNSUPPORTED = frozenset({b"http2-settings", b"trailer"})
+_UNSUPPORTED_OPTIONS = _UNSUPPORTED | {UPGRADE}
 
 _SINGLE = frozenset(
     {
@@ -87,39 +89,55 @@ _HOP = frozenset(
         b"expect",
     }
 )
+_CONNECTION_SPECIFIC = frozenset(
+    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", UPGRADE, b"http2-settings"}
+)
+"""What HTTP/2 has no place for (RFC 9113 §8.2.2)."""
 _OURS = frozenset({b"agent-intent", b"intent-manifest", b"proxy-authorization"})
 _END_TO_END = (_SINGLE - _HOP - _OURS) | {b"date", b"origin", b"cache-control", b"user-agent"}
-_SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | _HOP
+_SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | _HOP | HANDSHAKE
+_TRAILERS = b"trailers"
+_GRPC = re.compile(rb"application/grpc(?:[+;\t -].*)?")
 
 
 def check_head(received: Received, limits: Limits) -> None:
-    """Refuse a head that is not exactly one unambiguous HTTP/1.1 request.
+    """Refuse a head that is not exactly one unambiguous request of HTTP/1.1 or (`received.http2`) of HTTP/2.
 
-    Not checked here: what the method, the target and `Host` say (`proxy.core.canonical`), and the proof fields.
+    Not checked here: what the method, the target and `Host` say (`proxy.core.canonical`), the proof fields, and of
+    HTTP/2 the pseudo-header fields themselves, which are no fields: one of their names among `headers` is refused.
 
     Raises:
         Rejected(REQUEST_TOO_LARGE): more than `limits`; `field` is "target", "headers" or "content-length".
-        Rejected(REQUEST_MALFORMED): bytes that no field may hold, a missing `Host`, repeated or ill-formed fields.
+        Rejected(REQUEST_MALFORMED): bytes that no field may hold, a missing `Host`, repeated or ill-formed fields; in
+            HTTP/2 also capitals in a name, fields of a connection, and `TE` other than trailers (RFC 9113 §8.2).
         Rejected(URL_AMBIGUOUS): two `Host` lines, both framings, an odd transfer coding, an override header.
-        Rejected(REQUEST_UNSUPPORTED): an upgrade, trailers, or an expectation other than 100-continue.
+        Rejected(REQUEST_UNSUPPORTED): an upgrade other than to a WebSocket, trailers, or an expectation other than
+            100-continue.
     """
     _check_size(received, limits)
     lines: dict[bytes, bytes] = {}
     for name, value in received.headers:
         key = _check_line(name, value)
+        if received.http2:
+            _check_http2_line(name, key, value)
         if key in _SINGLE and key in lines:
             code = Code.URL_AMBIGUOUS if key == b"host" else Code.REQUEST_MALFORMED
             raise _bad(code, key, "must stand on exactly one line")
         # Repeatable fields are one list over all their lines (RFC 9110 §5.3).
         lines[key] = lines[key] + b"," + value if key in lines else value
     connect = received.form == "authority"
-    if not connect and not lines.get(b"host"):
+    if received.http2 and received.form != "origin":
+        raise _bad(Code.REQUEST_UNSUPPORTED, b"target", "must be a path: HTTP/2 is spoken inside a tunnel alone")
+    if not connect and not lines.get(b"host") and not received.http2:
         raise _bad(Code.REQUEST_MALFORMED, b"host", "must stand on exactly one line and name the destination")
     if lines.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise _bad(Code.REQUEST_UNSUPPORTED, b"expect", "may only be 100-continue")
     _check_framing(lines, connect=connect, body_bytes=limits.body_bytes)
-    for option in _options(lines.get(b"connection", b"")):
-        _check_option(option)
+    options = _options(lines.get(b"connection", b""))
+    websocket = opens_websocket(received, lines, options)
+    for option in options:
+        if not (websocket and option == UPGRADE):
+            _check_option(option)
 
 
 _PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
@@ -127,17 +145,42 @@ _OUR_PREFERENCES = frozenset({"wait", "respond-async"})
 _EMPTIED = frozenset({b"signature", b"signature-input", b"prefer"})
 
 
+def is_websocket(received: Received) -> bool:
+    """Whether a head that passed `check_head` asks to open a WebSocket."""
+    return field_value(received, UPGRADE) is not None
+
+
+def with_one_cookie(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """The fields of an HTTP/2 request with its `cookie` lines made one, where the first stood (RFC 9113 §8.2.3).
+
+    For HTTP/2 alone, which may split that line; to be done before anything else reads the head.
+    """
+    crumbs = [value for name, value in headers if name == b"cookie"]
+    if len(crumbs) < 2:
+        return headers
+    first = next(place for place, (name, _) in enumerate(headers) if name == b"cookie")
+    others = tuple(line for line in headers[first:] if line[0] != b"cookie")
+    return (*headers[:first], (b"cookie", b"; ".join(crumbs)), *others)
+
+
 def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
     """What of a checked head goes on, in order: without hop-by-hop fields, our own, and whatever `Connection` names.
 
-    Of `Signature` and `Signature-Input` only our label is taken out; others' stay, re-serialised (RFC 9651 §4.1). Of
-    `Prefer` what was meant for the proxy is: `wait` and `respond-async` (RFC 7240 §4).
+    `TE: trailers` stays with a gRPC call, whose server asks for it, unless `Connection` names it. Of a WebSocket's
+    opening handshake only `Sec-WebSocket-Protocol` stays (`proxy.core.handshake`). Of `Signature` and
+    `Signature-Input` only our label is taken out; others' stay, re-serialised (RFC 9651 §4.1). Of `Prefer` what was
+    meant for the proxy is: `wait` and `respond-async` (RFC 7240 §4).
 
     Raises:
         Rejected(REQUEST_MALFORMED): `Signature` or `Signature-Input` is not a dictionary of structured fields.
     """
     connection = b",".join(value for name, value in headers if name.lower() == b"connection")
-    dropped = _HOP | _OURS | frozenset(_options(connection))
+    dropped = _HOP | _OURS
+    if any(name.lower() == UPGRADE for name, _ in headers):
+        dropped |= HANDSHAKE
+    elif _wants_trailers(headers):
+        dropped -= {b"te"}
+    dropped |= frozenset(_options(connection))
     kept: list[tuple[str, str]] = []
     for name, value in headers:
         key, text = name.lower(), value.decode("latin-1")
@@ -150,6 +193,14 @@ def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, st
         if text or key not in _EMPTIED:
             kept.append((name.decode("latin-1"), text))
     return tuple(kept)
+
+
+def _wants_trailers(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
+    """Whether this is a gRPC call with `TE: trailers`, as its protocol demands."""
+    coded = {value for name, value in headers if name.lower() == b"te"}
+    return coded == {_TRAILERS} and any(
+        name.lower() == b"content-type" and _GRPC.fullmatch(value.lower()) for name, value in headers
+    )
 
 
 def _without_our_preferences(text: str) -> str:
@@ -205,6 +256,15 @@ def _check_line(name: bytes, value: bytes) -> bytes:
     return key
 
 
+def _check_http2_line(name: bytes, key: bytes, value: bytes) -> None:
+    if name != key:
+        raise _bad(Code.REQUEST_MALFORMED, key, "must be in lower case (RFC 9113 §8.2.1)")
+    if key in _CONNECTION_SPECIFIC:
+        raise _bad(Code.REQUEST_MALFORMED, key, "has no place in HTTP/2 (RFC 9113 §8.2.2)")
+    if key == b"te" and value != _TRAILERS:
+        raise _bad(Code.REQUEST_MALFORMED, key, "may only be trailers in HTTP/2 (RFC 9113 §8.2.2)")
+
+
 def _check_framing(lines: dict[bytes, bytes], *, connect: bool, body_bytes: int) -> None:
     length, coding = lines.get(b"content-length"), lines.get(b"transfer-encoding")
     if connect and (length is not None or coding is not None):
@@ -226,7 +286,7 @@ def _options(connection: bytes) -> list[bytes]:
 def _check_option(option: bytes) -> None:
     if option and not _TOKEN.fullmatch(option):
         raise _bad(Code.REQUEST_MALFORMED, b"connection", "must be a list of tokens")
-    if option in _UNSUPPORTED:
+    if option in _UNSUPPORTED_OPTIONS:
         raise _bad(Code.REQUEST_UNSUPPORTED, b"connection", "asks for an upgrade or trailers, which are not accepted")
     if option.replace(b"_", b"-") in _END_TO_END:
         raise _bad(

@@ -149,15 +149,15 @@ def target_uri(received: Received) -> str:
     """What the signer called `@target-uri`, as received; for CONNECT what it called `@authority` (RFC 9421 §2.2).
 
     From the scheme of the connection, the Host line and the raw path and query; in absolute form the authority is
-    the request line's (RFC 9112 §3.3). Nothing is decoded or made canonical: that comes after verification, as does
-    the check that Host, SNI and tunnel agree.
+    the request line's (RFC 9112 §3.3), in HTTP/2 it is `:authority`. Nothing is decoded or made canonical: that comes
+    after verification, as does the check that Host, SNI and tunnel agree.
 
     Raises:
         Rejected(URL_AMBIGUOUS): no Host or several in origin form, or bytes that cannot stand in a URL.
     """
     code = Code.URL_AMBIGUOUS
     authority, target = received.authority, received.target
-    if received.form == "origin":
+    if received.form == "origin" and not received.http2:
         authority = (one_line(lines(received.headers), "host", code=code) or "").encode("ascii")
     text = (authority + target).decode("latin-1")
     if not authority or not _VISIBLE.fullmatch(text):

@@ -149,6 +149,7 @@ def _call_members(call: Call) -> Json:
         "query": call.query if call.has_query else None,
         "headers": [[name, value] for name, value in call.headers],
         "body": _body_member(call.body),
+        "websocket": call.websocket,
     }
 
 
@@ -166,6 +167,7 @@ def _call(members: _Members) -> Call:
         parameters=query_parameters(query or ""),
         headers=tuple(_pair(item) for item in members.items("headers")),
         body=_body(members),
+        websocket=members.flag("websocket"),
     )
 
 

@@ -91,8 +91,19 @@ AGREEING = {
         replace(heads.OUTSIDE, tls=True, sni="proxy.example"),
         "http://erp.example",
     ),
-    "HTTP/2 with an :authority that agrees": (
-        heads.origin(authority="erp.example:443"),
+    "HTTP/2 with :authority alone": (heads.http2(), heads.INSIDE, "https://erp.example"),
+    "HTTP/2 with :authority in another spelling": (
+        heads.http2(authority="ERP.example.:443"),
+        heads.INSIDE,
+        "https://erp.example",
+    ),
+    "HTTP/2 with Host beside :authority": (
+        heads.http2("/", "host: erp.example"),
+        heads.INSIDE,
+        "https://erp.example",
+    ),
+    "HTTP/2 with Host and its port beside :authority": (
+        heads.http2("/", "host: erp.example:443"),
         heads.INSIDE,
         "https://erp.example",
     ),
@@ -103,7 +114,7 @@ AGREEING = {
 def test_everything_that_names_the_destination_agrees(received: Received, leg: Leg, url: str) -> None:
     call = canonicalise(received, leg)
     assert call.origin == url
-    assert dict(call.headers)["Host"] == call.authority
+    assert [value for name, value in call.headers if name.lower() == "host"] == [call.authority]
 
 
 DISAGREEING = {
@@ -173,10 +184,71 @@ DISAGREEING = {
         (Code.URL_AMBIGUOUS, "scheme"),
     ),
     "A03 an :authority that is not Host": (
+        heads.http2("/", "host: erp.example", authority="evil.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 a Host that is not :authority": (
+        heads.http2("/", "host: evil.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 a Host on another port than :authority": (
+        heads.http2("/", "host: erp.example:8443"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 an empty Host beside :authority": (heads.http2("/", "host: "), heads.INSIDE, (Code.URL_AMBIGUOUS, "host")),
+    "A03 two Hosts in HTTP/2": (
+        heads.http2("/", "host: erp.example", "host: erp.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A03 an authority in HTTP/1.1 that is not Host": (
         heads.origin(authority="evil.example"),
         heads.INSIDE,
         (Code.URL_AMBIGUOUS, "host"),
     ),
+    "A03 no :authority": (heads.http2(authority=""), heads.INSIDE, (Code.URL_AMBIGUOUS, "authority")),
+    "A03 a Host in place of :authority": (
+        heads.http2("/", "host: erp.example", authority=""),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "authority"),
+    ),
+    "A03 an :authority with userinfo": (
+        heads.http2(authority="a:b@erp.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "authority"),
+    ),
+    "A02 an :authority that is not the tunnel's": (
+        heads.http2(authority="evil.example"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "A02 an :authority with another port than the tunnel": (
+        heads.http2(authority="erp.example:22"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "host"),
+    ),
+    "C04 a :scheme that is not the tunnel's": (
+        heads.http2(scheme="http", authority="erp.example:443"),
+        heads.INSIDE,
+        (Code.URL_AMBIGUOUS, "scheme"),
+    ),
+    "C04 a :scheme of nothing": (heads.http2(scheme=""), heads.INSIDE, (Code.REQUEST_UNSUPPORTED, "scheme")),
+    "C04 a whole URL in :path": (heads.http2("https://evil.example/"), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 an authority in :path": (heads.http2("//evil.example/"), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 a space in :path": (heads.http2("/a HTTP/1.1"), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 a line break in :path": (heads.http2("/a\r\nX: y"), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 an asterisk for :path": (heads.http2("*"), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 no :path": (heads.http2(""), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 a fragment in :path": (heads.http2("/a#b"), heads.INSIDE, (Code.URL_AMBIGUOUS, "path")),
+    "C04 CONNECT inside HTTP/2": (
+        heads.http2(method="CONNECT"),
+        heads.INSIDE,
+        (Code.REQUEST_UNSUPPORTED, "method"),
+    ),
+    "C04 HTTP/2 on the proxy's own listener": (heads.http2(), heads.OUTSIDE, (Code.REQUEST_UNSUPPORTED, "target")),
     "A03 Host with userinfo": (
         heads.absolute("http://erp.example/", host="a:b@erp.example"),
         heads.OUTSIDE,
@@ -497,6 +569,29 @@ def test_a_body_over_the_limit_is_refused() -> None:
     assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, "body")
 
 
+# --- the protocol it came by -----------------------------------------------------------------------------------------
+
+
+def test_a_call_of_http2_is_the_call_of_http1() -> None:
+    lines = ("accept: a", "content-type: text/plain", "content-length: 5")
+    by_http2 = canonicalise(heads.http2("/v1/%69nvoices?a=%62", *lines, method="POST"), heads.INSIDE)
+    by_http1 = canonicalise(
+        replace(heads.origin("/v1/%69nvoices?a=%62", *lines, host="erp.example:443"), method=b"POST"), heads.INSIDE
+    )
+    assert by_http2 == by_http1
+    assert with_body(by_http2, b"hello").headers == (
+        ("Host", "erp.example"),
+        ("accept", "a"),
+        ("content-type", "text/plain"),
+        ("content-length", "5"),
+    )
+
+
+def test_a_body_of_http2_without_a_length_gets_one() -> None:
+    call = canonicalise(heads.http2(method="POST"), heads.INSIDE)
+    assert with_body(call, b"hello").headers == (("Host", "erp.example"), ("Content-Length", "5"))
+
+
 # --- properties ------------------------------------------------------------------------------------------------------
 
 chars = "abAB019-._~!$&'()*+,;=:@/%?# []{}|\\\"<>^\t\0\xe9\u2025"
@@ -523,13 +618,22 @@ fields = st.lists(
             "Signature: intent=:AA==:, site=:AA==:",
             "Agent-Intent: x",
             "Expect: 100-continue",
+            "TE: trailers",
+            "Content-Type: application/grpc",
+            "Sec-WebSocket-Protocol: graphql-ws",
         ]
     ),
     max_size=5,
 )
 
 
-@given(hosts, st.sampled_from(["", ":80", ":0443", ":8443"]), targets, fields, st.sampled_from([None, b"", b"abc"]))
+@given(
+    hosts,
+    st.sampled_from(["", ":80", ":0443", ":8443"]),
+    targets,
+    st.one_of(fields, fields.map(lambda more: [*heads.OPENING, *more])),
+    st.sampled_from([None, b"", b"abc"]),
+)
 @settings(max_examples=200)
 def test_a_canonical_call_is_a_fixed_point_and_nothing_but_a_refusal_escapes(
     host: str, port: str, target: str, more: list[str], body: bytes | None
@@ -541,7 +645,7 @@ def test_a_canonical_call_is_a_fixed_point_and_nothing_but_a_refusal_escapes(
         except Rejected:
             continue
         if body is None:
-            call = with_body(call, b"abc")
+            call = with_body(call, b"" if call.websocket else b"abc")
         assert canonicalise(as_received(call), heads.OUTSIDE) == call
         assert canonical_path(call.path) == call.path
         assert canonical_query(call.query) == call.query
@@ -572,6 +676,7 @@ def test_ordinary_urls_pass_unchanged(parts: list[str], pairs: list[tuple[str, s
             st.lists(st.tuples(st.binary(max_size=8), st.binary(max_size=8)), max_size=3).map(tuple),
         ),
         body=st.one_of(st.none(), st.binary(max_size=5)),
+        http2=st.booleans(),
     ),
     st.sampled_from([heads.OUTSIDE, heads.INSIDE, heads.INSIDE_PLAIN]),
 )

@@ -94,6 +94,7 @@ def test_equal_calls_have_equal_digests(again: Call) -> None:
         pytest.param(call("https://erp.example/v1/invoices/?limit=2"), id="F05 another path"),
         pytest.param(call("https://erp.example/v1/invoices?limit=3"), id="F05 another query"),
         pytest.param(call(body=b"hellp"), id="F05 another body"),
+        pytest.param(replace(call(), websocket=True), id="F05 a WebSocket"),
         pytest.param(call(call().url, "Accept: a"), id="F05 a header more"),
         pytest.param(call(call().url, "Authorization: Bearer x"), id="F05 a credential more"),
         pytest.param(
@@ -132,6 +133,7 @@ def test_the_same_bytes_under_another_authority_are_another_call(name: str) -> N
         "Signature",
         "Signature-Input",
         "X-Session-Id",
+        "Sec-WebSocket-Protocol",
         "password",
         "X-CREDENTIAL",
     ],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.headers import Limits, check_head, field_value, forwardable, with_length
+from proxy.core.headers import Limits, check_head, field_value, forwardable, with_length, with_one_cookie
 from proxy.core.model import Received
 
 LIMITS = Limits()
@@ -220,6 +220,108 @@ def test_a_secret_in_a_refused_value_is_not_repeated() -> None:
     assert "hunter2" not in caught.value.detail
 
 
+# --- HTTP/2 ----------------------------------------------------------------------------------------------------------
+
+ACCEPTED_HTTP2 = {
+    "without Host, since :authority names the destination": heads.http2(),
+    "Host beside :authority": heads.http2("/", "host: erp.example"),
+    "TE: trailers": heads.http2("/", "te: trailers"),
+    "a length": heads.http2("/", "content-length: 3"),
+    "100-continue": heads.http2("/", "expect: 100-continue"),
+    "capitals in a value": heads.http2("/", "accept: Text/HTML"),
+}
+
+
+@pytest.mark.parametrize("received", ACCEPTED_HTTP2.values(), ids=ACCEPTED_HTTP2.keys())
+def test_a_head_of_http2_with_one_reading_is_accepted(received: Received) -> None:
+    check_head(received, LIMITS)
+
+
+REFUSED_HTTP2 = {
+    "a capital in a name": ("Accept: a", Code.REQUEST_MALFORMED, "accept"),
+    "Connection": ("connection: close", Code.REQUEST_MALFORMED, "connection"),
+    "an empty Connection": ("connection: ", Code.REQUEST_MALFORMED, "connection"),
+    "Keep-Alive": ("keep-alive: timeout=5", Code.REQUEST_MALFORMED, "keep-alive"),
+    "Proxy-Connection": ("proxy-connection: keep-alive", Code.REQUEST_MALFORMED, "proxy-connection"),
+    "C02 Transfer-Encoding": ("transfer-encoding: chunked", Code.REQUEST_MALFORMED, "transfer-encoding"),
+    "C01 an upgrade": ("upgrade: websocket", Code.REQUEST_MALFORMED, "upgrade"),
+    "C01 h2c settings": ("http2-settings: AAMAAABkAAQAAP__", Code.REQUEST_UNSUPPORTED, "http2-settings"),
+    "TE with more than trailers": ("te: trailers, deflate", Code.REQUEST_MALFORMED, "te"),
+    "TE in capitals": ("te: Trailers", Code.REQUEST_MALFORMED, "te"),
+    "an empty TE": ("te: ", Code.REQUEST_MALFORMED, "te"),
+    "announced trailers": ("trailer: x-sum", Code.REQUEST_UNSUPPORTED, "trailer"),
+    "C04 a pseudo-header field among the fields": (":path: /admin", Code.REQUEST_MALFORMED, "headers"),
+    "C04 a pseudo-header field of a tunnel": (":protocol: websocket", Code.REQUEST_MALFORMED, "headers"),
+    "a line break in a value": ("x-note: a\r\nhost: evil.example", Code.REQUEST_MALFORMED, "x-note"),
+    "a space before a value": ("x-note:  a", Code.REQUEST_MALFORMED, "x-note"),
+    "a colon in a name": ("x:note: a", Code.REQUEST_MALFORMED, "headers"),
+}
+
+
+@pytest.mark.parametrize(("line", "code", "field"), REFUSED_HTTP2.values(), ids=REFUSED_HTTP2.keys())
+def test_a_head_of_http2_that_others_would_read_otherwise_is_refused(line: str, code: Code, field: str) -> None:
+    good = heads.http2("/v1/invoices")
+    check_head(good, LIMITS)
+    with pytest.raises(Rejected) as caught:
+        check_head(heads.http2("/v1/invoices", line), LIMITS)
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+@pytest.mark.parametrize("form", ["absolute", "authority"])
+def test_http2_is_spoken_inside_a_tunnel_alone(form: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        check_head(replace(heads.http2(), form=form), LIMITS)
+    assert (caught.value.code, caught.value.field) == (Code.REQUEST_UNSUPPORTED, "target")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(("accept: a", "cookie: a=b"), ("accept: a", "cookie: a=b"), id="one line stays"),
+        pytest.param(("accept: a",), ("accept: a",), id="none stays none"),
+        pytest.param(
+            ("a: 1", "cookie: a=b", "b: 2", "cookie: c=d", "cookie: e=f", "c: 3"),
+            ("a: 1", "cookie: a=b; c=d; e=f", "b: 2", "c: 3"),
+            id="several are joined where the first stood",
+        ),
+    ],
+)
+def test_the_cookie_lines_of_http2_become_one(given: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    joined = with_one_cookie(heads.lines(*given))
+    assert joined == heads.lines(*expected)
+    check_head(replace(heads.http2(), headers=joined), LIMITS)
+
+
+def test_cookie_lines_that_were_not_joined_are_refused() -> None:
+    with pytest.raises(Rejected) as caught:
+        check_head(heads.http2("/", "cookie: a=b", "cookie: c=d"), LIMITS)
+    assert (caught.value.code, caught.value.field) == (Code.REQUEST_MALFORMED, "cookie")
+
+
+GRPC = "content-type: application/grpc"
+
+
+@pytest.mark.parametrize(
+    ("texts", "kept"),
+    [
+        pytest.param((GRPC, "te: trailers"), True, id="of gRPC"),
+        pytest.param((f"{GRPC}+proto", "te: trailers"), True, id="of gRPC in a named format"),
+        pytest.param((f"{GRPC}; x=y", "te: trailers"), True, id="of gRPC with a parameter"),
+        pytest.param((f"{GRPC}-web", "te: trailers"), True, id="of gRPC for browsers"),
+        pytest.param((f"{GRPC}x", "te: trailers"), False, id="of a type that only begins so"),
+        pytest.param(("content-type: application/json", "te: trailers"), False, id="of anything else"),
+        pytest.param(("te: trailers",), False, id="of nothing"),
+        pytest.param((GRPC, "TE: trailers, deflate"), False, id="with a coding"),
+        pytest.param((GRPC, "TE: trailers", "TE: gzip"), False, id="with a coding on another line"),
+        pytest.param((GRPC, "TE: trailers", "Connection: TE"), False, id="that Connection names"),
+        pytest.param((GRPC,), False, id="that was not sent"),
+    ],
+)
+def test_te_goes_on_with_grpc_alone(texts: tuple[str, ...], kept: bool) -> None:
+    passed = [value for name, value in forwardable(heads.lines(*texts)) if name.lower() == "te"]
+    assert passed == ["trailers"] * kept
+
+
 # --- what goes on ----------------------------------------------------------------------------------------------------
 
 
@@ -320,9 +422,15 @@ values = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(names, values), max_size=6), st.sampled_from(["absolute", "origin", "authority"]))
-def test_nothing_but_a_refusal_escapes_and_what_passes_is_clean(lines: list[tuple[bytes, bytes]], form: str) -> None:
-    received = replace(heads.absolute(), form=form, headers=(*heads.absolute().headers, *lines))
+@given(
+    st.lists(st.tuples(names, values), max_size=6),
+    st.sampled_from(["absolute", "origin", "authority"]),
+    st.sampled_from([heads.absolute(), heads.absolute("http://erp.example/", *heads.OPENING), heads.http2()]),
+)
+def test_nothing_but_a_refusal_escapes_and_what_passes_is_clean(
+    lines: list[tuple[bytes, bytes]], form: str, good: Received
+) -> None:
+    received = replace(good, form=form, headers=(*good.headers, *lines))
     try:
         check_head(received, LIMITS)
         passed = forwardable(received.headers)

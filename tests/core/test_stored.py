@@ -54,6 +54,11 @@ def stored(
     return StoredCall(call=call, decision=decision, proof=Proof.SESSION, call_digest="digest")
 
 
+def opening() -> StoredCall:
+    call = canonicalise(heads.absolute("https://erp.example/live", *heads.OPENING), heads.OUTSIDE)
+    return replace(stored(), call=call)
+
+
 @pytest.mark.parametrize(
     "kept",
     [
@@ -62,6 +67,7 @@ def stored(
         pytest.param(stored("http://[2001:db8::1]:8080/"), id="no query"),
         pytest.param(stored("http://erp.example/?"), id="an empty query"),
         pytest.param(stored(body=b""), id="no body"),
+        pytest.param(opening(), id="a WebSocket"),
     ],
 )
 def test_what_was_stored_comes_back(kept: StoredCall) -> None:

@@ -59,6 +59,36 @@ def origin(
     )
 
 
+def http2(
+    target: str = "/v1/invoices",
+    *more: str,
+    authority: str = "erp.example",
+    scheme: str = "https",
+    method: str = "GET",
+    body: bytes | None = None,
+) -> Received:
+    """A request of HTTP/2 as it stands inside a tunnel: names in lower case, `:authority` and no Host."""
+    return Received(
+        method=method.encode("latin-1"),
+        scheme=scheme,
+        form="origin",
+        authority=authority.encode("latin-1"),
+        target=target.encode("latin-1"),
+        headers=lines(*more),
+        body=body,
+        http2=True,
+    )
+
+
+OPENING = (
+    "Connection: Upgrade",
+    "Upgrade: websocket",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
+"""What a request must have to open a WebSocket (RFC 6455 §4.1)."""
+
+
 def connect(authority: str = "erp.example:443", *more: str, host: str | None = None) -> Received:
     """A CONNECT; `Host` is its target unless given, and "" leaves it out."""
     named = authority if host is None else host
