@@ -28,14 +28,17 @@ from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
 _FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable in this version, but part of the form
 _OPERATION = frozenset({"name", "methods", "path", "query"})
+_OPERATION_MAY = frozenset({"websocket"})
 _QUERY = frozenset({"name", "values", "required"})
+_QUERY_MAY = frozenset({"encoded"})
 _REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
 
 
 def normalised(cluster: Cluster) -> dict[str, Json]:
     """The cluster as a sponsor signs it: everything that changes what is permitted, sets in order, each item once.
 
-    Left out: descriptions and where it was written. The id is in it: a sponsor approves a cluster by its name.
+    Left out: descriptions, where it was written, and what was added to the form later where it says nothing, so that
+    older digests stay what they were. The id is in it: a sponsor approves a cluster by its name.
     """
     review = cluster.review
     return {
@@ -66,12 +69,14 @@ def _normal_operation(operation: Operation) -> Json:
         "methods": sorted(operation.methods),
         "path": operation.template,
         "query": query,
+        **({"websocket": True} if operation.websocket else {}),
     }
 
 
 def _normal_query_rule(rule: QueryRule) -> Json:
     values: Json = None if rule.values is None else sorted(rule.values)
-    return {"name": rule.name, "values": values, "required": rule.required}
+    encoded: Mapping[str, Json] = {"encoded": True} if rule.encoded else {}
+    return {"name": rule.name, "values": values, "required": rule.required, **encoded}
 
 
 def cluster_digest(cluster: Cluster) -> str:
@@ -127,7 +132,7 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
 
 
 def _operation(value: Json, cluster: str) -> Operation:
-    members = as_members(value, _OPERATION, "an operation")
+    members = as_members(value, _OPERATION, "an operation", may=_OPERATION_MAY)
     name, query = as_text(members["name"], "name"), members["query"]
     any_query = query == "any"
     rules = () if any_query else tuple(_query_rule(item) for item in as_list(query, "query"))
@@ -139,16 +144,18 @@ def _operation(value: Json, cluster: str) -> Operation:
         any_query=any_query,
         query=rules,
         at=RuleRef(id=f"{cluster}.{name}", file="", line=1),
+        websocket=as_flag(members.get("websocket", False), "websocket"),
     )
 
 
 def _query_rule(value: Json) -> QueryRule:
-    members = as_members(value, _QUERY, "a query rule")
+    members = as_members(value, _QUERY, "a query rule", may=_QUERY_MAY)
     values = members["values"]
     return QueryRule(
         name=as_text(members["name"], "name"),
         values=None if values is None else frozenset(as_texts(values, "values", empty=True)),
         required=as_flag(members["required"], "required"),
+        encoded=as_flag(members.get("encoded", False), "encoded"),
     )
 
 
@@ -177,11 +184,15 @@ class CompiledCluster:
     paths: PathIndex[PreparedOperation]
 
     def matching(self, call: Call, there: Destination) -> list[PreparedOperation]:
-        """Every operation that permits the call: destination, method, path and query."""
+        """Every operation that permits the call: destination, method, path, query, and whether it opens a WebSocket."""
         if not self.reaches(there):
             return []
         found = self.paths.find(call.method, call.segments)
-        return [each for each in found if next(each.query_faults(call.parameters), None) is None]
+        return [
+            each
+            for each in found
+            if each.fits_protocol(call) and next(each.query_faults(call.parameters), None) is None
+        ]
 
     def reaches(self, there: Destination) -> bool:
         """Whether the destination is one of the cluster's."""

@@ -231,6 +231,9 @@ def _operation_faults(grant: Grant, prepared: PreparedOperation, call: Call) -> 
         yield Mismatch(field="action", expected=granted, got=f"{call.method} {shown(call.path)}")
     if call.method not in operation.methods:
         yield Mismatch(field="method", expected=some_of(operation.methods) or "no method", got=call.method)
+    if not prepared.fits_protocol(call):
+        expected, got = ("a WebSocket", "no WebSocket")[:: 1 if operation.websocket else -1]
+        yield Mismatch(field="websocket", expected=expected, got=got)
     if not prepared.template.matches(call.segments):
         yield Mismatch(field="path", expected=operation.template, got=shown(call.path))
     elif operation.name in grant.actions:  # agents see what `got` says: nothing of what they lack

@@ -29,7 +29,7 @@ class _Denied:
         return (
             (not rule.ports or there.port in rule.ports)
             and (not rule.schemes or there.scheme in rule.schemes)
-            and (self.operation is None or self.operation.names_query(call.parameters))
+            and (self.operation is None or self.operation.names(call))
         )
 
 

@@ -32,7 +32,9 @@ def describe_cluster(cluster: Cluster) -> tuple[str, ...]:
 
 def operation_words(operation: Operation) -> str:
     """`read-invoice: GET /v1/invoices/{id} without a query`."""
-    return f"{operation.name}: {_or(operation.methods) or 'no method'} {operation.template} {_query_words(operation)}"
+    opens = ", only to open a WebSocket" if operation.websocket else ""
+    methods = _or(operation.methods) or "no method"
+    return f"{operation.name}: {methods} {operation.template} {_query_words(operation)}{opens}"
 
 
 def _query_words(operation: Operation) -> str:
@@ -45,7 +47,8 @@ def _query_words(operation: Operation) -> str:
 
 def _rule_words(rule: QueryRule) -> str:
     values = "any value" if rule.values is None else _or([value or '""' for value in rule.values]) or "no value"
-    return f"{shown(rule.name)} ({values}{', required' if rule.required else ''})"
+    encoded = ", also encoded twice" if rule.encoded else ""
+    return f"{shown(rule.name)} ({values}{', required' if rule.required else ''}{encoded})"
 
 
 def _review_words(cluster: Cluster) -> str:

@@ -65,6 +65,8 @@ def _operation(old: Operation, new: Operation) -> Iterator[str]:
     yield from _sets("method", old.methods, new.methods)
     if old.template != new.template:
         yield f"changes the path from {old.template} to {new.template}"
+    if old.websocket != new.websocket:
+        yield "changes it to open WebSockets alone" if new.websocket else "changes it to open no WebSocket"
     if old.any_query != new.any_query:
         yield "loosens the query to any at all" if new.any_query else "tightens the query from any to what is listed"
         return
@@ -78,6 +80,8 @@ def _query_rule(old: QueryRule, new: QueryRule) -> Iterator[str]:
     what = f"query parameter {shown(old.name)}"
     if old.required != new.required:
         yield f"tightens {what} to required" if new.required else f"loosens {what} to optional"
+    if old.encoded != new.encoded:
+        yield f"loosens {what} to text encoded twice" if new.encoded else f"tightens {what} to text encoded once"
     yield from _values(what, old.values, new.values)
 
 

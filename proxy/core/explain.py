@@ -69,7 +69,9 @@ def _objection(decision: Decision) -> str:
         return f"its mandate allows only {failed['method'].expected} there"
     if "action" in failed:
         return f"of that cluster its mandate allows only {failed['action'].expected}"
-    wanted = [item.expected if name == "query" else f"{name} {item.expected}" for name, item in failed.items()]
+    wanted = [
+        item.expected if name in ("query", "websocket") else f"{name} {item.expected}" for name, item in failed.items()
+    ]
     return f"its mandate allows that only with {'; '.join(wanted)}"
 
 

@@ -56,6 +56,10 @@ class PreparedOperation:
     query: Mapping[str, QueryRule]
     required: tuple[str, ...]
 
+    def fits_protocol(self, call: Call) -> bool:
+        """Whether the call opens a WebSocket and the operation is for that, or neither."""
+        return self.operation.websocket is call.websocket
+
     def query_faults(self, parameters: Sequence[tuple[str, str]]) -> Iterator[Mismatch]:
         """What in a query the operation does not permit: only listed parameters, each at most once, none missing.
 
@@ -77,13 +81,15 @@ class PreparedOperation:
             if name not in seen:
                 yield Mismatch(field=f"query.{shown(name)}", expected="present", got="absent")
 
-    def names_query(self, parameters: Sequence[tuple[str, str]]) -> bool:
-        """Whether the query is what a denial names: each listed parameter with one of its values, whatever else comes.
+    def names(self, call: Call) -> bool:
+        """Whether the call is what a denial on its path names.
 
-        A denial without query rules names every query. So neither a further nor a repeated parameter slips past it.
+        Each listed parameter comes with one of its values, whatever else comes: a denial without query rules names
+        every query, and neither a further nor a repeated parameter slips past it. It also names the opening of a
+        WebSocket, and nothing else if it says `websocket`.
         """
-        return all(
-            any(given == name and (rule.values is None or value in rule.values) for given, value in parameters)
+        return (call.websocket or not self.operation.websocket) and all(
+            any(given == name and (rule.values is None or value in rule.values) for given, value in call.parameters)
             for name, rule in self.query.items()
         )
 

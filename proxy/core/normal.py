@@ -11,8 +11,11 @@ def check_once(names: list[str], what: str) -> None:
         raise not_normal(f"each {what} may appear only once")
 
 
-def as_members(value: Json, names: frozenset[str] | set[str], what: str) -> Mapping[str, Json]:
-    if not isinstance(value, Mapping) or set(value) != names:
+def as_members(
+    value: Json, names: frozenset[str] | set[str], what: str, *, may: frozenset[str] = frozenset()
+) -> Mapping[str, Json]:
+    """An object with all of `names` and, besides, nothing but what it `may` have."""
+    if not isinstance(value, Mapping) or not names <= set(value) <= names | may:
         raise not_normal(f"{what} must have exactly the members {', '.join(sorted(names))}")
     return value
 

@@ -233,7 +233,10 @@ def _operation(item: Fields, cluster: str) -> Operation:
         any_query=any_query,
         query=query,
         at=RuleRef(id=f"{cluster}.{name}", file=item.faults.file, line=item.line),
+        websocket=item.take("websocket", flag, False),
     )
+    if operation.websocket and operation.methods - {"GET"}:
+        item.fault("websocket", "a WebSocket is opened with GET alone; leave the other methods out")
     item.done(later=LATER)
     return operation
 
@@ -280,6 +283,7 @@ def _query_rule(item: Fields, name: Scalar, node: Node) -> QueryRule:
         name=name.text,
         values=fields.take("one_of", _values, None),
         required=fields.take("required", flag, False),
+        encoded=fields.take("encoded", flag, False),
     )
     fields.done()
     return rule

@@ -87,9 +87,14 @@ _QUERY: Schema = {
                                 "type": "boolean",
                                 "default": False,
                             },
+                            "encoded": {
+                                "description": "Whether values may hold percent-encoded text, as URLs do.",
+                                "type": "boolean",
+                                "default": False,
+                            },
                         },
                         needed=(),
-                        description="Values, and whether the parameter must be there.",
+                        description="Values, whether the parameter must be there, and how it may be written.",
                     ),
                 ]
             },
@@ -111,6 +116,11 @@ _OPERATIONS = _list(
                 "pattern": "^/",
             },
             "query": _QUERY,
+            "websocket": {
+                "description": "Whether it opens WebSockets, and nothing else. Methods: GET alone.",
+                "type": "boolean",
+                "default": False,
+            },
         },
         needed=("name", "methods", "path"),
         description="One thing that may be done.",

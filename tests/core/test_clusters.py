@@ -90,6 +90,11 @@ def test_what_does_not_change_the_digest(same: Cluster) -> None:
         pytest.param(replace(INVOICES, operations=(replace(LIST, template="/v1"), SEARCH)), id="a path"),
         pytest.param(replace(INVOICES, operations=(replace(LIST, query=()), SEARCH)), id="a query rule"),
         pytest.param(replace(INVOICES, operations=(LIST, replace(SEARCH, any_query=False))), id="`query: any`"),
+        pytest.param(replace(INVOICES, operations=(LIST, replace(SEARCH, websocket=True))), id="`websocket`"),
+        pytest.param(
+            replace(INVOICES, operations=(replace(LIST, query=(replace(LIST.query[0], encoded=True),)), SEARCH)),
+            id="a query value encoded twice",
+        ),
         pytest.param(
             replace(INVOICES, operations=(LIST, SEARCH, replace(SEARCH, template="/v2"))),
             id="an operation hidden behind another's name",
@@ -154,6 +159,9 @@ def _with(path: tuple[str | int, ...], value: Json) -> Json:
         pytest.param(_with(("operations", 0, "query"), None), "must be a list", id="no query rule at all"),
         pytest.param(_with(("operations", 1, "name"), "list"), "only once", id="an operation name twice"),
         pytest.param(_with(("operations", 0, "query", 0, "name"), "state"), "only once", id="a query parameter twice"),
+        pytest.param(_with(("operations", 0, "websocket"), False), "normal form", id="a default written out"),
+        pytest.param(_with(("operations", 0, "query", 0, "encoded"), False), "normal form", id="another default"),
+        pytest.param(_with(("operations", 0, "websocket"), 1), "true or false", id="1 for a WebSocket"),
         pytest.param(
             _with(("operations", 0, "query", 1, "values"), [1]), "must be strings", id="a number for a query value"
         ),
@@ -168,6 +176,20 @@ def test_anything_else_is_refused(form: Json, words: str) -> None:
 def test_an_empty_query_value_is_a_value() -> None:
     loose = replace(INVOICES, operations=(replace(LIST, query=(QueryRule(name="q", values=frozenset({""})),)),))
     assert from_normalised(normalised(loose)).operations[0].query[0].values == {""}
+
+
+def test_what_was_added_later_comes_back_and_changes_no_older_digest() -> None:
+    encoded = replace(LIST, query=(QueryRule(name="to", encoded=True),))
+    newer = replace(INVOICES, operations=(encoded, replace(SEARCH, websocket=True)))
+    assert {
+        op.name: (op.websocket, [rule.encoded for rule in op.query])
+        for op in from_normalised(normalised(newer)).operations
+    } == {
+        "list": (False, [True]),
+        "search": (True, []),
+    }
+    assert b"websocket" not in canonical_json(normalised(INVOICES))
+    assert b"encoded" not in canonical_json(normalised(INVOICES))
 
 
 def test_parsing_a_pin_raises_nothing_but_rejected() -> None:

@@ -442,6 +442,24 @@ def test_the_nearest_operation(
     assert [(item.field, item.expected, item.got) for item in first.failed] == failed
 
 
+@pytest.mark.parametrize(
+    ("asks", "failed"),
+    [
+        pytest.param(True, [("websocket", "no WebSocket", "a WebSocket")], id="a WebSocket where none is permitted"),
+        pytest.param(False, [("websocket", "a WebSocket", "no WebSocket")], id="no WebSocket where one is meant"),
+    ],
+)
+def test_a_websocket_needs_an_operation_for_it(asks: bool, failed: list[tuple[str, str, str]]) -> None:
+    live = operation("live", template="/live", websocket=not asks)
+    house = bundle_of(cluster("live", operations=(live,)))
+    policy, asked = compile_policy(house), replace(call("https://erp.example/live"), websocket=asks)
+    given, there = grant(house.clusters["live"]), destination_of(asked)
+    assert cover_one(policy, given, asked, there) is None
+    assert cover_one(policy, given, replace(asked, websocket=not asks), there) is not None
+    first = nearest(policy, mandate_of(house, [given]), asked, there, declared=None)[0]
+    assert [(item.field, item.expected, item.got) for item in first.failed] == failed
+
+
 def test_no_more_than_three_and_only_granted_ones() -> None:
     found = near("https://erp.example/v1/invoices/17/lines", grant(ERP), grant(B))
     assert len(found) == MAX_NEAREST

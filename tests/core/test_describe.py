@@ -79,6 +79,16 @@ def test_every_part_is_said(of: Cluster, sentence: str) -> None:
             id="empty lists",
         ),
         pytest.param(
+            operation("a", query=[QueryRule(name="to", encoded=True)]),
+            "a: GET /v1/invoices/{id} with query to (any value, also encoded twice)",
+            id="a value encoded twice",
+        ),
+        pytest.param(
+            operation("a", websocket=True),
+            "a: GET /v1/invoices/{id} without a query, only to open a WebSocket",
+            id="a WebSocket",
+        ),
+        pytest.param(
             operation("a", query=[QueryRule(name="\u202e")]),
             "a: GET /v1/invoices/{id} with query \\u202e (any value)",
             id="characters that would turn a line around",

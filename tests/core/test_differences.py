@@ -100,6 +100,30 @@ def with_query(*rules: QueryRule, any_query: bool = False) -> Cluster:
         ),
         pytest.param(
             with_query(STATE),
+            with_query(replace(STATE, encoded=True)),
+            ["loosens query parameter state to text encoded twice (operation read)"],
+            id="a value encoded twice",
+        ),
+        pytest.param(
+            with_query(replace(STATE, encoded=True)),
+            with_query(STATE),
+            ["tightens query parameter state to text encoded once (operation read)"],
+            id="a value encoded once",
+        ),
+        pytest.param(
+            cluster(operations=(operation("a"),)),
+            cluster(operations=(operation("a", websocket=True),)),
+            ["changes it to open WebSockets alone (operation a)"],
+            id="a WebSocket",
+        ),
+        pytest.param(
+            cluster(operations=(operation("a", websocket=True),)),
+            cluster(operations=(operation("a"),)),
+            ["changes it to open no WebSocket (operation a)"],
+            id="no WebSocket",
+        ),
+        pytest.param(
+            with_query(STATE),
             with_query(replace(STATE, values=None)),
             ["loosens query parameter state from open to any value (operation read)"],
             id="any value",

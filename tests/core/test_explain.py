@@ -5,7 +5,7 @@ from dataclasses import replace
 import identities
 import pytest
 from identities import cluster, grant, operation
-from questions import URL, bundle_of, deny, question
+from questions import URL, bundle_of, call, deny, question
 
 from proxy.core.decide import Question, decide
 from proxy.core.errors import Code, Rejected
@@ -159,6 +159,11 @@ READ = grant(cluster(), actions=["read-invoice"])
             question(url=f"{URL}?x=1"),
             "invoice-bot wants to GET /v1/invoices/17 on erp.example; its mandate allows that only with no query.",
             id="a query",
+        ),
+        pytest.param(
+            question(call=replace(call(URL), websocket=True)),
+            "invoice-bot wants to GET /v1/invoices/17 on erp.example; its mandate allows that only with no WebSocket.",
+            id="a WebSocket",
         ),
         pytest.param(
             question(grants=[grant(actions=["list-invoices"])]),

@@ -1,5 +1,6 @@
 """Destinations taken apart, and queries compared."""
 
+from dataclasses import replace
 from ipaddress import ip_address
 
 import pytest
@@ -87,8 +88,22 @@ def test_any_query_permits_all() -> None:
     ],
 )
 def test_what_a_denial_names(rules: tuple[QueryRule, ...], query: str, named: bool) -> None:
-    parameters = call(f"https://erp.example/x{query}").parameters
-    assert prepare(operation(template="/x", query=rules)).names_query(parameters) is named
+    assert prepare(operation(template="/x", query=rules)).names(call(f"https://erp.example/x{query}")) is named
+
+
+@pytest.mark.parametrize(
+    ("asks", "is_for", "permits", "denies"),
+    [
+        pytest.param(False, False, True, True, id="neither"),
+        pytest.param(True, True, True, True, id="both"),
+        pytest.param(True, False, False, True, id="a WebSocket needs a rule for it, but none to be denied"),
+        pytest.param(False, True, False, False, id="a rule for WebSockets is for nothing else"),
+    ],
+)
+def test_who_opens_a_websocket(asks: bool, is_for: bool, permits: bool, denies: bool) -> None:
+    asked = replace(call("https://erp.example/x"), websocket=asks)
+    prepared = prepare(operation(template="/x", websocket=is_for))
+    assert (prepared.fits_protocol(asked), prepared.names(asked)) == (permits, denies)
 
 
 def test_an_operation_needs_a_template() -> None:

@@ -106,8 +106,10 @@ clusters:
           page: any
           status: [open, ""]
           sort: {one_of: [up], required: true}
+          to: {encoded: true}
           trace: {required: true}
       - {name: anything, methods: [GET], path: /, query: any}
+      - {name: listen, methods: [GET], path: /live, websocket: true}
 """)
     assert got.description == "Read invoices,\nall of them."
     assert got.hosts[1:] == (HostPattern(name="erp.example", wildcard=True), HostPattern(name="10.1.2.3"))
@@ -116,13 +118,15 @@ clusters:
     assert (got.risk, got.proof) == (Risk.TRANSFORMATIVE, Proof.REQUEST)
     assert got.review == Review(always=True, who=("sponsor", "ben"), ttl_s=900, wait_s=30)
     assert got.http2
-    anything, write = got.operations
-    assert (anything.name, anything.any_query) == ("anything", True)
+    anything, listen, write = got.operations
+    assert (anything.name, anything.any_query, anything.websocket) == ("anything", True, False)
+    assert (listen.name, listen.websocket) == ("listen", True)
     assert write.methods == frozenset({"PUT", "POST"})
     assert write.query == (
         QueryRule(name="page"),
         QueryRule(name="sort", values=frozenset({"up"}), required=True),
         QueryRule(name="status", values=frozenset({"open", ""})),
+        QueryRule(name="to", encoded=True),
         QueryRule(name="trace", required=True),
     )
 
@@ -492,6 +496,11 @@ READ = 'operation "read" of cluster "invoices"'
             f'9: path of {READ}: \'/a/../b\' cannot match any call: a path must not hold "." or ".." as a part: '
             "send the path they lead to",
             id="a path with dots",
+        ),
+        pytest.param(
+            changed("[GET]", "[GET, POST]") + "        websocket: true\n",
+            f"10: websocket of {READ}: a WebSocket is opened with GET alone; leave the other methods out",
+            id="a WebSocket with POST",
         ),
         pytest.param(
             BASE + "        query: all\n",

@@ -99,9 +99,10 @@ WHOLE: dict[str, dict[str, object]] = {
                         "name": "read",
                         "methods": ["GET", "M-SEARCH"],
                         "path": "/v1/{id}",
-                        "query": {"a": "any", "b": ["x"], "c": {"one_of": ["y"], "required": True}},
+                        "query": {"a": "any", "b": ["x"], "c": {"one_of": ["y"], "required": True, "encoded": True}},
                     },
                     {"name": "any", "methods": ["GET"], "path": "/", "query": "any"},
+                    {"name": "live", "methods": ["GET"], "path": "/live", "websocket": True},
                 ],
             }
         ],

@@ -119,10 +119,16 @@ def operation(
     template: str = "/v1/invoices/{id}",
     any_query: bool = False,
     query: Iterable[QueryRule] = (),
+    websocket: bool = False,
 ) -> Operation:
-    at = RuleRef(id=f"{CLUSTER}.{name}", file="clusters.yaml", line=7)
     return Operation(
-        name=name, methods=frozenset(methods), template=template, any_query=any_query, query=tuple(query), at=at
+        name=name,
+        methods=frozenset(methods),
+        template=template,
+        any_query=any_query,
+        query=tuple(query),
+        at=RuleRef(id=f"{CLUSTER}.{name}", file="clusters.yaml", line=7),
+        websocket=websocket,
     )
 
 
