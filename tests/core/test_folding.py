@@ -1,0 +1,58 @@
+"""Names that some readers take for the same name."""
+
+import sys
+import unicodedata
+
+import pytest
+
+from proxy.core.folding import folded, other_spelling
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("amount", "Amount", id="case"),
+        pytest.param("task", "tas\u212a", id="the Kelvin sign, as Go folds"),
+        pytest.param("status", "\u017ftatus", id="the long s, as Go folds"),
+        pytest.param("id", "\u0131d", id="the dotless i, as Java ignores case"),
+        pytest.param("id", "\u0130D", id="the capital I with a dot, as Java ignores case"),
+        pytest.param("caf\u00e9", "cafe\u0301", id="an accent apart, as Swift compares"),
+        pytest.param("CAF\u00c9", "cafe\u0301", id="an accent apart, and case"),
+        pytest.param("\u0130d", "I\u0307d", id="a dot apart"),
+        pytest.param("amount", "amount\0", id="what a C string ends at"),
+        pytest.param("amount", "AMOUNT\0x", id="what stands behind it"),
+        pytest.param("\u03c3", "\u03c2", id="the final sigma"),
+    ],
+)
+def test_one_name_for_some_reader_is_one_name(one: str, other: str) -> None:
+    assert folded(one) == folded(other)
+    assert other_spelling(one, ["x", one, other]) == other
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        pytest.param("amount", "amounts", id="another word"),
+        pytest.param("a_b", "a-b", id="another joint"),
+        pytest.param("x2", "x\u00b2", id="a compatibility form"),
+        pytest.param("a", "\uff41", id="a full-width letter"),
+        pytest.param("a", "\u0430", id="a look-alike of another script"),
+        pytest.param("a", " a", id="a space before it"),
+    ],
+)
+def test_other_names_stay_other_names(one: str, other: str) -> None:
+    assert folded(one) != folded(other)
+    assert other_spelling(one, [other]) is None
+
+
+def test_every_character_is_one_with_its_upper_lower_and_title_case() -> None:
+    for number in range(sys.maxunicode + 1):
+        char = chr(number)
+        for form in {char.upper(), char.lower(), char.title(), unicodedata.normalize("NFD", char)} - {char}:
+            # Full lower case of U+0130 is two characters; single ones are what readers compare.
+            assert folded(form) == folded(char) or (char == "\u0130" and len(form) == 2), f"U+{number:04X}"
+
+
+def test_folding_twice_changes_nothing() -> None:
+    for number in range(0x3000):
+        assert folded(folded(chr(number))) == folded(chr(number))
