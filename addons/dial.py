@@ -96,9 +96,11 @@ class Dial:
             object.__setattr__(data.server, "address", named)
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
+        exchange = self._exchanges.get(data.server.id)
         self._blame(data.server, Code.UPSTREAM_CONNECT, data.server.error or "the connection failed")
         if data.server.address is not None and data.server.id in self._named:
-            if data.client.connected:  # a client that leaves says nothing about the address
+            ended_by_us = exchange is not None and exchange.stopped is not None
+            if data.client.connected and not ended_by_us:  # who leaves or is stopped says nothing about the address
                 self._avoid(ipaddress.ip_address(data.server.address[0]))
             data.server.address = self._named.pop(data.server.id)
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from mitmproxy import http
 
-from proxy.core.errors import Code
-from proxy.core.model import IPAddress
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import IPAddress, Verdict
 from proxy.core.problems import Answer
 from proxy.recording import Admission, Outcome
 
@@ -30,6 +30,8 @@ class Exchange:
     refusal: Answer | None = None  # decided before the body came
     fault: Code | None = None  # what went wrong behind us
     fault_detail: str = ""
+    stopped: Rejected | Unavailable | None = None  # why it was ended while its bytes still flowed
+    status: int | None = None  # of the origin's response, once its head came
     dialled: bool = False  # a connection was begun for it
     dial_failed: bool = False  # that connection, or its TLS, never came to be: nothing was sent
     settled: bool = False  # its hold was told what became of it
@@ -37,6 +39,11 @@ class Exchange:
     bytes_up: int = 0
     bytes_down: int = 0
     started_s: float = 0.0  # the worker's monotonic clock
+
+    @property
+    def under_way(self) -> bool:
+        """Whether it was allowed, so that its bytes may be flowing."""
+        return self.outcome is not None and self.outcome.decision.verdict is Verdict.ALLOW
 
     @property
     def maybe_sent(self) -> bool:
@@ -80,6 +87,10 @@ class Exchanges:
         """Whether this is a released call, which dials a connection of its own."""
         exchange = self.find(flow)
         return exchange is not None and exchange.outcome is not None and exchange.outcome.claim is not None
+
+    def under_way(self) -> tuple[Exchange, ...]:
+        """Every allowed exchange that has not ended."""
+        return tuple(each for each in self._by_flow.values() if each.under_way)
 
     def drop(self, exchange: Exchange) -> None:
         self._by_flow.pop(exchange.flow_id, None)

@@ -12,7 +12,6 @@ from addons.dial import Dials
 from addons.exchange import Exchange, Exchanges
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
-from proxy.core.model import Verdict
 from proxy.gate import Gate
 
 logger = logging.getLogger(__name__)
@@ -34,6 +33,7 @@ class Observe:
         exchange = self._forwarded(flow)
         if exchange is None or exchange.outcome is None or flow.response is None:
             return
+        exchange.status = flow.response.status_code
         if flow.response.status_code < 200:
             exchange.fault_detail = f"the origin answered {flow.response.status_code}, which nobody asked for"
             flow.kill()
@@ -49,7 +49,7 @@ class Observe:
     async def response(self, flow: http.HTTPFlow) -> None:
         exchange = self._forwarded(flow)
         if exchange is not None and flow.response is not None:
-            self._write(exchange, flow.response.status_code, None)
+            self._write(exchange, None)
         exchange = self._exchanges.find(flow)
         if exchange is not None:
             self._end(exchange)
@@ -60,8 +60,10 @@ class Observe:
         if exchange is None or exchange.admission is None:
             return
         detail = exchange.fault_detail or (flow.error.msg if flow.error else "")
-        if exchange.outcome is not None and exchange.outcome.decision.verdict is Verdict.ALLOW:
+        if exchange.outcome is not None and exchange.under_way:
             fault = exchange.fault or (Code.CLIENT_GONE if exchange.gone.is_set() else Code.UPSTREAM_BROKEN)
+            if exchange.stopped is not None:
+                fault, detail = exchange.stopped.code, exchange.stopped.detail
             exchange.refusal = self._gate.answer(self._gate.fault(exchange.outcome, fault, detail), form="inside")
             await self._broken(exchange, fault)
         elif exchange.fault is not None and exchange.refusal is None:
@@ -71,13 +73,13 @@ class Observe:
     async def client_disconnected(self, client: Client) -> None:
         for exchange in self._exchanges.of_client(client.id):
             exchange.gone.set()
-            if exchange.outcome is not None and exchange.outcome.decision.verdict is Verdict.ALLOW:
-                await self._broken(exchange, Code.CLIENT_GONE)
+            if exchange.under_way:
+                await self._broken(exchange, exchange.stopped.code if exchange.stopped else Code.CLIENT_GONE)
             self._end(exchange)
 
     async def _broken(self, exchange: Exchange, fault: Code) -> None:
         self._dials.revoke(exchange)
-        self._write(exchange, None, fault)
+        self._write(exchange, fault)
         if exchange.outcome is not None and exchange.outcome.claim is not None:
             await self._settle(exchange, Event.LOST if exchange.maybe_sent else Event.UNSENT)
 
@@ -90,7 +92,7 @@ class Observe:
         exchange = self._exchanges.find(flow)
         if exchange is None or exchange.refusal is not None or exchange.outcome is None:
             return None
-        return exchange if exchange.outcome.decision.verdict is Verdict.ALLOW else None
+        return exchange if exchange.under_way else None
 
     async def _settle(self, exchange: Exchange, event: Event) -> None:
         if exchange.settled or exchange.outcome is None or exchange.outcome.claim is None:
@@ -102,19 +104,19 @@ class Observe:
             # The claim stays: whatever happened, this call will not be sent a second time by itself.
             logger.error("hold %s could not be settled as %s: %s", exchange.outcome.claim.hold_id, event.value, fault)
 
-    def _write(self, exchange: Exchange, status: int | None, fault: Code | None) -> None:
+    def _write(self, exchange: Exchange, fault: Code | None) -> None:
         if not exchange.recorded:
             exchange.recorded = True
-            task = asyncio.ensure_future(self._record(exchange, status, fault))
+            task = asyncio.ensure_future(self._record(exchange, fault))
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
 
-    async def _record(self, exchange: Exchange, status: int | None, fault: Code | None) -> None:
+    async def _record(self, exchange: Exchange, fault: Code | None) -> None:
         assert exchange.outcome is not None
         try:
             await self._gate.recorder.outcome(
                 exchange.outcome,
-                status=status,
+                status=exchange.status,
                 bytes_up=exchange.bytes_up,
                 bytes_down=exchange.bytes_down,
                 duration_ms=int((time.monotonic() - exchange.started_s) * 1000),

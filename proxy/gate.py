@@ -15,6 +15,7 @@ from datetime import datetime
 from proxy.core.addresses import OwnSurfaces, check_addresses
 from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body
 from proxy.core.clusters import Policy
+from proxy.core.control import ControlView
 from proxy.core.decide import Question, after_release, decide
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
@@ -25,6 +26,7 @@ from proxy.core.model import (
     HoldState,
     IPAddress,
     Leg,
+    Mandate,
     Proof,
     Received,
     Verdict,
@@ -176,6 +178,23 @@ class Gate:
                 await self.recorder.decision(admission, decision, admission.call)
         return Outcome(decision=decision, call=admission.call)
 
+    def view(self) -> ControlView:
+        """What is stopped at this moment.
+
+        Raises:
+            Unavailable(VIEW_STALE): nobody has told us for too long.
+        """
+        return self._control.view()
+
+    def check_standing(self, mandate: Mandate, view: ControlView) -> None:
+        """Whether what was allowed under this mandate may go on.
+
+        Raises:
+            Rejected: it no longer stands, as `proxy.core.standing` says.
+        """
+        bundle = self._policy().bundle
+        check_standing(mandate, bundle, view, now=self._clock(), grace_s=self.settings.grace_s)
+
     def answer(self, outcome: Outcome, *, form: Form, prefer: Prefer = NO_PREFERENCE) -> Answer:
         """What the agent reads instead of a response."""
         return problem(outcome.decision, hold=outcome.hold, form=form, prefer=prefer, now=self._clock())
@@ -263,8 +282,7 @@ class Gate:
         assert identity is not None
         if identity.evidence.proof is Proof.REQUEST:
             check_content_digest(admission.received.headers, body)
-        bundle, view = self._policy().bundle, self._control.view()
-        check_standing(identity.mandate, bundle, view, now=self._clock(), grace_s=self.settings.grace_s)
+        self.check_standing(identity.mandate, self.view())
         if identity.evidence.nonce is not None:
             await self._replays.spend(identity.evidence)
         return identity
@@ -275,7 +293,7 @@ class Gate:
             decision_id=self._new_id(),
             now=self._clock(),
             policy=self._policy(),
-            view=self._control.view(),
+            view=self.view(),
             own=self.settings.own,
             grace_s=self.settings.grace_s,
             call=call,

@@ -20,6 +20,7 @@ from addons.admit import Admit
 from addons.dial import Dial, Dials
 from addons.enforce import Enforce
 from addons.exchange import Exchanges
+from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
 from addons.translate import Tunnels, undecided
@@ -126,6 +127,7 @@ class EdgeMaster(master.Master):
         self.exchanges = Exchanges()
         self.proxyserver = proxyserver.Proxyserver()
         dials, tunnels = Dials(), Tunnels()
+        self.live = Live(gate, self.exchanges, self.proxyserver.connections)
         self.observe = Observe(gate, self.exchanges, dials)
         self.addons.add(
             core.Core(),

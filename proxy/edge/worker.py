@@ -55,7 +55,8 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    chores = [asyncio.ensure_future(each) for each in (*_chores(parts, stop), listener.reap())]
+    loops = (*_chores(parts, stop), listener.reap(), master.live.watch())
+    chores = [asyncio.ensure_future(each) for each in loops]
     running = asyncio.ensure_future(master.run())
     await _until(parts.proofs_count_from)
     await listener.start()

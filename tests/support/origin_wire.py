@@ -22,6 +22,7 @@ class Connection:
     requests: list[Request] = field(default_factory=list)
     tls: bool = False  # the handshake was completed
     sni: str | None = None
+    gone: bool = False  # its client ended it, maybe in the middle of a reply
     closed: bool = False
 
     @property
@@ -66,6 +67,8 @@ class Wire(asyncio.Protocol):
         self._news.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connection.gone = True
+        self._note("gone", self._connection, reason=str(exc or ""))
         self.gone.set()
         self._news.set()
         self._writable.set()

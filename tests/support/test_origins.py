@@ -243,5 +243,6 @@ def test_it_runs_as_a_program(tmp_path: Path) -> None:
         "tls",
         "request",
         "request",
+        "gone",
         "closed",
     ]

@@ -1,0 +1,115 @@
+"""Stopping what is already under way: a mandate that no longer stands ends its open streams, uploads and WebSockets.
+
+A call is judged once, when it begins; its bytes may flow for an hour after that. So every allowed exchange that has
+not ended is looked at again and again, as `Gate` looks at a new call: kill switch, quarantine, revocation, expiry,
+sponsor. What fails is ended on both sides at once; nothing that waits in a buffer still goes out.
+"""
+
+import asyncio
+import logging
+import socket
+import struct
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
+
+from addons.exchange import Exchange, Exchanges
+from proxy.core.control import ControlView
+from proxy.core.errors import Rejected, Unavailable
+from proxy.core.model import Mandate
+from proxy.gate import Gate
+
+logger = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 0.5
+"""Two looks and a store that is half a second behind stay within the two seconds that are promised."""
+
+BLIND_S = 5.0
+"""How long what is under way may go on once nobody can tell us of a stop any more. New calls are refused at once."""
+
+type Connections = Mapping[tuple[Any, ...] | str, ConnectionHandler]
+"""Every connection of a client, by the client's id, as mitmproxy's `Proxyserver` keeps them."""
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Live:
+    """Looks after every allowed exchange of this worker until its last byte."""
+
+    def __init__(self, gate: Gate, exchanges: Exchanges, connections: Connections) -> None:
+        self._gate = gate
+        self._exchanges = exchanges
+        self._connections = connections
+        self._seen_s = time.monotonic()
+
+    async def watch(self) -> None:
+        """Look until cancelled. Runs for the life of the worker, which ends with it when looking fails for too long."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                self.look()
+            except Exception:
+                logger.exception("what is under way could not be looked at")
+                if self._is_blind:
+                    raise
+
+    def look(self) -> None:
+        """End every exchange under way whose mandate does not stand at this moment."""
+        try:
+            view = self._gate.view()
+        except Unavailable as blind:
+            if self._is_blind:
+                for exchange in self._exchanges.under_way():
+                    self._stop(exchange, blind)
+            return
+        faults: dict[int, Rejected | None] = {}  # by mandate: many exchanges have the same one
+        for exchange in self._exchanges.under_way():
+            mandate = _mandate(exchange)
+            if id(mandate) not in faults:
+                faults[id(mandate)] = self._fault(mandate, view)
+            fault = faults[id(mandate)]
+            if fault is not None:
+                self._stop(exchange, fault)
+        self._seen_s = time.monotonic()
+
+    @property
+    def _is_blind(self) -> bool:
+        return time.monotonic() - self._seen_s > BLIND_S
+
+    def _fault(self, mandate: Mandate, view: ControlView) -> Rejected | None:
+        try:
+            self._gate.check_standing(mandate, view)
+        except Rejected as fault:
+            return fault
+        return None
+
+    def _stop(self, exchange: Exchange, why: Rejected | Unavailable) -> None:
+        """Abort both sides. An agent whose answer has not begun is told why, if it takes that before the next look."""
+        told = exchange.stopped is not None or exchange.status is not None
+        if exchange.stopped is None:
+            exchange.stopped = why
+            logger.warning("a call under way is ended: %s", why.detail)
+        handler = self._connections.get(exchange.client_id)
+        if handler is None:
+            return  # its client has left, and its last hooks are on their way
+        for connection, io in tuple(handler.transports.items()):
+            if told or connection is not handler.client:
+                _abort(io)
+
+
+def _mandate(exchange: Exchange) -> Mandate:
+    assert exchange.admission is not None and exchange.admission.identity is not None  # it was allowed
+    return exchange.admission.identity.mandate
+
+
+def _abort(io: ConnectionIO) -> None:
+    """End a connection now: what is buffered is thrown away, and the peer sees a reset rather than an end."""
+    if isinstance(io.writer, asyncio.StreamWriter):
+        sock = io.writer.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        io.writer.transport.abort()
+    if io.handler is not None:
+        io.handler.cancel("the mandate no longer stands")

@@ -1,0 +1,144 @@
+"""What is under way when its authority ends: streams, downloads and uploads stop on both sides within two seconds.
+
+Beside each stands its twin, the same call under a mandate that goes on: it ends as if nothing had happened.
+"""
+
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import identities
+import pytest
+from houses import CLUSTERS
+from shots import PROMISE_S
+from towns import Town, open_town
+from under_way import CUT, WHOLE, Sink, UnderWay, download, stream, upload
+
+from proxy.core.control import Act
+from proxy.core.manifest import parse_manifest
+
+type Chain = Sequence[str]
+
+
+@dataclass(kw_only=True)
+class Place:
+    """A town, and beside it an origin that takes uploads slowly."""
+
+    town: Town
+    sink: Sink
+
+    def all_kinds(self, way: str, chain: Chain, ends: ExitStack) -> dict[str, UnderWay]:
+        """One call of every kind, each under way."""
+        house, origin = self.town.house, self.town.origin(way)
+        return {
+            "stream": stream(house, origin, chain, ends),
+            "download": download(house, origin, chain, ends),
+            "upload": upload(house, self.sink, chain, ends),
+        }
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with Sink() as sink:
+        clusters = CLUSTERS.replace("[{http}, {https}]", f"[{{http}}, {{https}}, {sink.port}]")
+        with open_town(tmp_path_factory.mktemp("live"), clusters=clusters) as town:
+            yield Place(town=town, sink=sink)
+
+
+def brief_chain(town: Town) -> Chain:
+    """A chain whose last link ends in four seconds."""
+    root = town.house.root()
+    return root, identities.child(root, now=town.now(), jti=f"l-{secrets.token_hex(6)}", lifetime_s=4)
+
+
+def chain_of_two_agents(town: Town) -> Chain:
+    """A root, a link with a key of its own, another agent acting under it, and the last."""
+    root, helper = town.house.root(), identities.key(identities.HELPER)
+    named = {"now": town.now(), "lifetime_s": 1800}
+    names = [secrets.token_hex(6) for _ in range(3)]
+    own = identities.key(names[0])
+    middle = identities.child(root, cnf=own.public, jti=names[0], **named)
+    third = identities.child(middle, signer=own, cnf=helper.public, sub=identities.HELPER, jti=names[1], **named)
+    return root, middle, third, identities.child(third, signer=helper, jti=names[2], **named)
+
+
+def outcomes(town: Town, chain: Chain, *, due: int) -> list[tuple[object, object]]:
+    """Status and error of every outcome of this root's calls, once there are as many as are due."""
+    root_id, deadline_s = parse_manifest(chain[0]).id, time.monotonic() + 5
+    while True:
+        mine = {line["decision_id"] for line in town.house.journal("decision") if line.get("manifest") == root_id}
+        lines = [line for line in town.house.journal("outcome") if line["decision_id"] in mine]
+        if len(lines) >= due or time.monotonic() > deadline_s:
+            return sorted(((line.get("status"), line.get("error")) for line in lines), key=repr)
+        time.sleep(0.05)
+
+
+def check_ended(place: Place, chain: Chain, flows: dict[str, UnderWay], *, code: str, deadline_s: float) -> None:
+    """Every origin saw the end in time, every agent got nothing more, and the journal says why."""
+    for kind, flow in flows.items():
+        assert flow.aborted(max(0.05, deadline_s - time.monotonic())), f"the {kind} goes on at its origin"
+    ends = {kind: flow.goes_on() for kind, flow in flows.items()}
+    assert ends == {"stream": CUT, "download": CUT, "upload": code}
+    assert outcomes(place.town, chain, due=3) == [(200, code), (200, code), (None, code)]
+
+
+def check_whole(place: Place, chain: Chain, flows: dict[str, UnderWay]) -> None:
+    assert {kind: flow.goes_on() for kind, flow in flows.items()} == dict.fromkeys(flows, WHOLE)
+    assert outcomes(place.town, chain, due=3) == [(200, None), (200, None), (204, None)]
+
+
+STOPS: dict[str, tuple[str, Act, Callable[[Chain], str], str]] = {
+    "the root is revoked": ("plain", Act.REVOKE_ROOT, lambda chain: parse_manifest(chain[0]).id, "manifest.revoked"),
+    "a parent's key is revoked": (
+        "tls",
+        Act.REVOKE_KEY,
+        lambda chain: parse_manifest(chain[1]).cnf.kid,
+        "manifest.revoked",
+    ),
+    "an agent in the chain is quarantined": ("tls", Act.QUARANTINE, lambda _: identities.HELPER, "agent.quarantined"),
+}
+
+
+@pytest.mark.parametrize(("way", "act", "target", "code"), STOPS.values(), ids=STOPS.keys())
+def test_what_is_under_way_is_ended_within_two_seconds_when(
+    place: Place, way: str, act: Act, target: Callable[[Chain], str], code: str
+) -> None:
+    town, doomed, other = place.town, chain_of_two_agents(place.town), place.town.house.chain()
+    with ExitStack() as ends:
+        flows, twins = place.all_kinds(way, doomed, ends), place.all_kinds(way, other, ends)
+        try:
+            town.house.stop_by(act, target(doomed))
+            check_ended(place, doomed, flows, code=code, deadline_s=time.monotonic() + PROMISE_S)
+        finally:
+            if act is Act.QUARANTINE:
+                town.house.stop_by(Act.RESTORE, target(doomed))
+        check_whole(place, other, twins)
+
+
+def test_the_kill_switch_ends_everything_within_two_seconds(place: Place) -> None:
+    town, chain = place.town, place.town.house.chain()
+    with ExitStack() as ends:
+        flows = place.all_kinds("plain", chain, ends)
+        town.house.stop_by(Act.KILL_ON, "*")
+        try:
+            check_ended(place, chain, flows, code="stop.kill_switch", deadline_s=time.monotonic() + PROMISE_S)
+        finally:
+            town.house.stop_by(Act.KILL_OFF, "*")
+            town.settle_control("plain")
+        later = town.house.chain()
+        check_whole(place, later, place.all_kinds("plain", later, ends))
+
+
+def test_what_is_under_way_ends_with_its_mandate_and_a_stream_that_only_pauses_goes_on(place: Place) -> None:
+    town, brief, other = place.town, brief_chain(place.town), place.town.house.chain()
+    over_at = parse_manifest(brief[1]).exp
+    with ExitStack() as ends:
+        flows, twins = place.all_kinds("tls", brief, ends), place.all_kinds("tls", other, ends)
+        left_s = (over_at - town.now()).total_seconds()
+        assert not flows["stream"].aborted(max(0.0, left_s - 0.5)), "it is not over yet"
+        left_s = (over_at - town.now()).total_seconds()
+        check_ended(place, brief, flows, code="manifest.window", deadline_s=time.monotonic() + left_s + PROMISE_S)
+        assert town.now() >= over_at
+        check_whole(place, other, twins)
