@@ -1,5 +1,6 @@
 """Which calls are the same call (THREATS.md F05), and which values nobody may read."""
 
+import base64
 import hashlib
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pytest
 from proxy.core.canonical import canonicalise
 from proxy.core.digest import call_digest, is_sensitive, masked_headers, masked_url
 from proxy.core.encoding import b64u, canonical_json
-from proxy.core.model import Call
+from proxy.core.model import Call, Unread
 
 
 def keyed(value: str) -> str:
@@ -172,3 +173,116 @@ def test_masking_hides_the_value_and_keeps_the_order() -> None:
 )
 def test_a_url_is_shown_without_its_credentials(query: str, shown: str) -> None:
     assert masked_url(call(f"https://erp.example/v1{query}"), keyed) == f"https://erp.example/v1{shown}"
+
+
+# --- multipart forms -------------------------------------------------------------------------------------------------
+
+TYPE = "Content-Type: multipart/form-data; boundary={}"
+FIELD, FILE = (
+    'Content-Disposition: form-data; name="note"',
+    'Content-Disposition: form-data; name="f"; filename="a.txt"',
+)
+
+
+def form(
+    boundary: str,
+    *parts: tuple[str, str],
+    lines: tuple[str, ...] = (),
+    media: str = TYPE,
+    end: str = "--\r\n",
+    digest: str = "",
+) -> Call:
+    """A call with a form of these parts, each a head and its content; `digest` is an algorithm, for Content-Digest."""
+    given = parts or ((FIELD, "hello"), (f"{FILE}\r\nContent-Type: text/plain", "content"))
+    body = "".join(f"--{boundary}\r\n{head}\r\n\r\n{data}\r\n" for head, data in given) + f"--{boundary}{end}"
+    told = (f"Content-Digest: {content_digest(body.encode(), digest)}",) if digest else ()
+    return call(call().url, media.format(boundary), *told, *lines, body=body.encode())
+
+
+def content_digest(body: bytes, algorithm: str) -> str:
+    return f"{algorithm}=:{base64.b64encode(hashlib.new(algorithm.replace('-', ''), body).digest()).decode()}:"
+
+
+@pytest.mark.parametrize(
+    ("one", "again"),
+    [
+        pytest.param(form("a"), form("b"), id="another boundary"),
+        pytest.param(form("a"), form("a-much-longer-one"), id="a boundary of another length"),
+        pytest.param(
+            form("a"), form("a", media='Content-Type: Multipart/Form-Data;boundary="{}"'), id="spelt otherwise"
+        ),
+        pytest.param(form("a", digest="sha-256"), form("b", digest="sha-256"), id="with a true Content-Digest each"),
+        pytest.param(form("a"), form("b", end="--"), id="without the last line end"),
+        pytest.param(
+            form("a", media=TYPE + "; charset=utf-8; x=1"),
+            form("b", media="Content-Type: multipart/form-data; x=1; boundary={}; charset=utf-8"),
+            id="with other parameters in another order",
+        ),
+    ],
+)
+def test_a_form_with_another_boundary_is_the_same_call(one: Call, again: Call) -> None:
+    assert one.body != again.body or one.headers != again.headers
+    assert digest(one) == digest(again)
+
+
+FALSE = "Content-Digest: " + content_digest(b"another body", "sha-256")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        pytest.param(form("b", (FIELD, "hello")), id="F05 a part less"),
+        pytest.param(form("b", (FILE, "content"), (FIELD, "hello")), id="F05 parts in another order"),
+        pytest.param(form("b", (FIELD, "hellO"), (f"{FILE}\r\nContent-Type: text/plain", "content")), id="F05 a field"),
+        pytest.param(form("b", (FIELD, "hello"), (f"{FILE}\r\nContent-Type: text/html", "content")), id="F05 a type"),
+        pytest.param(form("b", (FIELD, "hello"), (FILE, "content")), id="F05 a line less in a part"),
+        pytest.param(
+            form("b", (FIELD, "hello"), (f"{FILE}\r\nContent-Type: text/plain", "b" * 7)), id="F05 a file of one length"
+        ),
+        pytest.param(form("b", media=TYPE + "; charset=utf-8"), id="F05 a parameter more"),
+        pytest.param(form("b", digest="sha-256"), id="F05 a Content-Digest more"),
+        pytest.param(form("a", lines=(FALSE,)), id="F05 a Content-Digest that is not true"),
+        pytest.param(form("b", lines=("X-A: 1",)), id="F05 a header more"),
+        pytest.param(form("b", lines=("Content-Encoding: gzip",)), id="F05 said to be coded"),
+        pytest.param(form("b", end="--\r\nepilogue"), id="F05 something behind its end"),
+        pytest.param(form("b", media="Content-Type: multipart/mixed; boundary={}"), id="F05 another kind of multipart"),
+        pytest.param(form("b", media="Content-Type: multipart/form-data; boundary={}x"), id="F05 another's boundary"),
+    ],
+)
+def test_another_form_is_another_call(other: Call) -> None:
+    assert digest(other) != digest(form("a"))
+
+
+def test_a_form_that_is_not_read_strictly_counts_by_its_bytes() -> None:
+    loose = [form(boundary, end="--\r\nepilogue") for boundary in "ab"]
+    coded = [form(boundary, lines=("Content-Encoding: gzip",)) for boundary in "ab"]
+    told = [form("a", lines=(FALSE,)), form("b", lines=(FALSE,))]
+    assert len({digest(each) for each in (*loose, *coded)}) == 4
+    assert digest(told[0]) == digest(told[1])  # what is not true of either counts as any other header
+
+
+def test_a_form_never_looks_like_another_body() -> None:
+    """Its place in the document holds a list, that of any other body a text."""
+    of = form("a", (FIELD, "hello"))
+    document = {
+        "form": 1,
+        "deployment": "edge-test",
+        "root": "root",
+        "sub": "bot/bot",
+        "cluster": "supplier-invoices",
+        "task": "T-1",
+        "method": "POST",
+        "url": call().url,
+        "headers": [["host", "erp.example"], ["content-type", ["multipart/form-data"]], ["content-length", None]],
+        "body": [[[["Content-Disposition", 'form-data; name="note"']], b64u(hashlib.sha256(b"hello").digest())]],
+    }
+    assert digest(of) == b64u(hashlib.sha256(canonical_json(document)).digest())
+
+
+def test_a_body_that_is_not_in_memory_counts_by_its_digest() -> None:
+    one, other = (
+        replace(form("a"), body=Unread(size=9_000_000, sha256=hashlib.sha256(data).digest())) for data in (b"1", b"2")
+    )
+    assert digest(one) != digest(other)
+    assert digest(one) != digest(form("a"))
+    assert digest(replace(one, body=Unread(size=None, sha256=None))) not in (digest(one), digest(other))
