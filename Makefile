@@ -8,6 +8,8 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CLIENTS := $(VENV)/clients
+CLIENTS_STAMP := $(CLIENTS)/.installed
 PYTEST := $(BIN)/pytest
 UV ?= uv
 KEEP ?=
@@ -23,7 +25,7 @@ demo: $(STAMP) ## the story of an agent that strays, on real parts; KEEP=DIR kee
 test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes on two cores)
 	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile
 
-test-system: $(STAMP) ## network, browser and foreign-client tests (≤ 10 minutes)
+test-system: $(STAMP) $(CLIENTS_STAMP) ## network, browser and foreign-client tests (≤ 10 minutes)
 	@$(PYTEST) -m "system and not long" || [ $$? -eq 5 ]  # 5: none are marked so
 
 test-long: $(STAMP) ## torture, soak, image and mutants
@@ -55,6 +57,8 @@ lock: ## pin every dependency anew, with hashes (needs uv)
 		--custom-compile-command "make lock" -o requirements.lock
 	@$(UV) pip compile -q pyproject.toml --extra server --group dev -c requirements.lock --generate-hashes --universal \
 		--python-version 3.12 --custom-compile-command "make lock" -o requirements-dev.lock
+	@$(UV) pip compile -q requirements-clients.txt --generate-hashes --universal --python-version 3.12 \
+		--custom-compile-command "make lock" -o requirements-clients.lock
 
 clean: ## remove the environment and every cache
 	@rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis mutants
@@ -81,4 +85,15 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	"$$python" -m venv --clear $(VENV); \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-dev.lock; \
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Foreign clients and origins, for make test-system alone: Python's and, where there is npm, Node.js's.
+$(CLIENTS_STAMP): $(STAMP) requirements-clients.lock tests/clients/package-lock.json
+	@echo "Making $(CLIENTS): a minute, once." >&2
+	@$(BIN)/python -m venv --clear $(CLIENTS)
+	@$(CLIENTS)/bin/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements-clients.lock
+	@if command -v npm >/dev/null; then \
+		cp tests/clients/package.json tests/clients/package-lock.json $(CLIENTS)/; \
+		npm ci --prefix $(CLIENTS) --silent --no-audit --no-fund --ignore-scripts; \
+	else echo "no npm: Node.js clients are left out" >&2; fi
 	@touch $@
