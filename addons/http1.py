@@ -14,7 +14,13 @@ from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
-from mitmproxy.proxy.layers.http._events import ErrorCode, HttpEvent, RequestProtocolError, ResponseProtocolError
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    HttpEvent,
+    RequestProtocolError,
+    ResponseData,
+    ResponseProtocolError,
+)
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from addons.alarm import Alarm
@@ -190,6 +196,8 @@ class StrictHttp1Server(Http1Server):
         if isinstance(event, UnwantedBody):
             self._body_unwanted = event.stream_id == self.stream_id
             return
+        if isinstance(event, ResponseData) and self.request is not None and self.request.method == "HEAD":
+            return  # an answer to HEAD ends with its head (RFC 9112 §6.3); mitmproxy would send a refusal's body, too
         if not isinstance(event, ResponseProtocolError):
             yield from super().send(event)
             return

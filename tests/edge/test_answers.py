@@ -158,3 +158,17 @@ def test_a_revocation_reaches_every_worker_within_two_seconds(town: Town, way: s
         answer = town.house.call("GET", url, chain=chain, signer=leaf_key)
         assert (answer.status, json.loads(answer.body)["code"]) == (403, "manifest.revoked")
     assert town.origin(way).since(before).nothing
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_refused_head_has_no_body_and_what_follows_it_is_the_next_answer(town: Town, way: str) -> None:
+    """A body after the answer to HEAD would be read as the next answer on that connection (RFC 9112 §6.3)."""
+    url = town.url(way, "/v1/salaries")
+    covered = town.url(way, "/v1/invoices/17")
+    before = town.origin(way).mark()
+    with town.house.open(url) as wire:
+        refused = town.house.call("HEAD", url, wire=wire)
+        assert (refused.status, refused.body) == (403, b"")
+        assert int(refused.header("content-length") or 0) > 0
+        assert town.house.call("GET", covered, wire=wire).status == 200
+    assert [request.target for request in town.origin(way).since(before).requests] == ["/v1/invoices/17"]
