@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
 
+from proxy.core.bodies.normal import body_from_normal, normal_body
+from proxy.core.bodies.rules import ANY_BODY
 from proxy.core.denials import Denials, compile_denials
 from proxy.core.encoding import Json, canonical_json, sha256_b64u
 from proxy.core.matching import Destination, PreparedOperation, prepare
@@ -28,7 +30,7 @@ from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
 _FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable in this version, but part of the form
 _OPERATION = frozenset({"name", "methods", "path", "query"})
-_OPERATION_MAY = frozenset({"websocket"})
+_OPERATION_MAY = frozenset({"body", "websocket"})
 _QUERY = frozenset({"name", "values", "required"})
 _QUERY_MAY = frozenset({"encoded"})
 _REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
@@ -64,13 +66,16 @@ def _normal_operation(operation: Operation) -> Json:
     query: Json = "any"
     if not operation.any_query:
         query = sorted((_normal_query_rule(rule) for rule in operation.query), key=canonical_json)
-    return {
+    normal: dict[str, Json] = {
         "name": operation.name,
         "methods": sorted(operation.methods),
         "path": operation.template,
         "query": query,
         **({"websocket": True} if operation.websocket else {}),
     }
+    if operation.body != ANY_BODY:
+        normal["body"] = normal_body(operation.body)
+    return normal
 
 
 def _normal_query_rule(rule: QueryRule) -> Json:
@@ -145,6 +150,7 @@ def _operation(value: Json, cluster: str) -> Operation:
         query=rules,
         at=RuleRef(id=f"{cluster}.{name}", file="", line=1),
         websocket=as_flag(members.get("websocket", False), "websocket"),
+        body=body_from_normal(members["body"]) if "body" in members else ANY_BODY,
     )
 
 
@@ -184,7 +190,7 @@ class CompiledCluster:
     paths: PathIndex[PreparedOperation]
 
     def matching(self, call: Call, there: Destination) -> list[PreparedOperation]:
-        """Every operation that permits the call: destination, method, path, query, and whether it opens a WebSocket."""
+        """Every operation that permits the head: destination, method, path, query, and whether it opens a WebSocket."""
         if not self.reaches(there):
             return []
         found = self.paths.find(call.method, call.segments)

@@ -2,16 +2,20 @@
 
 A grant covers a call when its cluster does, now and as the sponsor approved it, with an operation that is among its
 `actions`, from one of its `locations`, within its `constraints`. A grant whose constraints fail does not cover; it
-neither permits nor restricts.
+neither permits nor restricts. One that would cover but for a body that cannot be read does not permit, but restricts.
 """
 
 import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from urllib.parse import unquote
 
+from proxy.core.bodies.narrowing import narrowing_faults
+from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import CompiledCluster, Policy
 from proxy.core.delegation import location_covers
+from proxy.core.errors import Code, Rejected
 from proxy.core.matching import Destination, PreparedOperation
 from proxy.core.model import Call, Cluster, Constraints, Grant, IPNetwork, Mandate, Mismatch, Nearest, Operation
 from proxy.core.shown import shown, some_of
@@ -19,14 +23,17 @@ from proxy.core.shown import shown, some_of
 MAX_NEAREST = 3
 _LOOKED_AT = 512
 """Near misses are a courtesy: no more operations than this are compared for one refused call."""
+_BODY_FAULTS = 8
+"""How many faults of one body are told."""
 
 
 class Reach(enum.IntEnum):
     """How far an authority reaches a call."""
 
     NONE = 0
-    CHANGED = 1  # the cluster as it is now covers it, the approved one does not or is lost
-    COVERED = 2
+    UNREAD = 1  # an operation would cover it, but for a body that has no one reading or is not here to be read
+    CHANGED = 2  # the cluster as it is now covers it, the approved one does not or is lost
+    COVERED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +46,15 @@ class Covering:
     operation: Operation  # of the cluster as it is now
     terms: tuple[Cluster, ...]  # whose proof, risk and review apply: this one, and the approved one where it differs
     addresses: tuple[IPNetwork, ...]  # common to all `terms`
+    fault: Rejected | None = None  # why the body could not be read, where that is how far it reaches
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable:
+    """An operation that would cover a call, and why its body could not be read."""
+
+    operation: Operation
+    fault: Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,70 +62,109 @@ class Coverage:
     """What a mandate makes of a call."""
 
     reach: Reach
-    chosen: Covering | None  # of the weakest link, the declared cluster's or the first by id; None: nothing reaches
+    chosen: Covering | None  # of the weakest link, the declared cluster's or the first by id; None: nothing covers
     found: tuple[Covering, ...]  # every grant of every link that reaches, declared or not: their terms apply
+    unread: Unreadable | None = None  # with Reach.UNREAD, and only then
 
 
-def cover(policy: Policy, mandate: Mandate, call: Call, there: Destination, *, declared: str | None) -> Coverage:
+def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination, *, declared: str | None) -> Coverage:
     """What the mandate makes of a call; with `declared`, what that cluster alone makes of it.
 
     Every link must reach the call by itself, and the terms of every link's grants count: a child that leaves out its
-    parent's stricter grant gains nothing by it.
+    parent's stricter grant gains nothing by it, and neither does a body that hides what it is.
     """
     found: list[Covering] = []
     chosen: list[Covering] = []
     for link in mandate.chain:
-        reaching = [each for grant in link.grants if (each := cover_one(policy, grant, call, there)) is not None]
+        reaching = [each for grant in link.grants if (each := cover_one(policy, grant, reading, there)) is not None]
         counting = [each for each in reaching if declared is None or each.grant.cluster == declared]
-        chosen += sorted(counting, key=lambda each: (-each.reach, each.grant.cluster))[:1]
+        chosen += sorted(counting, key=lambda each: (-each.reach, _gravity(each.fault), each.grant.cluster))[:1]
         found += reaching
     if not chosen or len(chosen) < len(mandate.chain):
         return Coverage(reach=Reach.NONE, chosen=None, found=tuple(found))
-    weakest = min(reversed(chosen), key=lambda each: each.reach)
+    weakest = min(reversed(chosen), key=lambda each: (each.reach, -_gravity(each.fault)))
+    if weakest.fault is not None:
+        unread = Unreadable(operation=weakest.operation, fault=weakest.fault)
+        return Coverage(reach=Reach.UNREAD, chosen=None, found=tuple(found), unread=unread)
     return Coverage(reach=weakest.reach, chosen=weakest, found=tuple(found))
 
 
-def cover_one(policy: Policy, grant: Grant, call: Call, there: Destination) -> Covering | None:
+def cover_one(policy: Policy, grant: Grant, reading: Reading, there: Destination) -> Covering | None:
     """How one grant reaches a call, or None when the cluster as it is now does not cover it under this grant."""
     current = policy.clusters.get(grant.cluster)
-    if current is None or (operation := _granted(current, grant, call, there)) is None:
+    if current is None or (fit := _granted(current, grant, reading, there)) is None:
         return None
     cluster = current.cluster
     terms: tuple[Cluster, ...] = (cluster,)
     addresses: tuple[IPNetwork, ...] | None = cluster.addresses
     if cluster.digest != grant.digest:
-        approved = _approved(policy, grant, call, there)
+        approved = _approved(policy, grant, reading, there)
         terms = (cluster, approved) if approved is not None else terms
         addresses = both_networks(cluster.addresses, approved.addresses) if approved is not None else None
+    reach = Reach.CHANGED if addresses is None else Reach.COVERED
     return Covering(
         grant=grant,
-        reach=Reach.CHANGED if addresses is None else Reach.COVERED,
+        reach=reach if fit.fault is None else Reach.UNREAD,
         cluster=cluster,
-        operation=operation,
+        operation=fit.operation,
         terms=terms,
         addresses=cluster.addresses if addresses is None else addresses,
+        fault=fit.fault,
     )
 
 
-def _approved(policy: Policy, grant: Grant, call: Call, there: Destination) -> Cluster | None:
+def _approved(policy: Policy, grant: Grant, reading: Reading, there: Destination) -> Cluster | None:
     """The cluster as the sponsor approved it, if its text is kept and it covers the call, too."""
     pinned = policy.pins.get(grant.digest)
-    if pinned is None or pinned.cluster.id != grant.cluster or _granted(pinned, grant, call, there) is None:
+    if pinned is None or pinned.cluster.id != grant.cluster:
         return None
-    return pinned.cluster
+    fit = _granted(pinned, grant, reading, there)
+    return pinned.cluster if fit is not None and fit.fault is None else None
 
 
-def _granted(compiled: CompiledCluster, grant: Grant, call: Call, there: Destination) -> Operation | None:
-    """The operation that covers the call under this grant; of several the first by name."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """An operation that covers the call, or (`fault`) would, if its body could be read."""
+
+    operation: Operation
+    fault: Rejected | None = None
+
+
+def _granted(compiled: CompiledCluster, grant: Grant, reading: Reading, there: Destination) -> _Fit | None:
+    """The operation that covers the call under this grant; of several the first by name.
+
+    A body that one of the operations can read, and does not permit, has a reading: no fault of another counts then.
+    """
     if next(_location_faults(grant, there), None) is not None:
         return None
-    covering = [
-        prepared.operation
-        for prepared in compiled.matching(call, there)
-        if prepared.operation.name in grant.actions
-        and next(_constraint_faults(grant.constraints, prepared, call), None) is None
-    ]
-    return min(covering, key=lambda operation: operation.name, default=None)
+    matching = compiled.matching(reading.call, there)
+    was_read = False
+    unread: list[_Fit] = []
+    for prepared in sorted(matching, key=lambda each: each.operation.name):
+        if prepared.operation.name not in grant.actions:
+            continue
+        if next(_constraint_faults(grant.constraints, prepared, reading.call), None) is not None:
+            continue
+        try:
+            fault = next(_body_faults(grant.constraints, prepared, reading), None)
+        except Rejected as why:
+            unread.append(_Fit(operation=prepared.operation, fault=why))
+            continue
+        if fault is None:
+            return _Fit(operation=prepared.operation)
+        was_read = was_read or prepared.body.reads or bool(grant.constraints.body)
+    return None if was_read else min(unread, key=lambda fit: _gravity(fit.fault), default=None)
+
+
+def _gravity(fault: Rejected | None) -> int:
+    """What a person may still release comes before what nobody may."""
+    return 0 if fault is None else 1 if fault.code is Code.BODY_NOT_INSPECTED else 2
+
+
+def _body_faults(constraints: Constraints, prepared: PreparedOperation, reading: Reading) -> Iterator[Mismatch]:
+    """What in the body is not permitted. Raises Rejected (BODY_MALFORMED, BODY_NOT_INSPECTED): it cannot be read."""
+    yield from prepared.body.faults(reading)
+    yield from narrowing_faults(constraints.body, reading)
 
 
 def _location_faults(grant: Grant, there: Destination) -> Iterator[Mismatch]:
@@ -200,12 +255,13 @@ def dialable(policy: Policy, mandate: Mandate, coverage: Coverage, there: Destin
 
 
 def nearest(
-    policy: Policy, mandate: Mandate, call: Call, there: Destination, *, declared: str | None
+    policy: Policy, mandate: Mandate, reading: Reading, there: Destination, *, declared: str | None
 ) -> tuple[Nearest, ...]:
     """The granted operations that come nearest to covering the call, nearest first; the declared cluster's before all.
 
     For reviewers, `explain` and the journal only.
     """
+    call = reading.call
     ranked: list[tuple[tuple[bool, int, int, str, str], Nearest]] = []
     for grant in mandate.leaf.grants:
         compiled = policy.clusters.get(grant.cluster)
@@ -216,7 +272,7 @@ def nearest(
             elsewhere.append(Mismatch(field="declared", expected=grant.cluster, got=shown(declared)))
         for prepared in compiled.operations[: _LOOKED_AT - len(ranked)]:
             operation = prepared.operation
-            failed = (*elsewhere, *_operation_faults(grant, prepared, call))
+            failed = (*elsewhere, *_operation_faults(grant, prepared, reading))
             near = Nearest(cluster=grant.cluster, operation=operation.name, rule=operation.at, failed=failed)
             template = prepared.template
             alike = template.fitting(call.segments) - abs(len(template.parts) - len(call.segments))
@@ -224,8 +280,8 @@ def nearest(
     return tuple(near for _, near in sorted(ranked, key=lambda item: item[0])[:MAX_NEAREST])
 
 
-def _operation_faults(grant: Grant, prepared: PreparedOperation, call: Call) -> Iterator[Mismatch]:
-    operation = prepared.operation
+def _operation_faults(grant: Grant, prepared: PreparedOperation, reading: Reading) -> Iterator[Mismatch]:
+    operation, call = prepared.operation, reading.call
     if operation.name not in grant.actions:
         granted = some_of(grant.actions) or "no action is granted"
         yield Mismatch(field="action", expected=granted, got=f"{call.method} {shown(call.path)}")
@@ -239,3 +295,7 @@ def _operation_faults(grant: Grant, prepared: PreparedOperation, call: Call) -> 
     elif operation.name in grant.actions:  # agents see what `got` says: nothing of what they lack
         yield from prepared.query_faults(call.parameters)
         yield from _constraint_faults(grant.constraints, prepared, call)
+        try:
+            yield from islice(_body_faults(grant.constraints, prepared, reading), _BODY_FAULTS)
+        except Rejected as fault:
+            yield Mismatch(field=fault.field, expected=fault.detail, got="")

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import assert_never
 
 from proxy.core.addresses import OwnSurfaces, check_addresses, is_metadata_name
+from proxy.core.bodies.coding import USUAL_CAPS, BodyCaps
+from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.coverage import Coverage, Reach, cover, dialable, nearest
@@ -44,6 +46,7 @@ class Question:
     ambiguous: Rejected | None = None
     mandate: Mandate | None = None
     evidence: Evidence | None = None
+    caps: BodyCaps = USUAL_CAPS  # how much of a body is read, where a rule constrains it
     refusal: Rejected | None = None  # evidence that failed, or (PROOF_MISSING) none: there is no mandate
 
 
@@ -72,12 +75,12 @@ def decide(question: Question) -> Decision:
     call, mandate = question.call, question.mandate
     if call is None or question.ambiguous is not None:
         return _decision(question, _no_authority(question) or _ambiguous(question), _NOTHING, NO_TERMS, ())
-    there = destination_of(call)
+    there, reading = destination_of(call), Reading(call, question.caps)
     coverage, terms = _NOTHING, NO_TERMS
     networks: tuple[IPNetwork, ...] | None = ()
     if mandate is not None:
         declared = question.intent.cluster
-        coverage = cover(question.policy, mandate, call, there, declared=declared)
+        coverage = cover(question.policy, mandate, reading, there, declared=declared)
         terms = terms_of(question.policy, mandate, coverage, call, declared=declared)
         networks = dialable(question.policy, mandate, coverage, there)
     finding = (
@@ -85,13 +88,14 @@ def decide(question: Question) -> Decision:
         _no_authority(question)
         or _weak_proof(question, terms)
         # 2. an ambiguous or uninspectable call: deny (one that could not be read at all was refused above)
+        or _unreadable(coverage)
         # 3. special-purpose addresses, metadata services, the proxy's own surfaces: deny, never holdable
         or _guarded(question, there, networks)
         # 4. an explicit deny rule, which needs no mandate: deny
         or _denied(question, call, there)
         # 5. hold caps: counted by the store in the one step that files a hold (`Holds.file`), so nothing is asked here
         # 6. no granted cluster covers it: hold if a human may approve it, else deny
-        or _outside(question, call, there, coverage, terms)
+        or _outside(question, reading, there, coverage, terms)
         # 7. a covering cluster requires review or changed since approval: hold
         or _reviewed(coverage, terms)
         # 8. allow
@@ -155,6 +159,14 @@ def _ambiguous(question: Question) -> _Finding:
     return _refused(question.ambiguous)
 
 
+def _unreadable(coverage: Coverage) -> _Finding | None:
+    """A body without one reading, on an operation that covers the rest. One that is not here to be read is place 6."""
+    unread = coverage.unread
+    if unread is None or unread.fault.code is Code.BODY_NOT_INSPECTED:
+        return None
+    return replace(_refused(unread.fault), rule=unread.operation.at)
+
+
 def _guarded(question: Question, there: Destination, networks: tuple[IPNetwork, ...] | None) -> _Finding | None:
     """What may never be reached. A public IP literal is only ambiguous (place 2), which is as final."""
     if there.host == INTERNAL_HOST:
@@ -185,13 +197,18 @@ def _denied(question: Question, call: Call, there: Destination) -> _Finding | No
 # --- 6. and 7. what a human may release ------------------------------------------------------------------------------
 
 
-def _outside(question: Question, call: Call, there: Destination, coverage: Coverage, terms: Terms) -> _Finding | None:
+def _outside(
+    question: Question, reading: Reading, there: Destination, coverage: Coverage, terms: Terms
+) -> _Finding | None:
     mandate, declared = question.mandate, question.intent.cluster
     if mandate is None:
         return _refused(question.refusal or Rejected(Code.PROOF_MISSING, "the call carries no proof of a mandate"))
     if coverage.chosen is not None:
         return None
-    near = nearest(question.policy, mandate, call, there, declared=declared)
+    near = nearest(question.policy, mandate, reading, there, declared=declared)
+    if coverage.unread is not None:  # not here to be read; one without a reading was refused above
+        finding = _refused(coverage.unread.fault)
+        return _for_a_person(terms, replace(finding, rule=coverage.unread.operation.at, nearest=near))
     finding = _Finding(
         code=Code.NOT_COVERED,
         message=_outside_message(mandate, declared, coverage),

@@ -1,9 +1,8 @@
 """A cluster in plain words, for the sponsor who is about to sign for it."""
 
-from collections.abc import Iterable
-
+from proxy.core.bodies.words import body_words
 from proxy.core.model import Cluster, Operation, QueryRule, Risk
-from proxy.core.shown import shown
+from proxy.core.shown import any_of, shown
 
 _RISKS = {
     Risk.ROUTINE: "routine",
@@ -17,8 +16,8 @@ def describe_cluster(cluster: Cluster) -> tuple[str, ...]:
     ports = [str(port) for port in sorted(cluster.ports)]
     networks = [str(network) for network in cluster.addresses]
     operations = sorted(cluster.operations, key=lambda operation: operation.name)
-    where = f"{_or(cluster.schemes)} to {_or(hosts)}, port {_or(ports)}"
-    inside = _or(networks) or "the public internet"
+    where = f"{any_of(cluster.schemes)} to {any_of(hosts)}, port {any_of(ports)}"
+    inside = any_of(networks) or "the public internet"
     return (
         f"It reaches {where}." if hosts and ports and cluster.schemes else "It reaches nothing.",
         f"The hosts must lie inside {inside}.",
@@ -31,10 +30,11 @@ def describe_cluster(cluster: Cluster) -> tuple[str, ...]:
 
 
 def operation_words(operation: Operation) -> str:
-    """`read-invoice: GET /v1/invoices/{id} without a query`."""
+    """`read-invoice: GET /v1/invoices/{id} without a query`; of a body only what its rule says."""
     opens = ", only to open a WebSocket" if operation.websocket else ""
-    methods = _or(operation.methods) or "no method"
-    return f"{operation.name}: {methods} {operation.template} {_query_words(operation)}{opens}"
+    methods = any_of(operation.methods) or "no method"
+    body = f", {words}" if (words := body_words(operation.body)) else ""
+    return f"{operation.name}: {methods} {operation.template} {_query_words(operation)}{opens}{body}"
 
 
 def _query_words(operation: Operation) -> str:
@@ -46,7 +46,7 @@ def _query_words(operation: Operation) -> str:
 
 
 def _rule_words(rule: QueryRule) -> str:
-    values = "any value" if rule.values is None else _or([value or '""' for value in rule.values]) or "no value"
+    values = "any value" if rule.values is None else any_of([value or '""' for value in rule.values]) or "no value"
     encoded = ", also encoded twice" if rule.encoded else ""
     return f"{shown(rule.name)} ({values}{', required' if rule.required else ''}{encoded})"
 
@@ -54,11 +54,5 @@ def _rule_words(rule: QueryRule) -> str:
 def _review_words(cluster: Cluster) -> str:
     review = cluster.review
     held = "Every call is held" if review.always else "A call outside the mandate is held"
-    who = f"for {_or(review.who, ordered=True)}" if review.who else "but nobody may release it"
+    who = f"for {any_of(review.who, ordered=True)}" if review.who else "but nobody may release it"
     return f"{held} {who}, at most {review.ttl_s} seconds; the connection waits {review.wait_s} seconds."
-
-
-def _or(texts: Iterable[str], *, ordered: bool = False) -> str:
-    """`a, b or c`; nothing for none."""
-    names = [shown(text) for text in (texts if ordered else sorted(texts))]
-    return " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -1,7 +1,9 @@
 """What changed between two texts of a cluster or two manifests, in plain words, for whoever has to sign the newer."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
+from proxy.core.bodies.changes import body_changes
+from proxy.core.compare import required, sets, values
 from proxy.core.describe import operation_words
 from proxy.core.model import Cluster, Constraints, Grant, Manifest, Operation, QueryRule, Risk
 from proxy.core.shown import shown, some_of
@@ -31,9 +33,9 @@ def manifest_difference(
 def _cluster(old: Cluster, new: Cluster) -> Iterator[str]:
     if old.id != new.id:
         yield f"changes the name from {old.id} to {new.id}"
-    yield from _sets("host", map(str, old.hosts), map(str, new.hosts))
-    yield from _sets("port", map(str, old.ports), map(str, new.ports))
-    yield from _sets("scheme", old.schemes, new.schemes)
+    yield from sets("host", map(str, old.hosts), map(str, new.hosts))
+    yield from sets("port", map(str, old.ports), map(str, new.ports))
+    yield from sets("scheme", old.schemes, new.schemes)
     yield from _addresses(old, new)
     yield from _operations(old, new)
     yield from _review(old, new)
@@ -42,7 +44,7 @@ def _cluster(old: Cluster, new: Cluster) -> Iterator[str]:
 def _addresses(old: Cluster, new: Cluster) -> Iterator[str]:
     before, after = sorted(map(str, old.addresses)), sorted(map(str, new.addresses))
     if bool(before) == bool(after):
-        yield from _sets("network", before, after)
+        yield from sets("network", before, after)
     else:
         names = ("public addresses alone", some_of(before or after))
         was, becomes = names if after else names[::-1]
@@ -62,27 +64,27 @@ def _operations(old: Cluster, new: Cluster) -> Iterator[str]:
 
 
 def _operation(old: Operation, new: Operation) -> Iterator[str]:
-    yield from _sets("method", old.methods, new.methods)
+    yield from sets("method", old.methods, new.methods)
     if old.template != new.template:
         yield f"changes the path from {old.template} to {new.template}"
     if old.websocket != new.websocket:
         yield "changes it to open WebSockets alone" if new.websocket else "changes it to open no WebSocket"
     if old.any_query != new.any_query:
         yield "loosens the query to any at all" if new.any_query else "tightens the query from any to what is listed"
-        return
-    before, after = {rule.name: rule for rule in old.query}, {rule.name: rule for rule in new.query}
-    yield from _sets("query parameter", before, after)
-    for name in sorted(before.keys() & after.keys()):
-        yield from _query_rule(before[name], after[name])
+    else:
+        before, after = {rule.name: rule for rule in old.query}, {rule.name: rule for rule in new.query}
+        yield from sets("query parameter", before, after)
+        for name in sorted(before.keys() & after.keys()):
+            yield from _query_rule(before[name], after[name])
+    yield from body_changes(old.body, new.body)
 
 
 def _query_rule(old: QueryRule, new: QueryRule) -> Iterator[str]:
     what = f"query parameter {shown(old.name)}"
-    if old.required != new.required:
-        yield f"tightens {what} to required" if new.required else f"loosens {what} to optional"
+    yield from required(what, old.required, new.required)
     if old.encoded != new.encoded:
         yield f"loosens {what} to text encoded twice" if new.encoded else f"tightens {what} to text encoded once"
-    yield from _values(what, old.values, new.values)
+    yield from values(what, old.values, new.values)
 
 
 def _review(old: Cluster, new: Cluster) -> Iterator[str]:
@@ -94,7 +96,7 @@ def _review(old: Cluster, new: Cluster) -> Iterator[str]:
         yield f"{verb} the risk class from {old.risk.value} to {new.risk.value}"
     if old.review.always != new.review.always:
         yield "tightens review: every call is held" if new.review.always else "loosens review: calls pass without one"
-    yield from _sets("reviewer", old.review.who, new.review.who)
+    yield from sets("reviewer", old.review.who, new.review.who)
     for what, before, after in (
         ("how long a hold may wait for a decision", old.review.ttl_s, new.review.ttl_s),
         ("how long a connection waits for one", old.review.wait_s, new.review.wait_s),
@@ -124,28 +126,28 @@ def _manifest(
     if old.del_max_depth != new.del_max_depth:
         verb = "loosens" if new.del_max_depth > old.del_max_depth else "tightens"
         yield f"{verb} how often it may be delegated on from {old.del_max_depth} to {new.del_max_depth}"
-    yield from _sets("delegate", old.may_delegate_to, new.may_delegate_to)
+    yield from sets("delegate", old.may_delegate_to, new.may_delegate_to)
     had, has = {grant.cluster: grant for grant in old.grants}, {grant.cluster: grant for grant in new.grants}
-    yield from _sets("cluster", had, has)
+    yield from sets("cluster", had, has)
     for name in sorted(had.keys() & has.keys()):
         for change in (*_grant(had[name], has[name]), *_pinned(had[name], has[name], old_pins, new_pins)):
             yield f"cluster {name}: {change}"
 
 
 def _grant(old: Grant, new: Grant) -> Iterator[str]:
-    yield from _sets("action", old.actions, new.actions)
-    yield from _sets("location", old.locations, new.locations)
+    yield from sets("action", old.actions, new.actions)
+    yield from sets("location", old.locations, new.locations)
     yield from _constraints(old.constraints, new.constraints)
 
 
 def _constraints(old: Constraints, new: Constraints) -> Iterator[str]:
-    yield from _values("the constraint on methods", old.methods, new.methods)
+    yield from values("the constraint on methods", old.methods, new.methods)
     for kind, before, after in (
         ("path parameter", old.params, new.params),
         ("query parameter", old.query, new.query),
     ):
         for name in sorted(before.keys() | after.keys()):
-            yield from _values(f"the constraint on {kind} {shown(name)}", before.get(name), after.get(name))
+            yield from values(f"the constraint on {kind} {shown(name)}", before.get(name), after.get(name))
 
 
 def _pinned(old: Grant, new: Grant, old_pins: Mapping[str, Cluster], new_pins: Mapping[str, Cluster]) -> Iterator[str]:
@@ -157,33 +159,3 @@ def _pinned(old: Grant, new: Grant, old_pins: Mapping[str, Cluster], new_pins: M
         yield f"changes its text, but the text {lost} is lost: read the whole cluster"
     else:
         yield from _cluster(before, after)
-
-
-# --- sets ------------------------------------------------------------------------------------------------------------
-
-
-def _sets(what: str, old: Iterable[str], new: Iterable[str]) -> Iterator[str]:
-    before, after = set(old), set(new)
-    for verb, names in (("adds", after - before), ("removes", before - after)):
-        for name in sorted(names):
-            yield f"{verb} {what} {shown(name)}"
-
-
-def _values(what: str, old: frozenset[str] | None, new: frozenset[str] | None) -> Iterator[str]:
-    """Permitted values, where None permits all."""
-    if old == new:
-        return
-    was, becomes = _listed(old), _listed(new)
-    if new is None or (old is not None and new > old):
-        verb = "loosens"
-    elif old is None or new < old:
-        verb = "tightens"
-    else:
-        verb = "changes"
-    yield f"{verb} {what} from {was} to {becomes}"
-
-
-def _listed(values: frozenset[str] | None) -> str:
-    if values is None:
-        return "any value"
-    return some_of([value or '""' for value in values]) or "no value"

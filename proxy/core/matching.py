@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
+from proxy.core.bodies.judge import PreparedBody, prepare_body
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
 from proxy.core.shown import shown, some_of
 from proxy.core.templates import Template, parse_template
@@ -49,12 +50,13 @@ def names_above(host: str) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedOperation:
-    """An operation with its template parsed and its query rules by name."""
+    """An operation with its template parsed, its query rules by name and its body rule compiled."""
 
     operation: Operation
     template: Template
     query: Mapping[str, QueryRule]
     required: tuple[str, ...]
+    body: PreparedBody
 
     def fits_protocol(self, call: Call) -> bool:
         """Whether the call opens a WebSocket and the operation is for that, or neither."""
@@ -98,11 +100,12 @@ def prepare(operation: Operation) -> PreparedOperation:
     """Make an operation ready to compare.
 
     Raises:
-        Rejected(CONFIG_INVALID): its template is none.
+        Rejected(CONFIG_INVALID): its template is none, or its body rule contradicts itself.
     """
     return PreparedOperation(
         operation=operation,
         template=parse_template(operation.template),
         query={rule.name: rule for rule in operation.query},
         required=tuple(sorted(rule.name for rule in operation.query if rule.required)),
+        body=prepare_body(operation.body),
     )

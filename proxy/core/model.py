@@ -205,6 +205,8 @@ class Constraints:
     methods: frozenset[str] | None = None
     params: Mapping[str, frozenset[str]] = field(default_factory=dict)  # path template parameter -> values
     query: Mapping[str, frozenset[str]] = field(default_factory=dict)  # query parameter -> values
+    body: Mapping[str, frozenset[str]] = field(default_factory=dict)  # JSON pointer -> RFC 8785 texts of scalars;
+    # or, where it does not begin with "/", a form's field
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

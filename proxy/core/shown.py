@@ -1,6 +1,6 @@
 """Text from outside, made fit for a reviewer's eyes."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 _SHOWN_CHARS = 120
 _SHOWN_ITEMS = 5
@@ -17,3 +17,9 @@ def some_of(texts: Collection[str]) -> str:
     first = [shown(text) for text in sorted(texts)[:_SHOWN_ITEMS]]
     more = len(texts) - len(first)
     return ", ".join(first) + (f" and {more} more" if more else "")
+
+
+def any_of(texts: Iterable[str], *, ordered: bool = False) -> str:
+    """`a, b or c`, all of them; "" for none. Sorted, unless they are `ordered` already."""
+    names = [shown(text) for text in (texts if ordered else sorted(texts))]
+    return " or ".join(part for part in (", ".join(names[:-1]), *names[-1:]) if part)

@@ -19,15 +19,18 @@ from proxy.core.model import (
 )
 from proxy.core.names import DEFAULT_PORTS, ip_literal
 from proxy.core.templates import parse_template
+from proxy.policy.bodies import no_body_rule, read_body
 from proxy.policy.document import (
     THE_FILE,
     Fields,
     Misread,
+    any_text,
     choice,
     flag,
     identifier,
     listed,
     prose,
+    says,
     seconds,
     version,
     whole,
@@ -35,13 +38,13 @@ from proxy.policy.document import (
 )
 from proxy.policy.faults import Faults, instead, shown
 from proxy.policy.hosts import host_pattern, network
-from proxy.policy.yaml import Kind, Node, Scalar, Table
+from proxy.policy.yaml import Node, Scalar, Table
 
 ROLES = ("sponsor", "deputy")
 """Words in `review.who` that mean whoever holds that place for the mandate; no person may have them as id."""
 
 PROOFS = {Proof.SESSION.label: Proof.SESSION, Proof.REQUEST.label: Proof.REQUEST}
-LATER = frozenset({"limits", "behaviour", "body"})
+LATER = frozenset({"limits", "behaviour"})
 _LATER_PROOFS = frozenset({Proof.SOURCE.label, Proof.MTLS.label, Proof.TUNNEL.label})
 _LATER_MODES = frozenset({"observe", "shadow"})
 METHOD_PATTERN = r"(?=.{1,32}$)[A-Z]+(?:-[A-Z]+)*"
@@ -214,7 +217,7 @@ def _operations(entry: Fields, cluster: str, *, needed: bool) -> list[Operation]
     there = 0
     for item in entry.each("operations", "operation", named_by="name", needed=needed):
         there += 1
-        operation = _operation(item, cluster)
+        operation = _operation(item, cluster, denies=not needed)
         if operation.name in found:
             item.fault("name", f"there is one of this name on line {found[operation.name].at.line}; choose another")
         found.setdefault(operation.name, operation)
@@ -223,7 +226,7 @@ def _operations(entry: Fields, cluster: str, *, needed: bool) -> list[Operation]
     return [found[name] for name in sorted(found)]
 
 
-def _operation(item: Fields, cluster: str) -> Operation:
+def _operation(item: Fields, cluster: str, *, denies: bool) -> Operation:
     name = item.need("name", identifier, "")
     any_query, query = _query(item)
     operation = Operation(
@@ -234,6 +237,7 @@ def _operation(item: Fields, cluster: str) -> Operation:
         query=query,
         at=RuleRef(id=f"{cluster}.{name}", file=item.faults.file, line=item.line),
         websocket=item.take("websocket", flag, False),
+        body=no_body_rule(item) if denies else read_body(item),
     )
     if operation.websocket and operation.methods - {"GET"}:
         item.fault("websocket", "a WebSocket is opened with GET alone; leave the other methods out")
@@ -261,7 +265,7 @@ def _query(item: Fields) -> tuple[bool, tuple[QueryRule, ...]]:
     node = item.node("query")
     if node is None:
         return False, ()
-    if _says_any(node):
+    if says(node, "any"):
         return True, ()
     if not isinstance(node, Table):
         item.fault("query", f'expected "any", or a mapping from parameters to values, got {node}')
@@ -273,7 +277,7 @@ def _query(item: Fields) -> tuple[bool, tuple[QueryRule, ...]]:
 def _query_rule(item: Fields, name: Scalar, node: Node) -> QueryRule:
     if not name.text:
         item.fault("query", "expected the name of a parameter, got nothing")
-    if _says_any(node):
+    if says(node, "any"):
         return QueryRule(name=name.text)
     what = f"query parameter {shown(name.text)} of {item.what}"
     if not isinstance(node, Table):
@@ -289,13 +293,5 @@ def _query_rule(item: Fields, name: Scalar, node: Node) -> QueryRule:
     return rule
 
 
-def _says_any(node: Node) -> bool:
-    return isinstance(node, Scalar) and node.kind is Kind.TEXT and node.text == "any"
-
-
 def _values(node: Node) -> frozenset[str]:
-    return frozenset(listed(_value)(node))
-
-
-def _value(node: Node) -> str:
-    return "" if isinstance(node, Scalar) and node.kind is Kind.TEXT and not node.text else word(node)
+    return frozenset(listed(any_text)(node))

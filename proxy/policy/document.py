@@ -17,6 +17,9 @@ ID_PATTERN = r"[a-z0-9][a-z0-9._-]{0,63}"
 DURATION_PATTERN = r"(?:0|[1-9][0-9]{0,8})[smhd]"
 _ID = re.compile(ID_PATTERN)
 _DURATION = re.compile(DURATION_PATTERN)
+SIZE_PATTERN = r"([1-9][0-9]{0,8})(B|KiB|MiB|GiB)"
+_SIZE = re.compile(SIZE_PATTERN)
+_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:Z|[+-][0-9]{2}:[0-9]{2})")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -40,6 +43,16 @@ def word(node: Node) -> str:
     if node.kind is not Kind.TEXT:
         raise Misread(node, f'expected text, got {node.kind.value}; write "{node.text}" in quotes')
     return node.text
+
+
+def any_text(node: Node) -> str:
+    """Text as written, the empty text in quotes too."""
+    return "" if isinstance(node, Scalar) and node.kind is Kind.TEXT and not node.text else word(node)
+
+
+def says(node: Node, text: str) -> bool:
+    """Whether a value is this one word."""
+    return isinstance(node, Scalar) and node.kind is Kind.TEXT and node.text == text
 
 
 def one_line(node: Node) -> str:
@@ -123,6 +136,33 @@ def seconds(least: str, most: str) -> Reader[int]:
         if not duration_s(least) <= span <= duration_s(most):
             raise Misread(node, f"expected a duration from {least} to {most}, got {text}")
         return span
+
+    return read
+
+
+def size_bytes(text: str) -> int:
+    """Bytes from `512B`, `64KiB` or `10MiB`.
+
+    Raises:
+        ValueError: another spelling.
+    """
+    parts = _SIZE.fullmatch(text)
+    if parts is None:
+        raise ValueError(f"expected a size such as 512B, 64KiB or 10MiB, got {shown(text)}")
+    return int(parts[1]) * _UNITS[parts[2]]
+
+
+def sized(least: str, most: str) -> Reader[int]:
+    """A number of bytes within bounds, both included and written as sizes."""
+
+    def read(node: Node) -> int:
+        try:
+            number = size_bytes(node.text if isinstance(node, Scalar) else str(node))
+        except ValueError as fault:
+            raise Misread(node, str(fault)) from None
+        if not size_bytes(least) <= number <= size_bytes(most):
+            raise Misread(node, f"expected a size from {least} to {most}, got {node}")
+        return number
 
     return read
 

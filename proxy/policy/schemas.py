@@ -6,40 +6,20 @@ such as public suffixes and names that are nowhere enrolled.
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from proxy.core.encoding import Json
 from proxy.core.model import AgentClass, Review, Risk
 from proxy.core.names import DEFAULT_PORTS
+from proxy.policy.body_schemas import BODY
 from proxy.policy.clusters import METHOD_PATTERN, PROOFS
 from proxy.policy.document import DURATION_PATTERN, ID_PATTERN
+from proxy.policy.pieces import Schema, listing, record
 from proxy.policy.settings import Settings
 from proxy.policy.values import JWK_SCHEMA
 
-type Schema = dict[str, Json]
-
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
-
-def _object(properties: Mapping[str, Json], *, needed: Iterable[str], description: str) -> Schema:
-    return {
-        "description": description,
-        "type": "object",
-        "additionalProperties": False,
-        "required": sorted(needed),
-        "properties": dict(properties),
-    }
-
-
-def _list(items: Json, description: str, *, empty: bool = False) -> Schema:
-    return {
-        "description": description,
-        "type": "array",
-        "items": items,
-        "uniqueItems": True,
-        "minItems": 0 if empty else 1,
-    }
 
 
 def _id(description: str) -> Schema:
@@ -60,13 +40,13 @@ def _duration(description: str, default_s: int) -> Schema:
 
 
 _VERSION: Schema = {"description": "The version of this file's grammar: 1.", "const": 1}
-_HOSTS = _list(
+_HOSTS = listing(
     {"type": "string", "minLength": 1, "pattern": r"^(\*\.)?[^*/\s]+$"},
     'Host names or IP addresses; "*.example.com" (in quotes) stands for every name below example.com.',
 )
-_PORTS = _list({"type": "integer", "minimum": 1, "maximum": 65_535}, "Ports; left out, those usual for the schemes.")
-_SCHEMES = _list({"enum": sorted(DEFAULT_PORTS)}, "Schemes; left out, https.")
-_VALUES = _list({"type": "string"}, "The values the parameter may have, compared after decoding.")
+_PORTS = listing({"type": "integer", "minimum": 1, "maximum": 65_535}, "Ports; left out, those usual for the schemes.")
+_SCHEMES = listing({"enum": sorted(DEFAULT_PORTS)}, "Schemes; left out, https.")
+_VALUES = listing({"type": "string"}, "The values the parameter may have, compared after decoding.")
 
 _QUERY: Schema = {
     "description": "What may stand in the query. Left out: no parameters. any: whatever. Otherwise exactly these.",
@@ -79,7 +59,7 @@ _QUERY: Schema = {
                 "anyOf": [
                     {"const": "any"},
                     _VALUES,
-                    _object(
+                    record(
                         {
                             "one_of": _VALUES,
                             "required": {
@@ -102,33 +82,32 @@ _QUERY: Schema = {
     ],
 }
 
-_OPERATIONS = _list(
-    _object(
-        {
-            "name": _id("What manifests and messages call it."),
-            "methods": _list({"type": "string", "pattern": f"^{METHOD_PATTERN}$"}, "HTTP methods, in capitals."),
-            "path": {
-                "description": (
-                    "A path template: /v1/invoices/{id}. {id} stands for one part, {id:encoded} for one that may hold "
-                    "%2F, a last {rest:rest} for one or more parts."
-                ),
-                "type": "string",
-                "pattern": "^/",
-            },
-            "query": _QUERY,
-            "websocket": {
-                "description": "Whether it opens WebSockets, and nothing else. Methods: GET alone.",
-                "type": "boolean",
-                "default": False,
-            },
-        },
-        needed=("name", "methods", "path"),
-        description="One thing that may be done.",
-    ),
-    "What may be done there.",
-)
+_OPERATION: Schema = {
+    "name": _id("What manifests and messages call it."),
+    "methods": listing({"type": "string", "pattern": f"^{METHOD_PATTERN}$"}, "HTTP methods, in capitals."),
+    "path": {
+        "description": (
+            "A path template: /v1/invoices/{id}. {id} stands for one part, {id:encoded} for one that may hold "
+            "%2F, a last {rest:rest} for one or more parts."
+        ),
+        "type": "string",
+        "pattern": "^/",
+    },
+    "query": _QUERY,
+    "websocket": {
+        "description": "Whether it opens WebSockets, and nothing else. Methods: GET alone.",
+        "type": "boolean",
+        "default": False,
+    },
+}
 
-_REVIEW = _object(
+
+def _operations(operation: Schema, description: str) -> Schema:
+    needed = ("name", "methods", "path")
+    return listing(record(operation, needed=needed, description="One thing that may be done."), description)
+
+
+_REVIEW = record(
     {
         "always": {
             "description": "Hold every call of this cluster, also one the mandate covers.",
@@ -136,7 +115,7 @@ _REVIEW = _object(
             "default": Review().always,
         },
         "who": {
-            **_list({"type": "string", "minLength": 1}, "Who may decide: sponsor, deputy, or ids of people."),
+            **listing({"type": "string", "minLength": 1}, "Who may decide: sponsor, deputy, or ids of people."),
             "default": list(Review().who),
         },
         "ttl": _duration("How long a held call waits for a decision before it expires.", Review().ttl_s),
@@ -146,14 +125,14 @@ _REVIEW = _object(
     description="Who decides about held calls of this cluster.",
 )
 
-_CLUSTER = _object(
+_CLUSTER = record(
     {
         "id": _id("What manifests and messages call it."),
         "description": _text("What it is for, in plain words; shown to sponsors and reviewers.", longest=2000),
         "hosts": _HOSTS,
         "ports": _PORTS,
         "schemes": {**_SCHEMES, "default": ["https"]},
-        "addresses": _list(
+        "addresses": listing(
             {"type": "string", "minLength": 1},
             "Networks (CIDR) the hosts must resolve inside; left out, every address must be public.",
         ),
@@ -167,7 +146,7 @@ _CLUSTER = _object(
             "description": "The least proof; left out, session for routine and request for transformative clusters.",
             "enum": sorted(PROOFS),
         },
-        "operations": _OPERATIONS,
+        "operations": _operations({**_OPERATION, "body": BODY}, "What may be done there."),
         "http2": {
             "description": "Offer HTTP/2 to agents whose tunnel leads here; gRPC needs it.",
             "type": "boolean",
@@ -180,27 +159,27 @@ _CLUSTER = _object(
     description="A task cluster: destinations, and the operations permitted there.",
 )
 
-_DENY = _object(
+_DENY = record(
     {
         "id": _id("What messages call it."),
         "description": _text("Why, in plain words.", longest=2000),
         "hosts": _HOSTS,
         "ports": {**_PORTS, "description": "Ports; left out, every port."},
         "schemes": {**_SCHEMES, "description": "Schemes; left out, every scheme."},
-        "operations": {**_OPERATIONS, "description": "What is denied; left out, everything on these hosts."},
+        "operations": _operations(_OPERATION, "What is denied; left out, everything on these hosts."),
     },
     needed=("id", "hosts"),
     description="Denied always, whatever a mandate says.",
 )
 
-_KEYS = _list(JWK_SCHEMA, "Public keys, each enrolled for nobody else.", empty=True)
+_KEYS = listing(JWK_SCHEMA, "Public keys, each enrolled for nobody else.", empty=True)
 
 _CLUSTERS_FILE: Schema = {
-    **_object(
+    **record(
         {
             "version": _VERSION,
-            "clusters": _list(_CLUSTER, "The task clusters.", empty=True),
-            "deny": _list(_DENY, "Explicit denials.", empty=True),
+            "clusters": listing(_CLUSTER, "The task clusters.", empty=True),
+            "deny": listing(_DENY, "Explicit denials.", empty=True),
         },
         needed=("version",),
         description="Task clusters and deny rules.",
@@ -208,7 +187,7 @@ _CLUSTERS_FILE: Schema = {
     "anyOf": [{"required": ["clusters"]}, {"required": ["deny"]}],
 }
 
-_PERSON = _object(
+_PERSON = record(
     {
         "id": _id("What other places call this person."),
         "name": _text("The person's name.", longest=200),
@@ -225,7 +204,7 @@ _PERSON = _object(
     description="A named human who may sponsor, deputise or review.",
 )
 
-_AGENT = _object(
+_AGENT = record(
     {
         "id": _id("What manifests and messages call this agent."),
         "owner": _text("Who runs it: a team or a department.", longest=200),
@@ -238,7 +217,7 @@ _AGENT = _object(
             "description": "Whether each call must bear Agent-Intent; left out, true for embedded agents.",
             "type": "boolean",
         },
-        "may_delegate_to": _list(_id("An agent's id."), "Agents its mandate may be handed on to.", empty=True),
+        "may_delegate_to": listing(_id("An agent's id."), "Agents its mandate may be handed on to.", empty=True),
         "keys": _KEYS,
     },
     needed=("id", "owner", "sponsor", "class"),
@@ -247,8 +226,8 @@ _AGENT = _object(
 
 
 def _file(key: str, entry: Schema, description: str) -> Schema:
-    entries = _list(entry, description, empty=True)
-    return _object({"version": _VERSION, key: entries}, needed=("version", key), description=description)
+    entries = listing(entry, description, empty=True)
+    return record({"version": _VERSION, key: entries}, needed=("version", key), description=description)
 
 
 def _settings() -> Schema:

@@ -14,13 +14,19 @@ from pydantic_core import CoreSchema, core_schema
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
-from proxy.policy.document import DURATION_PATTERN, ID_PATTERN, duration_s, is_identifier, read_public_jwk
+from proxy.policy.document import (
+    DURATION_PATTERN,
+    ID_PATTERN,
+    SIZE_PATTERN,
+    duration_s,
+    is_identifier,
+    read_public_jwk,
+    size_bytes,
+)
 from proxy.policy.faults import shown
 
-_SIZE = re.compile(r"([1-9][0-9]{0,8})(B|KiB|MiB|GiB)")
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)):(?P<port>[0-9]{1,5})")
 _REDIS = re.compile(r"(?:rediss?|unix)://[!-~]+")
-_UNITS = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 JWK_SCHEMA: dict[str, Json] = {
     "description": "A public key as JWK with exactly these members: OKP/Ed25519, or EC/P-256.",
     "oneOf": [
@@ -119,19 +125,12 @@ def size(least: str, most: str) -> Written:
     """A number of bytes within bounds, both included: `64KiB`."""
 
     def read(value: object, _: Path) -> int:
-        number = _bytes(value)
-        if not _bytes(least) <= number <= _bytes(most):
+        number = size_bytes(value if isinstance(value, str) else _said(value))
+        if not size_bytes(least) <= number <= size_bytes(most):
             raise ValueError(f"expected a size from {least} to {most}, got {value}")
         return number
 
-    return Written(read=read, schema={"type": "string", "pattern": f"^{_SIZE.pattern}$"})
-
-
-def _bytes(value: object) -> int:
-    parts = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if parts is None:
-        raise ValueError(f"expected a size such as 512B, 64KiB or 10MiB, got {_said(value)}")
-    return int(parts[1]) * _UNITS[parts[2]]
+    return Written(read=read, schema={"type": "string", "pattern": f"^{SIZE_PATTERN}$"})
 
 
 def count(least: int, most: int) -> Written:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from identities import cluster, grant, operation
 from questions import URL, bundle_of, call, mandate_of
 
+from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import compile_policy
 from proxy.core.coverage import MAX_NEAREST, Coverage, Reach, both_networks, cover, cover_one, dialable, nearest
 from proxy.core.matching import destination_of
@@ -30,7 +31,7 @@ def reach(
 ) -> tuple[Reach, str | None]:
     policy = compile_policy(bundle_of(now, approved=approved))
     asked = call(url, method)
-    found = cover_one(policy, given, asked, destination_of(asked))
+    found = cover_one(policy, given, Reading(asked), destination_of(asked))
     return (Reach.NONE, None) if found is None else (found.reach, found.operation.name)
 
 
@@ -133,8 +134,8 @@ def test_bytes_that_are_no_utf8_equal_no_value() -> None:
     policy = compile_policy(bundle_of(ERP))
     there = destination_of(asked)
     free, bound = grant(ERP), grant(ERP, constraints=Constraints(params={"id": frozenset({"\ufffd", "%FF"})}))
-    assert cover_one(policy, free, asked, there) is not None
-    assert cover_one(policy, bound, asked, there) is None
+    assert cover_one(policy, free, Reading(asked), there) is not None
+    assert cover_one(policy, bound, Reading(asked), there) is None
 
 
 def test_of_several_operations_the_first_by_name_is_named() -> None:
@@ -173,7 +174,7 @@ def test_another_clusters_text_is_no_approval() -> None:
     policy = compile_policy(bundle_of(ERP))
     asked = call(ONE)
     pins = {"D" * 43: compile_policy(bundle_of(other)).clusters["crm"]}
-    found = cover_one(replace(policy, pins=pins), given, asked, destination_of(asked))
+    found = cover_one(replace(policy, pins=pins), given, Reading(asked), destination_of(asked))
     assert found is not None
     assert found.reach is Reach.CHANGED
 
@@ -185,7 +186,7 @@ def test_a_cluster_that_is_gone_covers_nothing() -> None:
 def test_the_terms_of_both_texts_apply() -> None:
     policy = compile_policy(bundle_of(ERP, approved=[NARROW]))
     asked = call(ONE)
-    found = cover_one(policy, grant(NARROW), asked, destination_of(asked))
+    found = cover_one(policy, grant(NARROW), Reading(asked), destination_of(asked))
     assert found is not None
     assert found.terms == (ERP, NARROW)
 
@@ -207,7 +208,7 @@ def test_networks_are_part_of_what_was_approved(
     old, new = cluster("erp", addresses=before, proof=ERP.proof), cluster("erp", addresses=after, ports=[443, 444])
     policy = compile_policy(bundle_of(new, approved=[old]))
     asked = call(URL)
-    found = cover_one(policy, grant(old), asked, destination_of(asked))
+    found = cover_one(policy, grant(old), Reading(asked), destination_of(asked))
     assert found is not None
     assert (found.reach, [str(network) for network in found.addresses]) == expected
 
@@ -230,7 +231,9 @@ HOUSE = bundle_of(A, B)
 
 def covered(bundle: Bundle, *links: tuple[Grant, ...], declared: str | None = None, url: str = URL) -> Coverage:
     asked = call(url)
-    return cover(compile_policy(bundle), mandate_of(bundle, *links), asked, destination_of(asked), declared=declared)
+    return cover(
+        compile_policy(bundle), mandate_of(bundle, *links), Reading(asked), destination_of(asked), declared=declared
+    )
 
 
 def chosen(coverage: Coverage) -> str | None:
@@ -284,7 +287,7 @@ def test_the_weakest_link_decides_whatever_verification_let_through() -> None:
         ((replace(above, grants=()), mandate.leaf), Reach.NONE),
         ((), Reach.NONE),
     ):
-        coverage = cover(policy, replace(mandate, chain=chain), asked, destination_of(asked), declared=None)
+        coverage = cover(policy, replace(mandate, chain=chain), Reading(asked), destination_of(asked), declared=None)
         assert coverage.reach is expected
         assert (coverage.chosen is None) is (expected is Reach.NONE)
 
@@ -319,7 +322,7 @@ def test_where_a_destination_may_lie(
 ) -> None:
     policy, mandate, asked = compile_policy(WORLD), mandate_of(WORLD, [grant(item) for item in grants]), call(url)
     there = destination_of(asked)
-    found = dialable(policy, mandate, cover(policy, mandate, asked, there, declared=declared), there)
+    found = dialable(policy, mandate, cover(policy, mandate, Reading(asked), there, declared=declared), there)
     assert (None if found is None else [str(network) for network in found]) == networks
 
 
@@ -333,7 +336,7 @@ def test_where_a_destination_may_lie(
 def test_a_rule_that_does_not_count(given: Grant) -> None:
     policy, mandate, asked = compile_policy(WORLD), mandate_of(WORLD, [given]), call(f"{URL}/lines")
     there = destination_of(asked)
-    assert dialable(policy, mandate, cover(policy, mandate, asked, there, declared=None), there) == ()
+    assert dialable(policy, mandate, cover(policy, mandate, Reading(asked), there, declared=None), there) == ()
 
 
 def test_a_changed_clusters_rule_counts_only_when_nothing_better_covers() -> None:
@@ -342,7 +345,9 @@ def test_a_changed_clusters_rule_counts_only_when_nothing_better_covers() -> Non
     there = destination_of(asked)
     for grants, networks in (([changed, grant(PUBLIC)], ()), ([changed], TEN.addresses)):
         mandate = mandate_of(WORLD, grants)
-        assert dialable(policy, mandate, cover(policy, mandate, asked, there, declared=None), there) == networks
+        assert (
+            dialable(policy, mandate, cover(policy, mandate, Reading(asked), there, declared=None), there) == networks
+        )
 
 
 # --- near misses -----------------------------------------------------------------------------------------------------
@@ -350,7 +355,9 @@ def test_a_changed_clusters_rule_counts_only_when_nothing_better_covers() -> Non
 
 def near(url: str, *grants: Grant, method: str = "GET", declared: str | None = None) -> tuple[Nearest, ...]:
     bundle, asked = bundle_of(ERP, A, B), call(url, method)
-    return nearest(compile_policy(bundle), mandate_of(bundle, grants), asked, destination_of(asked), declared=declared)
+    return nearest(
+        compile_policy(bundle), mandate_of(bundle, grants), Reading(asked), destination_of(asked), declared=declared
+    )
 
 
 @pytest.mark.parametrize(
@@ -454,9 +461,9 @@ def test_a_websocket_needs_an_operation_for_it(asks: bool, failed: list[tuple[st
     house = bundle_of(cluster("live", operations=(live,)))
     policy, asked = compile_policy(house), replace(call("https://erp.example/live"), websocket=asks)
     given, there = grant(house.clusters["live"]), destination_of(asked)
-    assert cover_one(policy, given, asked, there) is None
+    assert cover_one(policy, given, Reading(asked), there) is None
     assert cover_one(policy, given, replace(asked, websocket=not asks), there) is not None
-    first = nearest(policy, mandate_of(house, [given]), asked, there, declared=None)[0]
+    first = nearest(policy, mandate_of(house, [given]), Reading(asked), there, declared=None)[0]
     assert [(item.field, item.expected, item.got) for item in first.failed] == failed
 
 
@@ -480,7 +487,7 @@ def test_only_so_many_operations_are_compared() -> None:
     many = cluster("many", operations=[operation(f"op-{n}", template=f"/v1/things/{n}") for n in range(600)])
     bundle, asked = bundle_of(many, A), call(URL)
     mandate = mandate_of(bundle, (grant(many), grant(A)))
-    found = nearest(compile_policy(bundle), mandate, asked, destination_of(asked), declared=None)
+    found = nearest(compile_policy(bundle), mandate, Reading(asked), destination_of(asked), declared=None)
     assert {item.cluster for item in found} == {"many"}
 
 
@@ -585,8 +592,10 @@ def test_coverage_agrees_with_the_plain_reading(
     asked = call(url, method)
     given = grant(one, actions=actions, locations=[asked.origin] * here, constraints=Constraints(methods=methods))
     policy, there = compile_policy(bundle_of(one)), destination_of(asked)
-    found = cover_one(policy, given, asked, there)
+    found = cover_one(policy, given, Reading(asked), there)
     assert (found is not None) is plain_cover(one, given, asked)
 
-    misses = nearest(policy, replace(EMPTY, chain=(replace(EMPTY.root, grants=(given,)),)), asked, there, declared=None)
+    misses = nearest(
+        policy, replace(EMPTY, chain=(replace(EMPTY.root, grants=(given,)),)), Reading(asked), there, declared=None
+    )
     assert (found is not None) is any(not item.failed for item in misses)

@@ -6,6 +6,7 @@ import pytest
 from identities import AGENT, HELPER, agent, bundle, cluster, grant, operation
 from questions import URL, bundle_of, call, mandate_of
 
+from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import compile_policy
 from proxy.core.coverage import cover
 from proxy.core.matching import destination_of
@@ -31,7 +32,7 @@ def terms(
         mandate_of(house, [grant(item) for item in granted]),
         call(url, method),
     )
-    coverage = cover(policy, mandate, asked, destination_of(asked), declared=declared)
+    coverage = cover(policy, mandate, Reading(asked), destination_of(asked), declared=declared)
     return terms_of(policy, mandate, coverage, asked, declared=declared)
 
 

@@ -418,11 +418,6 @@ READ = 'operation "read" of cluster "invoices"'
             added("behaviour: {}"), f'5: "behaviour" {OF} is not supported in this version; remove it', id="behaviour"
         ),
         pytest.param(
-            BASE + "        body: {}\n",
-            f'10: "body" of {READ} is not supported in this version; remove it',
-            id="body constraints",
-        ),
-        pytest.param(
             added("mode: observe"),
             f'5: mode {OF}: "observe" is not supported in this version; remove it, or write enforce',
             id="a mode that would not enforce",

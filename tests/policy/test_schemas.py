@@ -50,6 +50,36 @@ def schema_refuses(name: str, document: object) -> bool:
     return not VALIDATORS[name].is_valid(document)
 
 
+DOCUMENT: dict[str, object] = {
+    "fields": {
+        "/a": "any",
+        "/b": ["x", 1, True, None],
+        "/c": {"one_of": ["x"], "required": True},
+        "/d": {"least": -1, "most": 5},
+        "/e": {"max_chars": 5},
+        "/f": {"max_items": 5},
+    },
+    "only": True,
+    "schema": {"type": "object"},
+}
+FORM: dict[str, object] = {"a": "any", "b": ["x", ""], "c": {"one_of": ["x"], "required": True}}
+BODIES: dict[str, dict[str, object]] = {
+    "json": {"json": DOCUMENT},
+    "form": {"form": {"fields": FORM, "any": True}},
+    "multipart": {
+        "multipart": {
+            "fields": FORM,
+            "files": {"x": "any", "y": {"types": ["image/png"], "max_size": "5MiB", "required": True}},
+            "any": False,
+        }
+    },
+    "graphql": {"graphql": {"kinds": ["query", "mutation"], "fields": ["viewer"], "names": ["Who"]}},
+    "mcp": {"mcp": {"methods": ["initialize", "tools/call"], "tools": {"find": "any", "file": DOCUMENT}}},
+    "llm": {
+        "llm": {"shape": "openai-chat", "models": ["small", "big-*"], "tools": "any", "max_tokens": 9, "stream": False}
+    },
+}
+
 WHOLE: dict[str, dict[str, object]] = {
     "proxy": {
         "version": 1,
@@ -101,8 +131,12 @@ WHOLE: dict[str, dict[str, object]] = {
                         "path": "/v1/{id}",
                         "query": {"a": "any", "b": ["x"], "c": {"one_of": ["y"], "required": True, "encoded": True}},
                     },
-                    {"name": "any", "methods": ["GET"], "path": "/", "query": "any"},
+                    {"name": "any", "methods": ["GET"], "path": "/", "query": "any", "body": "none"},
                     {"name": "live", "methods": ["GET"], "path": "/live", "websocket": True},
+                    *(
+                        {"name": f"take-{kind}", "methods": ["POST"], "path": f"/{kind}", "body": body}
+                        for kind, body in BODIES.items()
+                    ),
                 ],
             }
         ],

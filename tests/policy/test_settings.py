@@ -216,7 +216,7 @@ def test_passwords_are_not_in_the_repr() -> None:
         ),
         pytest.param(
             BASE + "limits: {body: 1024}",
-            "3: limits.body: expected a size such as 512B, 64KiB or 10MiB, got 1024",
+            '3: limits.body: expected a size such as 512B, 64KiB or 10MiB, got "1024"',
             id="a size without a unit",
         ),
         pytest.param(

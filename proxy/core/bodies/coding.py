@@ -25,6 +25,8 @@ class BodyCaps:
     members: int = 100_000
 
 
+USUAL_CAPS = BodyCaps()
+
 _SMALL_BYTES = 262_144  # up to here any ratio is ordinary: a page of blanks is no bomb
 _STEP_BYTES = 131_072  # of output at a time; the most one zstd block gives
 _ZSTD_WINDOW_BYTES = 8_388_608  # RFC 9659 §3
