@@ -462,7 +462,7 @@ def test_a_websocket_needs_an_operation_for_it(asks: bool, failed: list[tuple[st
     policy, asked = compile_policy(house), replace(call("https://erp.example/live"), websocket=asks)
     given, there = grant(house.clusters["live"]), destination_of(asked)
     assert cover_one(policy, given, Reading(asked), there) is None
-    assert cover_one(policy, given, replace(asked, websocket=not asks), there) is not None
+    assert cover_one(policy, given, Reading(replace(asked, websocket=not asks)), there) is not None
     first = nearest(policy, mandate_of(house, [given]), Reading(asked), there, declared=None)[0]
     assert [(item.field, item.expected, item.got) for item in first.failed] == failed
 
