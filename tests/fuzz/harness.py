@@ -15,9 +15,9 @@ SUPPORT = Path(__file__).parents[1] / "support"
 
 def main(name: str, folder: Path, *options: str) -> None:
     sys.path.insert(0, str(SUPPORT))
-    with atheris.instrument_imports(include=["proxy", "http_sf"]):
-        from fuzz_targets import TARGETS
-    target, inputs = TARGETS[name], folder / "inputs"
+    with atheris.instrument_imports(include=["fuzz_targets", "proxy", "http_sf"]):
+        from fuzz_targets import BROKEN, TARGETS
+    target, inputs = {**TARGETS, BROKEN.name: BROKEN}[name], folder / "inputs"
     inputs.mkdir(parents=True, exist_ok=True)
     for seed in target.seeds():
         (inputs / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)

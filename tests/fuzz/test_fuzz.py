@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fuzz_targets import TARGETS
+from fuzz_targets import BROKEN, TARGETS
 
 HARNESS = Path(__file__).with_name("harness.py")
 INSTALL = "atheris is not installed (it is on Linux x86-64): pip install -r requirements-dev.lock"
@@ -57,6 +57,12 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_but_a_refusal_comes_out_in_a_few_seconds(name: str, tmp_path: Path) -> None:
     fuzz(name, tmp_path, SMOKE_S)
+
+
+@pytest.mark.system
+def test_what_is_not_a_refusal_is_found(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match="crash-"):
+        fuzz(BROKEN.name, tmp_path, 30)
 
 
 @pytest.mark.long

@@ -448,6 +448,16 @@ def coding_seeds() -> Iterator[bytes]:
         yield from (name + b"\n" + coder(data) for data in (b"", b'{"amount":12}' * 9, bytes(70_000)))
 
 
+def broken(data: bytes) -> bool:
+    """What a finding looks like: it raises something else as soon as three bytes are guessed."""
+    if data[:1] == b"a" and data[1:2] == b"b" and data[2:3] == b"c":
+        raise KeyError(data)
+    return True
+
+
+BROKEN = Target(name="broken", accepts=broken, seeds=lambda: [b"xyz"])
+"""Not one of `TARGETS`: it shows that the fuzzer finds what there is."""
+
 TARGETS = {
     target.name: target
     for target in (
