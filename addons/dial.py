@@ -10,7 +10,7 @@ from mitmproxy import tls
 from mitmproxy.connection import Client, Server
 from mitmproxy.proxy import server_hooks
 
-from addons.exchange import Exchange
+from addons.exchange import Exchange, Upstream
 from proxy.core.errors import Code
 from proxy.core.model import IPAddress
 
@@ -42,9 +42,11 @@ class Dials:
     def grant(self, destination: Destination, token: DialToken) -> None:
         self._tokens[destination].append(token)
 
-    def take(self, destination: Destination, *, tls: bool, now_s: float) -> DialToken | None:
+    def take(self, destination: Destination, exchange: Exchange, *, tls: bool, now_s: float) -> DialToken | None:
+        if exchange.gone.is_set():
+            return None
         for token in self._tokens.get(destination, ()):
-            if token.tls is tls and now_s < token.deadline_s and not token.exchange.gone.is_set():
+            if token.exchange is exchange and token.tls is tls and now_s < token.deadline_s:
                 return token
         return None
 
@@ -61,8 +63,10 @@ class Dials:
 class Dial:
     """`server_connect` refuses first; the policy host stays the name that TLS checks."""
 
-    def __init__(self, dials: Dials) -> None:
+    def __init__(self, dials: Dials, *, most: int) -> None:
+        """`most`: how many connections this worker may have to origins."""
         self._dials = dials
+        self._most = most
         self._named: dict[str, tuple[str, int]] = {}  # server connection id -> policy host and port
         self._exchanges: dict[str, Exchange] = {}
         self._of_client: defaultdict[str, set[str]] = defaultdict(set)  # client connection id -> server connection ids
@@ -75,13 +79,19 @@ class Dial:
             return
         host, port = server.address[0], server.address[1]
         now_s = time.monotonic()
-        token = self._dials.take((data.client.id, host, port), tls=server.tls, now_s=now_s)
-        if token is None:
+        token = None
+        if isinstance(server, Upstream) and server.exchange is not None:
+            token = self._dials.take((data.client.id, host, port), server.exchange, tls=server.tls, now_s=now_s)
+        if not isinstance(server, Upstream) or token is None:
             logger.warning("refused to dial %s:%s: %s", host, port, REFUSED)
+            return
+        if len(self._named) >= self._most:
+            server.error = token.exchange.fault_detail = f"the proxy has {self._most} connections to origins already"
+            token.exchange.fault = Code.BUSY
             return
         chosen = self._choose(token.addresses, now_s)
         self._named[server.id] = (host, port)
-        self._exchanges[server.id] = token.exchange
+        self._exchanges[server.id], server.exchange = token.exchange, None
         self._of_client[data.client.id].add(server.id)
         token.exchange.dialled = True
         server.address = (str(chosen), port)
@@ -94,6 +104,11 @@ class Dial:
         named = self._named.get(data.server.id)
         if named is not None:  # else its client has left
             object.__setattr__(data.server, "address", named)
+        if not data.server.tls:
+            self._exchanges.pop(data.server.id, None)
+
+    def tls_established_server(self, data: tls.TlsData) -> None:
+        self._exchanges.pop(data.conn.id, None)
 
     def server_connect_error(self, data: server_hooks.ServerConnectionHookData) -> None:
         exchange = self._exchanges.get(data.server.id)
@@ -112,6 +127,8 @@ class Dial:
     def server_disconnected(self, data: server_hooks.ServerConnectionHookData) -> None:
         self._named.pop(data.server.id, None)
         self._exchanges.pop(data.server.id, None)
+        if data.client.id in self._of_client:
+            self._of_client[data.client.id].discard(data.server.id)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         """Check the certificate against the policy host; a connection we did not name gets a name that never fits."""

@@ -41,8 +41,9 @@ class Enforce:
             started_s=time.monotonic(),
         )
         self._exchanges.open(exchange)
-        scheme = flow.request.scheme
-        leg = leg_of(flow.client_conn, tunnel, inner_tls=tunnel is not None and scheme == "https")
+        inner_tls = tunnel is not None and flow.request.scheme == "https"
+        scheme = head.scheme if flow.request.is_http2 else flow.request.scheme
+        leg = leg_of(flow.client_conn, tunnel, inner_tls=inner_tls)
         admission = await self._gate.admit(received(flow.request, authority=head.authority, scheme=scheme), leg, tunnel)
         exchange.admission = admission
         if admission.fault is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from mitmproxy import http
+from mitmproxy.connection import Server
 
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import IPAddress, Verdict
@@ -54,8 +55,15 @@ class Exchange:
 class Head(NamedTuple):
     """What a stream knows of a request before its flow exists."""
 
-    authority: bytes  # of an absolute-form or CONNECT target; mitmproxy clears it
+    authority: bytes  # of an absolute-form or CONNECT target, or HTTP/2's own; mitmproxy clears it
     inside: bool  # a tunnel carries it
+    scheme: str  # of the target, or HTTP/2's own; "" in origin form
+
+
+class Upstream(Server):
+    """A connection to an origin, and the exchange it is dialled for."""
+
+    exchange: Exchange | None = None
 
 
 class Exchanges:
@@ -67,10 +75,10 @@ class Exchanges:
 
     def note_head(self, request: http.Request, *, inside: bool) -> None:
         """Remember what no hook will see any more: the authority of the target, and whether a tunnel carries it."""
-        self._heads[id(request)] = Head(request.data.authority, inside)
+        self._heads[id(request)] = Head(request.data.authority, inside, request.scheme)
 
-    def take_head(self, request: http.Request) -> "Head":
-        return self._heads.pop(id(request), Head(b"", True))
+    def take_head(self, request: http.Request) -> Head:
+        return self._heads.pop(id(request), Head(b"", True, ""))
 
     def open(self, exchange: Exchange) -> None:
         self._by_flow[exchange.flow_id] = exchange
@@ -91,6 +99,25 @@ class Exchanges:
     def under_way(self) -> tuple[Exchange, ...]:
         """Every allowed exchange that has not ended."""
         return tuple(each for each in self._by_flow.values() if each.under_way)
+
+    def note_gone(self, flow: http.HTTPFlow) -> None:
+        """The client gave the call up: nothing of it is to be sent any more."""
+        exchange = self.find(flow)
+        if exchange is not None:
+            exchange.gone.set()
+
+    def is_gone(self, flow: http.HTTPFlow) -> bool:
+        exchange = self.find(flow)
+        return exchange is not None and exchange.gone.is_set()
+
+    def note_unsent(self, flow: http.HTTPFlow) -> None:
+        """A connection was made for the call, but not a byte of it was sent."""
+        exchange = self.find(flow)
+        if exchange is not None:
+            exchange.dialled = False
+
+    def forget(self, flow: http.HTTPFlow) -> None:
+        self._by_flow.pop(flow.id, None)
 
     def drop(self, exchange: Exchange) -> None:
         self._by_flow.pop(exchange.flow_id, None)

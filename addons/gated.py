@@ -8,22 +8,26 @@ from typing import Any
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
+from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import HTTPMode, HttpStream, SendHttp
+from mitmproxy.proxy.layers.http import DropStream, HTTPMode, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestData,
     RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from addons.exchange import Exchanges
-from addons.http1 import Commands, UnwantedBody
+from addons.http1 import Commands, RefusedHead, RefusedHeadHook, UnwantedBody
+from addons.http2 import BodyFault, RefusedHeaders
 from addons.translate import response_of
 from proxy.core.errors import Code
 from proxy.core.problems import Answer
@@ -35,10 +39,45 @@ PATIENT_BYTES = 65_536
 class GatedStream(HttpStream):
     """One request and its response, refusing bodies nobody has vouched for and answering faults in our own words."""
 
-    def __init__(self, context: Context, stream_id: int, exchanges: Exchanges) -> None:
+    def __init__(self, context: Context, stream_id: int, exchanges: Exchanges, *, http2: bool = False) -> None:
         super().__init__(context, stream_id)
+        self.origin: Server | None = None  # the connection that carries the call, while there is one
+        self.used_up = self.used_down = 0  # bytes of request and response that were used since last reported
         self._exchanges = exchanges
+        self._http2 = http2  # of the client: what ends this call must leave its connection to the others
         self._dialled_for_once = False
+
+    def handle_event(self, event: events.Event) -> Commands:
+        if isinstance(event, RequestProtocolError) and self._http2:
+            self._exchanges.note_gone(self.flow)  # now: the event itself waits while the call is being judged
+        yield from super().handle_event(event)
+
+    def _handle_event(self, event: events.Event) -> Commands:
+        match event:
+            case RefusedHeaders():
+                yield from self._refuse_head(event)
+            case BodyFault():
+                yield from self._refuse_body(event.code, event.detail)
+            case RequestTrailers():
+                yield from self._refuse_body(
+                    Code.REQUEST_UNSUPPORTED, "trailers are not accepted: send them as headers"
+                )
+            case _:
+                yield from super()._handle_event(event)
+        if isinstance(event, RequestData):
+            self.used_up += len(event.data)
+        elif isinstance(event, ResponseData):
+            self.used_down += len(event.data)
+
+    def _refuse_head(self, event: RefusedHeaders) -> Commands:
+        self.flow = http.HTTPFlow(self.context.client, self.context.server, live=True)
+        self.flow.request = event.request
+        refused = RefusedHead(self.context.client, Code.REQUEST_MALFORMED, event.detail)
+        yield RefusedHeadHook(refused)
+        if refused.answer is not None:
+            yield from self._answer_now(refused.answer)
+        else:
+            yield from self._abort()
 
     def state_wait_for_request_headers(self, event: RequestHeaders) -> Commands:
         self._exchanges.note_head(event.request, inside=self.mode is HTTPMode.transparent)
@@ -48,7 +87,7 @@ class GatedStream(HttpStream):
         reading = self.client_state == self.state_consume_request_body
         if exchange is None or exchange.refusal is None or not reading or event.end_stream:
             return
-        if expects or _declared_bytes(event.request) > PATIENT_BYTES:
+        if self._http2 or expects or _declared_bytes(event.request) > PATIENT_BYTES:
             yield from self._answer_now(exchange.refusal)
         else:
             yield SendHttp(UnwantedBody(self.stream_id), self.context.client)
@@ -58,15 +97,23 @@ class GatedStream(HttpStream):
             exchange = self._exchanges.find(self.flow)
             cap = exchange.body_cap if exchange is not None else 0
             if len(self.request_body_buf) + len(event.data) > cap:
-                yield from self._refuse_body(cap)
+                yield from self._refuse_body(Code.REQUEST_TOO_LARGE, f"the body must be at most {cap} bytes")
                 return
         yield from super().state_consume_request_body(event)
 
     def handle_protocol_error(self, event: Any) -> Commands:
         yield from self._in_our_words(super().handle_protocol_error(event))
+        self.origin = None
+        if self._dialled_for_once:
+            yield commands.CloseConnection(self.flow.server_conn)
+        if self._http2:
+            self._exchanges.forget(self.flow)
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
-        return (yield from self._in_our_words(super().check_killed(emit_error_hook)))
+        killed = yield from self._in_our_words(super().check_killed(emit_error_hook))
+        if killed and self._http2:
+            yield from self._end()
+        return killed
 
     def _in_our_words[T](self, inner: Generator[commands.Command, Any, T]) -> layer.CommandGenerator[T]:
         """As mitmproxy does, but what reaches the client is the answer that the error hook prepared."""
@@ -85,7 +132,20 @@ class GatedStream(HttpStream):
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         self._dialled_for_once = self._exchanges.is_claimed(self.flow)
-        return (yield from super().make_server_connection())
+        ok = yield from super().make_server_connection()
+        if ok and self._exchanges.is_gone(self.flow):
+            self._exchanges.note_unsent(self.flow)
+            return False  # that the client left is the next event
+        if ok:
+            self.origin = self.flow.server_conn
+        return ok
+
+    def send_response(self, already_streamed: bool = False) -> Commands:
+        """As mitmproxy does; but what is whole need not wait for the rest of a request that it answers."""
+        yield from super().send_response(already_streamed)
+        if self._http2 and self.server_state == self.state_done and self.client_state != self.state_done:
+            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+            yield from self._end()
 
     def flow_done(self) -> Commands:
         """As mitmproxy does; a connection that was dialled for one released call ends with it.
@@ -93,6 +153,7 @@ class GatedStream(HttpStream):
         Left open they would add up, and mitmproxy lets a client connection have five to one address: a sixth waits.
         """
         yield from super().flow_done()
+        self.origin = None
         if self._dialled_for_once:
             yield commands.CloseConnection(self.flow.server_conn)
 
@@ -123,13 +184,14 @@ class GatedStream(HttpStream):
         else:
             yield from self._answer_now(exchange.refusal)
 
-    def _refuse_body(self, cap: int) -> Commands:
+    def _refuse_body(self, code: Code, detail: str) -> Commands:
         exchange = self._exchanges.find(self.flow)
         self.request_body_buf.clear()
+        if self.client_state == self.state_errored:
+            return
         if exchange is not None and exchange.refusal is None:
-            exchange.fault = Code.REQUEST_TOO_LARGE
-            exchange.fault_detail = f"the body must be at most {cap} bytes"
-            self.flow.error = mitm_flow.Error(exchange.fault_detail)
+            exchange.fault, exchange.fault_detail = code, detail
+            self.flow.error = mitm_flow.Error(detail)
             yield HttpErrorHook(self.flow)
         if exchange is not None and exchange.refusal is not None:
             yield from self._answer_now(exchange.refusal)
@@ -137,15 +199,29 @@ class GatedStream(HttpStream):
             yield from self._abort()
 
     def _answer_now(self, answer: Answer) -> Commands:
-        response = response_of(answer, close=True)
-        yield SendHttp(ResponseHeaders(self.stream_id, response, False), self.context.client)
+        response = response_of(answer, close=not self._http2)
+        yield SendHttp(ResponseHeaders(self.stream_id, response, not answer.body), self.context.client)
         yield SendHttp(ResponseData(self.stream_id, answer.body), self.context.client)
-        yield from self._abort()
+        if self._http2:
+            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+            yield from self._end()
+        else:
+            yield from self._abort()
 
     def _abort(self) -> Commands:
         yield SendHttp(ResponseProtocolError(self.stream_id, "refused", ErrorCode.KILL), self.context.client)
+        yield from self._end()
+
+    def _end(self) -> Commands:
+        """The call ends here. HTTP/1 ends with its connection; HTTP/2 goes on, so nothing of it may be left."""
+        if self._http2 and self.origin is not None:
+            yield SendHttp(RequestProtocolError(self.stream_id, "ended", ErrorCode.CANCEL), self.origin)
+            self.origin = None
         self.client_state = self.server_state = self.state_errored
         self.flow.live = False
+        if self._http2:
+            self._exchanges.forget(self.flow)
+            yield DropStream(self.stream_id)
 
 
 def _declared_bytes(request: http.Request) -> int:

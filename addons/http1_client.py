@@ -11,7 +11,6 @@ from mitmproxy import http
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import RegisterHttpConnection
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -50,22 +49,6 @@ _FRAMING = frozenset(("content-length", "transfer-encoding"))
 type Commands = layer.CommandGenerator[None]
 
 
-class StrictHttpClient(layer.Layer):
-    """Opens the connection to the origin unless it stands, then speaks HTTP/1.1 over it and nothing else."""
-
-    _child: "StrictHttp1Client | None" = None
-
-    def _handle_event(self, event: events.Event) -> Commands:
-        if self._child is not None:
-            yield from self._child.handle_event(event)
-        elif isinstance(event, events.Start):
-            err = None if self.context.server.connected else (yield commands.OpenConnection(self.context.server))
-            if not err:
-                self._child = StrictHttp1Client(self.context)
-                yield from self._child.handle_event(event)
-            yield RegisterHttpConnection(self.context.server, err)
-
-
 class StrictHttp1Client(Http1Client):
     """The origin's side of one HTTP/1.1 connection."""
 
@@ -74,6 +57,15 @@ class StrictHttp1Client(Http1Client):
         self._head = Head(_STATUS_LINE, "HTTP/1.1 SP status")
         self._alarm = Alarm()
         self._interim = 0
+
+    @property
+    def takes_another(self) -> bool:
+        """Whether one more call may be sent now."""
+        return self.is_idle and self.conn.connected
+
+    @property
+    def is_idle(self) -> bool:
+        return self.request is None
 
     def _handle_event(self, event: events.Event) -> Commands:
         if not isinstance(event, events.Wakeup):

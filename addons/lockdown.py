@@ -7,7 +7,7 @@ PINNED: dict[str, object] = {
     # Anything here with another value lets bytes past the gate, or dials before the verdict.
     "rawtcp": False,  # CONNECT then non-HTTP bytes would be a raw tunnel
     "websocket": False,  # no rule can allow one in this version
-    "http2": False,
+    "http2": False,  # where it is spoken is for `EdgeTls` to say
     "connection_strategy": "lazy",  # eager dials upstream before the verdict
     "allow_hosts": [],
     "ignore_hosts": [],

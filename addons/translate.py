@@ -10,6 +10,7 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import status_codes
 
 from proxy.core.errors import Code
+from proxy.core.headers import with_one_cookie
 from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.problems import GUIDES, Answer
 from proxy.identify import Tunnel
@@ -45,9 +46,16 @@ def received(request: http.Request, *, authority: bytes, scheme: str) -> Receive
     if data.method == b"CONNECT":
         form, target = "authority", b""
     else:
-        form, target = ("absolute" if authority else "origin"), data.path
+        form, target = ("absolute" if authority and not request.is_http2 else "origin"), data.path
+    headers = data.headers.fields
     return Received(
-        method=data.method, scheme=scheme, form=form, authority=authority, target=target, headers=data.headers.fields
+        method=data.method,
+        scheme=scheme,
+        form=form,
+        authority=authority,
+        target=target,
+        headers=with_one_cookie(headers) if request.is_http2 else headers,
+        http2=request.is_http2,
     )
 
 

@@ -87,7 +87,10 @@ class UnguardedMaster(EdgeMaster):
             self.proxyserver,
             Lockdown(),
             LetThrough(self.exchanges),
-            EdgeTls(load_authority(settings.state / "ca", deployment=settings.deployment, now=now())),
+            EdgeTls(
+                load_authority(settings.state / "ca", deployment=settings.deployment, now=now()),
+                lambda host, port: False,
+            ),
             errorcheck.ErrorCheck(),
         )
         pin(self.options)

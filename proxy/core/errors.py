@@ -93,6 +93,7 @@ class Code(StrEnum):
     CLOCK_WRONG = "service.clock"
     REPLAY_EPOCH = "service.replay_epoch"
     DRAINING = "service.draining"
+    BUSY = "service.busy"
 
     # what people write
     CONFIG_INVALID = "config.invalid"

@@ -175,6 +175,7 @@ GUIDES: Mapping[Code, Guide] = {
     Code.VIEW_STALE: Guide(503, "The proxy's view is out of date", Next.RETRY, _LATER),
     Code.CLOCK_WRONG: Guide(503, "The proxy's clock cannot be trusted", Next.RETRY, _LATER),
     Code.REPLAY_EPOCH: Guide(503, "The replay protection has just started anew", Next.RETRY, _LATER),
+    Code.BUSY: Guide(503, "The proxy has too much to do", Next.RETRY, _LATER),
     Code.DRAINING: Guide(503, "This node is shutting down", Next.RETRY, _LATER),
     Code.CONFIG_INVALID: Guide(503, "The configuration is not valid", Next.STOP, _OPERATOR),
     Code.BUNDLE_INVALID: Guide(503, "The policy bundle is not valid", Next.STOP, _OPERATOR),

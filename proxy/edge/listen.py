@@ -2,47 +2,19 @@
 
 import asyncio
 import contextlib
-import logging
-import resource
 import socket
 import time
 from collections import Counter
 
-from mitmproxy.proxy import commands, events, layer, mode_specs
-from mitmproxy.proxy.layers import modes
-from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
-
+from proxy.edge.connection import EdgeConnection
+from proxy.edge.descriptors import room
 from proxy.edge.master import EdgeMaster
-
-logger = logging.getLogger(__name__)
 
 BACKLOG = 1024
 LOOK_S = 0.1
 IDLE_S = 90.0  # a connection on which nothing happens and no call is under way
 REAP_EVERY_S = 5.0
 END_WITHIN_S = 2.0
-MOST_DESCRIPTORS = 65_536
-SPARE_DESCRIPTORS = 128  # for the stores, the journal, and whatever else is not a connection
-DESCRIPTORS_EACH = 3  # the client's connection and the upstream ones it may keep
-
-
-class FencedProxy(modes.HttpProxy):
-    """The layers of one connection; when one of them raises, the connection ends.
-
-    mitmproxy would log the exception and leave the connection open, unable ever to go on.
-    """
-
-    _failed = False
-
-    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if self._failed:
-            return
-        try:
-            yield from super().handle_event(event)
-        except Exception:
-            self._failed = True
-            logger.exception("the layers of a connection failed; it is closed")
-            yield commands.CloseConnection(self.context.client)
 
 
 class Listener:
@@ -51,11 +23,10 @@ class Listener:
     def __init__(self, master: EdgeMaster, sock: socket.socket) -> None:
         self._master = master
         self._socket = sock
-        self._mode = mode_specs.ProxyMode.parse("regular")
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._most = most_connections()
+        self._most = room().clients
         self._of_source: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -123,21 +94,10 @@ class Listener:
                 del self._of_source[source]
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        handler = ProxyConnectionHandler(self._master, reader, writer, self._master.options, self._mode)
-        handler.layer = FencedProxy(handler.layer.context)
+        handler = EdgeConnection(self._master, reader, writer)
         connections = self._master.proxyserver.connections
         with self._master.proxyserver.register_connection(handler.client.id, handler):
             self._idle.clear()
             await handler.handle_client()
         if not connections:
             self._idle.set()
-
-
-def most_connections() -> int:
-    """How many connections this process can serve, once its soft limit on descriptors is raised to the hard one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = min(hard, MOST_DESCRIPTORS) if hard != resource.RLIM_INFINITY else MOST_DESCRIPTORS
-    if soft == resource.RLIM_INFINITY or soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        soft = wanted
-    return max(16, (soft - SPARE_DESCRIPTORS) // DESCRIPTORS_EACH)

@@ -1,12 +1,17 @@
-"""mitmproxy's TLS set-up with our own certificate authority in place of its certificate store."""
+"""mitmproxy's TLS set-up with our own certificate authority in place of its certificate store, and our own ALPN."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
-from mitmproxy import certs
-from mitmproxy.addons.tlsconfig import TlsConfig
+from mitmproxy import certs, tls
+from mitmproxy.addons.tlsconfig import AppData, TlsConfig
+from mitmproxy.connection import Server
 from mitmproxy.proxy.context import Context
 
 from proxy.edge.ca import Authority
+
+HTTP1_ONLY = (b"http/1.1",)
+HTTP2_OR_1 = (b"h2", b"http/1.1")
 
 
 class _NoStore:
@@ -16,13 +21,18 @@ class _NoStore:
 
 
 class EdgeTls(TlsConfig):
-    """Leaves come from `Authority`; the store on disk, the CRL page and upstream-copied names are gone."""
+    """Leaves come from `Authority`; the store on disk, the CRL page and upstream-copied names are gone.
+
+    HTTP/2 is spoken with a client only inside a tunnel to where a rule wants it (`offers_http2`, of a host and port),
+    and with an origin only on behalf of such a client. mitmproxy's own option for it stays off.
+    """
 
     name = "tlsconfig"
     request = None  # type: ignore[assignment]  # mitmproxy's would answer a magic CRL path itself, before the gate
 
-    def __init__(self, authority: Authority) -> None:
+    def __init__(self, authority: Authority, offers_http2: Callable[[str, int], bool]) -> None:
         self._authority = authority
+        self._offers_http2 = offers_http2
         self.certstore = _NoStore()  # type: ignore[assignment]
 
     def running(self) -> None:
@@ -30,6 +40,20 @@ class EdgeTls(TlsConfig):
 
     def configure(self, updated: set[str]) -> None:
         """Nothing to read: `Lockdown` pins every TLS option."""
+
+    def tls_start_client(self, tls_start: tls.TlsData) -> None:
+        """Offer HTTP/2 where it is wanted; the client's order of preference decides among what is offered."""
+        super().tls_start_client(tls_start)
+        tunnel = tls_start.context.server.address  # set by an accepted CONNECT alone
+        http2 = tunnel is not None and self._offers_http2(tunnel[0], tunnel[1])
+        assert tls_start.ssl_conn is not None
+        tls_start.ssl_conn.set_app_data(AppData(client_alpn=None, server_alpn=None, http2=http2))
+
+    def tls_start_server(self, tls_start: tls.TlsData) -> None:
+        """Offer the origin HTTP/2 for a client that speaks it, whose calls it can then carry side by side."""
+        assert isinstance(tls_start.conn, Server)
+        tls_start.conn.alpn_offers = HTTP2_OR_1 if tls_start.context.client.alpn == b"h2" else HTTP1_ONLY
+        super().tls_start_server(tls_start)
 
     def get_cert(self, conn_context: Context) -> certs.CertStoreEntry:
         """A leaf for the CONNECT target, which the client's SNI must equal before any call is judged."""

@@ -251,6 +251,10 @@ class Wire:
         except ConnectionResetError:
             return True
 
+    def receive(self) -> bytes:
+        """Whatever comes next, b"" at the end; for a client that reads by itself what is not HTTP/1.1."""
+        return self._take(len(self._buffer)) or self._layer.receive()
+
     def rest(self) -> bytes:
         """Everything until the peer closes."""
         try:

@@ -1,0 +1,91 @@
+"""One client connection and what is dialled for it: mitmproxy's handler, with the bounds of this proxy."""
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+
+from mitmproxy.connection import Connection, Server
+from mitmproxy.proxy import commands, events, layer, mode_specs
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import modes
+from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
+
+from addons.http2_wire import MAX_STREAMS
+from addons.http_layer import KEPT_FOR_HTTP2, Reading
+from proxy.edge.master import EdgeMaster
+
+logger = logging.getLogger(__name__)
+
+MOST_TO_ONE_ADDRESS = MAX_STREAMS + 2 * KEPT_FOR_HTTP2
+"""Above what can be wanted at a time, for beyond it mitmproxy lets a call wait without end."""
+
+
+class FencedProxy(modes.HttpProxy):
+    """The layers of one connection; when one of them raises, the connection ends.
+
+    mitmproxy would log the exception and leave the connection open, unable ever to go on.
+    """
+
+    def __init__(self, context: Context, read: Callable[[Reading], None]) -> None:
+        super().__init__(context)
+        self._read = read
+        self._failed = False
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if self._failed:
+            return
+        try:
+            for command in super().handle_event(event):
+                if isinstance(command, Reading):
+                    self._read(command)
+                else:
+                    yield command
+        except Exception:
+            self._failed = True
+            logger.exception("the layers of a connection failed; it is closed")
+            yield commands.CloseConnection(self.context.client)
+
+
+class EdgeConnection(ProxyConnectionHandler):
+    """Reads from an origin only as fast as the one client takes it, and lets no call wait for another's connection."""
+
+    def __init__(self, master: EdgeMaster, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        super().__init__(master, reader, writer, master.options, mode_specs.ProxyMode.parse("regular"))
+        self.layer = FencedProxy(self.layer.context, self._read)
+        self.max_conns = defaultdict(lambda: asyncio.Semaphore(MOST_TO_ONE_ADDRESS))
+        self._unread: dict[Connection, asyncio.Event] = {}  # origins that are not read from, until the event is set
+
+    def end(self, why: str) -> None:
+        """End the client's connection, and with it all that was dialled for it."""
+        io = self.transports.get(self.client)
+        if io is not None and io.handler is not None:
+            io.handler.cancel(why)
+
+    def _read(self, command: Reading) -> None:
+        if command.goes_on:
+            self._unread.pop(command.connection, asyncio.Event()).set()
+        else:
+            self._unread.setdefault(command.connection, asyncio.Event())
+
+    async def drain_writers(self) -> None:
+        """Called after each read, before the next from the same connection.
+
+        mitmproxy waits for every writer, so that one slow origin would stop the responses of all the others.
+        """
+        reading = self._read_by_this_task()
+        if not isinstance(reading, Server):
+            await super().drain_writers()
+            return
+        writer = self.transports[self.client].writer if self.client in self.transports else None
+        if isinstance(writer, asyncio.StreamWriter):
+            try:
+                await writer.drain()
+            except OSError as fault:
+                self.end(f"Error sending data: {fault}")
+        if reading in self._unread:
+            await self._unread[reading].wait()
+
+    def _read_by_this_task(self) -> Connection | None:
+        task = asyncio.current_task()
+        return next((connection for connection, io in self.transports.items() if io.handler is task), None)
