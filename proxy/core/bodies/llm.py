@@ -215,33 +215,46 @@ def _host(value: Json, where: str) -> str:
     return text
 
 
+type _Place = tuple[_Place, str | int] | str
+"""Where a value stands: its pointer, or what holds it and its own name or number. Most are never told."""
+
+
+def _pointer(place: _Place) -> str:
+    tokens: list[str] = []
+    while not isinstance(place, str):
+        place, token = place
+        tokens.append(escaped(str(token)))
+    return "/".join([place, *reversed(tokens)])
+
+
 def _conversation(value: Json, where: str, shape: LlmShape) -> Iterator[str]:
     """What the provider is to fetch for the conversation, and tools that come in the middle of it."""
     if isinstance(value, str) and shape is LlmShape.OPENAI_RESPONSES:
         return
-    waiting: list[tuple[Json, str]] = [(item, f"{where}/{place}") for place, item in enumerate(a_list(value, where))]
+    waiting: list[tuple[Json, _Place]] = [(item, (where, number)) for number, item in enumerate(a_list(value, where))]
     while waiting:
         value, place = waiting.pop()
         if isinstance(value, Mapping):
             yield from _fetched(value, place)
             kind = value.get("type")
             if kind in ("additional_tools", "tool_search_output"):
-                yield from _tools(value.get("tools"), f"{place}/tools", shape)
+                yield from _tools(value.get("tools"), f"{_pointer(place)}/tools", shape)
             parts = ((name, part) for name, part in value.items() if name != "input" or kind not in _CALLS)
-            waiting.extend((part, f"{place}/{escaped(name)}") for name, part in parts)
+            waiting.extend((part, (place, name)) for name, part in parts if not isinstance(part, str))
         elif isinstance(value, list | tuple):
-            waiting.extend((item, f"{place}/{number}") for number, item in enumerate(value))
+            waiting.extend((item, (place, number)) for number, item in enumerate(value))
 
 
-def _fetched(part: Mapping[str, Json], where: str) -> Iterator[str]:
+def _fetched(part: Mapping[str, Json], place: _Place) -> Iterator[str]:
     """`image_url`, `file_url` and the like, a string or an object with a `url`; and a `source` with a `url`."""
     for name, value in part.items():
+        if not (name == "source" or name.endswith("_url")):
+            continue
         told = value.get("url") if isinstance(value, Mapping) else value if name != "source" else None
-        if not (name == "source" or name.endswith("_url")) or not isinstance(told, str) or told.startswith("data:"):
+        if not isinstance(told, str) or told.startswith("data:"):
             continue
         origin = _ORIGIN.match(told)
         if origin is None:
-            raise malformed(
-                f"{where}/{escaped(name)}", "expected a data: URL, or http(s)://host with the host in lower case"
-            )
+            detail = "expected a data: URL, or http(s)://host with the host in lower case"
+            raise malformed(_pointer((place, name)), detail)
         yield f"fetch:{origin[1]}"

@@ -10,7 +10,7 @@ from proxy.core.bodies.json import read_json
 from proxy.core.bodies.llm import LlmRequest, read_llm
 from proxy.core.bodies.media import MediaType, check_charset, media_type
 from proxy.core.bodies.multipart import FormPart, read_multipart
-from proxy.core.bodies.rpc import RpcCall, read_rpc
+from proxy.core.bodies.rpc import RpcCall, check_named, read_rpc
 from proxy.core.bodies.rules import LlmShape
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
@@ -18,6 +18,11 @@ from proxy.core.model import Call, Unread
 from proxy.core.shown import shown
 
 JSON = "application/json"
+OTHER_JSON = frozenset(
+    {"application/json-rpc", "application/x-amz-json-1.0", "application/x-amz-json-1.1", "text/json"}
+)
+"""Types that are JSON by what their protocols say, though nothing in their names does (RFC 6839 §3.1)."""
+
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
@@ -36,7 +41,7 @@ class Reading:
         self._form = _Once(self._read_form)
         self._multipart = _Once(self._read_multipart)
         self._graphql = _Once(lambda: read_graphql(self.json()))
-        self._rpc = _Once(lambda: read_rpc(self.json()))
+        self._rpc = _Once(self._read_rpc)
         self._llm = {shape: _Once(partial(self._read_llm, shape)) for shape in LlmShape}
 
     @property
@@ -75,11 +80,16 @@ class Reading:
 
     def _read_json(self) -> Json:
         media = self._media()
-        if media is None or not (media.type == JSON or media.type.endswith("+json")):
+        if media is None or not (media.type.endswith("+json") or media.type in {JSON, *OTHER_JSON}):
             raise _other_media(JSON, media)
         data = decoded(self.call.headers, self._body(), self._caps)
         check_charset(media, data)
         return read_json(data, self._caps)
+
+    def _read_rpc(self) -> tuple[RpcCall, ...]:
+        calls = read_rpc(self.json())
+        check_named(self.call.headers, calls)
+        return calls
 
     def _read_form(self) -> tuple[tuple[str, str], ...]:
         media = self._media()

@@ -4,7 +4,9 @@ MCP is JSON-RPC over HTTP (Streamable HTTP): each POST carries a request, a noti
 request of the server; before version 2025-06-18 also a batch of them.
 """
 
-from collections.abc import Mapping
+import base64
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,6 +37,7 @@ MCP_CHATTER = frozenset(
 
 _REQUEST = frozenset({"jsonrpc", "id", "method", "params"})
 _RESPONSE = frozenset({"jsonrpc", "id", "result", "error"})
+_CODED = re.compile(r"=\?base64\?([A-Za-z0-9+/=]*)\?=")
 _TOOL_CALL = frozenset({"name", "arguments", "_meta", "task", "inputResponses", "requestState"})
 
 
@@ -68,6 +71,43 @@ def read_rpc(document: Json) -> tuple[RpcCall, ...]:
     if not 0 < len(messages) <= MAX_BATCH:
         raise malformed("", f"expected a batch of 1 to {MAX_BATCH} messages, got {len(messages)}")
     return tuple(_message(an_object(each, f"/{place}"), f"/{place}") for place, each in enumerate(messages))
+
+
+def check_named(headers: Sequence[tuple[str, str]], calls: Sequence[RpcCall]) -> None:
+    """Refuse header lines that name another method or tool than the body does (MCP 2026-07-28, Streamable HTTP).
+
+    `Mcp-Method` and `Mcp-Name` are there for whoever stands before the server and does not read bodies. Not checked
+    here: `Mcp-Param-…` lines, which mirror arguments.
+
+    Raises:
+        Rejected(BODY_MALFORMED): they disagree, or name one thing for a batch of several.
+    """
+    for name, value in headers:
+        if name.lower() not in _NAMED:
+            continue
+        for call in calls:
+            if _plain(value) != _NAMED[name.lower()](call):
+                raise malformed("", f"the header {name} must name what the body names; send the same in both")
+
+
+def _plain(value: str) -> str | None:
+    """A header's value, undone where it is Base64 since it could not stand in a header as it is."""
+    coded = _CODED.fullmatch(value)
+    if coded is None:
+        return value
+    try:
+        return base64.b64decode(coded[1], validate=True).decode()
+    except ValueError:
+        return None
+
+
+def _name(call: RpcCall) -> Json:
+    """What a call is about: the tool, the prompt, or the resource."""
+    params = call.params if isinstance(call.params, Mapping) else {}
+    return params.get("uri") if call.method.startswith("resources/") else params.get("name")
+
+
+_NAMED: Mapping[str, Callable[[RpcCall], Json]] = {"mcp-method": lambda call: call.method, "mcp-name": _name}
 
 
 def _message(message: Mapping[str, Json], where: str) -> RpcCall:

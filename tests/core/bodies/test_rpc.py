@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.bodies.rpc import MAX_BATCH, MCP_CHATTER, RpcCall, read_rpc
+from proxy.core.bodies.rpc import MAX_BATCH, MCP_CHATTER, RpcCall, check_named, read_rpc
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 
@@ -192,6 +192,50 @@ def test_no_method_of_the_chatter_runs_or_reads_anything() -> None:
 def test_what_could_be_read_otherwise_is_refused(document: Json, field: str) -> None:
     assert refused(document).field == field
 
+
+# --- what header lines say -------------------------------------------------------------------------------------------
+
+CALL = tool_call({"name": "get_weather", "arguments": {}})
+READ = message("resources/read", params={"uri": "file:///a", "name": "b"})
+
+
+@pytest.mark.parametrize(
+    ("document", "headers"),
+    [
+        pytest.param(CALL, {}, id="nothing"),
+        pytest.param(CALL, {"Mcp-Method": "tools/call", "Mcp-Name": "get_weather"}, id="method and tool"),
+        pytest.param(CALL, {"mcp-name": "=?base64?Z2V0X3dlYXRoZXI=?="}, id="in Base64"),
+        pytest.param(READ, {"MCP-METHOD": "resources/read", "Mcp-Name": "file:///a"}, id="a resource by its URI"),
+        pytest.param(message("tools/list"), {"Mcp-Method": "tools/list"}, id="a method alone"),
+        pytest.param(CALL, {"Mcp-Names": "x", "X-Mcp-Name": "x"}, id="other lines"),
+    ],
+)
+def test_header_lines_that_name_what_the_body_names_pass(document: Json, headers: dict[str, str]) -> None:
+    check_named(tuple(headers.items()), read_rpc(document))
+
+
+@pytest.mark.parametrize(
+    ("document", "headers"),
+    [
+        pytest.param(CALL, {"Mcp-Method": "tools/list"}, id="another method"),
+        pytest.param(CALL, {"Mcp-Name": "drop_table"}, id="another tool"),
+        pytest.param(CALL, {"Mcp-Name": "=?base64?ZHJvcA==?="}, id="another tool in Base64"),
+        pytest.param(CALL, {"Mcp-Name": "=?base64?Z?="}, id="broken Base64"),
+        pytest.param(CALL, {"Mcp-Name": "=?base64?/w==?="}, id="Base64 of no text"),
+        pytest.param(CALL, {"Mcp-Name": "Get_Weather"}, id="names differ by case"),
+        pytest.param(READ, {"Mcp-Name": "b"}, id="a resource by another name"),
+        pytest.param(message("tools/list"), {"Mcp-Name": "x"}, id="a name for what has none"),
+        pytest.param(message("sum", params=[1]), {"Mcp-Name": "x"}, id="a name for what goes by position"),
+        pytest.param([CALL, message()], {"Mcp-Method": "tools/call"}, id="one name for a batch"),
+    ],
+)
+def test_header_lines_that_name_something_else_are_refused(document: Json, headers: dict[str, str]) -> None:
+    with pytest.raises(Rejected, match="send the same in both") as caught:
+        check_named((("Host", "mcp.example"), *headers.items()), read_rpc(document))
+    assert caught.value.code is Code.BODY_MALFORMED
+
+
+# --- no other exception ----------------------------------------------------------------------------------------------
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
