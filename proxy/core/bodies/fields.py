@@ -89,6 +89,8 @@ class PreparedJson:
             Rejected(BODY_MALFORMED): a member is spelled in another way than the rules spell it.
         """
         self.root.check_spelling(document)
+        if self.schema is not None:
+            self.schema.check_spelling(document)
         yield from self.root.faults(document, only=self.only)
         if self.schema is not None:
             for pointer, broken in self.schema.faults(document):

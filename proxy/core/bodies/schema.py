@@ -14,6 +14,7 @@ import jsonschema_rs
 from proxy.core.bodies.shapes import escaped, kind_of
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
+from proxy.core.folding import folded
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 MAX_VALUES = 10_000
@@ -47,11 +48,32 @@ _NEEDS = {"then": "if", "else": "if", "maxContains": "contains", "minContains": 
 type _Plain = dict[str, _Plain] | list[_Plain] | str | int | float | bool | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CompiledSchema:
     """A schema, ready to be asked. Made by `compile_schema` only."""
 
     _validator: jsonschema_rs.Draft202012Validator = field(repr=False, compare=False)
+    _names: frozenset[str] = field(repr=False)  # every member that any part of the schema names
+    _folded: frozenset[str] = field(repr=False)
+
+    def check_spelling(self, document: Json) -> None:
+        """Refuse a member, anywhere, that some reader takes for one the schema names, and that is not it.
+
+        To the schema it is another member, which may have any value; a server that ignores case would take it.
+
+        Raises:
+            Rejected(BODY_MALFORMED): there is one.
+        """
+        waiting = [document]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, Mapping):
+                if any(name not in self._names and folded(name) in self._folded for name in value):
+                    detail = "the body must spell the members that the rule names in the same letters"
+                    raise Rejected(Code.BODY_MALFORMED, detail, field="body")
+                waiting.extend(value.values())
+            elif isinstance(value, list):
+                waiting.extend(value)
 
     def faults(self, document: Json) -> tuple[tuple[str, str], ...]:
         """Where the document does not fit, and by which keyword: pairs of a JSON pointer (RFC 6901) and its name.
@@ -104,7 +126,8 @@ def compile_schema(schema: Json) -> CompiledSchema:
         )
     except (ValueError, jsonschema_rs.ReferencingError) as fault:
         raise _bad("", f"not a JSON Schema that can be used: {_first_line(fault)}") from None
-    return CompiledSchema(validator)
+    names = frozenset(_named(schema))
+    return CompiledSchema(_validator=validator, _names=names, _folded=frozenset(map(folded, names)))
 
 
 def _plain(value: Json, depth: int) -> _Plain:
@@ -158,6 +181,25 @@ def _parts(schema: Mapping[str, Json], where: str) -> Iterator[tuple[Json, str]]
             yield from ((item, f"{place}/{number}") for number, item in enumerate(value))
         elif name in _NAMED and isinstance(value, Mapping):
             yield from ((member, f"{place}/{escaped(key)}") for key, member in value.items())
+
+
+def _named(schema: Json) -> Iterator[str]:
+    """Every member that a valid schema names, in any of its parts."""
+    if not isinstance(schema, Mapping):
+        return
+    for keyword in ("properties", "required", "dependentRequired", "dependentSchemas"):
+        yield from _texts(schema.get(keyword))
+    needed = schema.get("dependentRequired")
+    for names in needed.values() if isinstance(needed, Mapping) else ():
+        yield from _texts(names)
+    for part, _ in _parts(schema, ""):
+        yield from _named(part)
+
+
+def _texts(value: Json) -> Iterator[str]:
+    """The names of an object's members, or the strings in a list."""
+    if isinstance(value, Mapping | list | tuple):
+        yield from (text for text in value if isinstance(text, str))
 
 
 def _larger_than(document: Json, most: int) -> bool:

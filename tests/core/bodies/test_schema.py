@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from proxy.core.bodies.fields import prepare_json
+from proxy.core.bodies.rules import JsonBody
 from proxy.core.bodies.schema import DRAFT, MAX_DEPTH, MAX_FAULTS, MAX_TOLD, MAX_VALUES, compile_schema
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
@@ -244,3 +246,43 @@ def test_no_exception_but_rejected(schema: Json, document: Json) -> None:
         assert len(compiled.faults(document)) <= MAX_FAULTS
     except Rejected as fault:
         assert fault.code is Code.BODY_MALFORMED
+
+
+NAMING = {
+    "properties": {"amount": {"maximum": 5}, "lines": {"items": {"properties": {"price": {}}}}},
+    "required": ["id"],
+    "dependentRequired": {"currency": ["rate"]},
+    "dependentSchemas": {"note": {"$ref": "#/$defs/note"}},
+    "$defs": {"note": {"not": {"required": ["secret"]}}},
+}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        pytest.param({"Amount": 9}, id="a property"),
+        pytest.param({"lines": [{"price": 1}, {"PRICE": 9}]}, id="a property further in"),
+        pytest.param({"ID": 9}, id="what is required"),
+        pytest.param({"Currency": 9}, id="what requires another"),
+        pytest.param({"Rate": 9}, id="what another requires"),
+        pytest.param({"Note": 9}, id="what brings a schema along"),
+        pytest.param({"x": {"\u017fecret": 9}}, id="what only a part speaks of"),
+    ],
+)
+def test_a_member_that_some_take_for_a_named_one_is_refused(document: Json) -> None:
+    with pytest.raises(Rejected, match="same letters") as refused:
+        compile_schema(NAMING).check_spelling(document)
+    assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "body")
+
+
+def test_its_twins_are_left_to_the_schema() -> None:
+    document = {"amount": 9, "lines": [{"price": 1}, {"Price2": 1}], "id": 1, "Other": {"amount": 2}}
+    compile_schema(NAMING).check_spelling(document)
+    compile_schema(True).check_spelling({"Amount": 9})
+
+
+def test_a_body_rule_with_a_schema_asks_for_the_spelling() -> None:
+    rule = prepare_json(JsonBody(schema='{"properties":{"amount":{"maximum":5}}}'))
+    assert [fault.field for fault in rule.faults({"amount": 9})] == ["body./amount"]
+    with pytest.raises(Rejected, match="same letters"):
+        list(rule.faults({"Amount": 9}))
