@@ -1,13 +1,12 @@
 """The canonical call: the one spelling that is judged and forwarded, or a refusal (RFC 3986 §6.2.2, RFC 9112 §3).
 
-Made one: the host (`proxy.core.names`), the port, percent-encoded unreserved characters, the case of hex digits. What
-two readers could understand in two ways is refused with `url.ambiguous`; nothing is guessed.
+Made one: the host (`proxy.core.names`), the port, the path and the query (`proxy.core.urls`). What two readers could
+understand in two ways is refused with `url.ambiguous`, and nothing is guessed; of the few such things that a rule may
+permit, `proxy.core.readings` tells.
 """
 
 import re
-import unicodedata
 from dataclasses import replace
-from urllib.parse import unquote, unquote_plus, unquote_to_bytes
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.handshake import opening_lines
@@ -15,6 +14,7 @@ from proxy.core.headers import Limits as Limits
 from proxy.core.headers import check_head, field_value, forwardable, is_websocket, with_length
 from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
+from proxy.core.urls import canonical_path, canonical_query, path_segments, query_parameters
 
 DEFAULT_LIMITS = Limits()
 
@@ -22,15 +22,7 @@ _METHOD = re.compile(rb"[A-Z]+(?:-[A-Z]+)*")
 _MAX_METHOD_CHARS = 32
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK", b"PRI"})
 
-_FOREIGN_TO_PATH = re.compile(r"[^A-Za-z0-9._~!$&'()*+,=:@/%-]")  # not RFC 3986 pchar or "/"; or ";"
-_FOREIGN_TO_QUERY = re.compile(r"[^A-Za-z0-9._~!$&'()*+,=:@/?%-]")
-_ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
-_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_TWICE = re.compile(r"%25[0-9A-Fa-f]{2}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _ANY_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
-_DOTS = frozenset({".", ".."})
 
 
 def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) -> Call:
@@ -130,52 +122,6 @@ def as_received(call: Call) -> Received:
     )
 
 
-def canonical_path(text: str) -> str:
-    """The one spelling of a URL path. `%2F` stays as it is; every other reserved character, too, raw or encoded.
-
-    Raises:
-        Rejected(URL_AMBIGUOUS): not absolute, dot segments or empty parts in any spelling (also behind `%2F`), `;`
-            or backslash raw or encoded, characters that must be encoded, ill-formed or double encoding, controls.
-    """
-    if not text.startswith("/"):
-        raise _ambiguous("path", 'a path must start with "/"')
-    path = _normal_escapes(text, _FOREIGN_TO_PATH, "path")
-    if "%5C" in path or "%3B" in path:
-        raise _ambiguous("path", "a path must not hold a backslash or ';', encoded or not")
-    parts = path[1:].split("/")
-    if "" in parts[:-1]:
-        raise _ambiguous("path", 'a path must not hold "//": write one "/"')
-    for part in parts:
-        pieces = part.split("%2F")
-        if len(pieces) > 1 and "" in pieces:
-            raise _ambiguous("path", "an encoded slash (%2F) must stand between two names")
-        # NFKC and strip: some servers read U+2025, full-width dots or a trailing space as plain dots.
-        if any(unicodedata.normalize("NFKC", unquote(piece)).strip() in _DOTS for piece in pieces):
-            raise _ambiguous("path", 'a path must not hold "." or ".." as a part: send the path they lead to')
-    return path
-
-
-def path_segments(path: str) -> tuple[str, ...]:
-    """The parts of a canonical path after the first "/"; "/" has one, which is empty."""
-    return tuple(path[1:].split("/"))
-
-
-def canonical_query(text: str) -> str:
-    """The one spelling of a query, without "?". `+` and `%20` stay as they came; an encoded ";" or backslash is data.
-
-    Raises:
-        Rejected(URL_AMBIGUOUS): a raw ";" (some servers split there), characters that must be encoded, ill-formed or
-            double encoding, controls.
-    """
-    return _normal_escapes(text, _FOREIGN_TO_QUERY, "query")
-
-
-def query_parameters(query: str) -> tuple[tuple[str, str], ...]:
-    """The decoded parameters of a canonical query, in order: split at "&" alone, "+" is a space, empty ones dropped."""
-    pairs = (part.partition("=") for part in query.split("&") if part)
-    return tuple((unquote_plus(name), unquote_plus(value)) for name, _, value in pairs)
-
-
 def _method(method: bytes) -> str:
     if not _METHOD.fullmatch(method) or len(method) > _MAX_METHOD_CHARS:
         detail = f"a method must be 1 to {_MAX_METHOD_CHARS} capital letters, got {method.decode('latin-1')!a:.40}"
@@ -235,45 +181,6 @@ def _split_target(received: Received) -> tuple[str, bool, str]:
     if not path and not mark and received.form == "absolute":
         path = "/"  # RFC 9110 §4.2.3: an empty path is "/"
     return path, bool(mark), query
-
-
-def _normal_escapes(text: str, foreign: re.Pattern[str], field: str) -> str:
-    """Refuse what must not stand in a URL, decode escaped unreserved characters, put hex digits in upper case."""
-    if found := foreign.search(text):
-        raise _ambiguous(field, _why_not(found[0]))
-    if "%" not in text:
-        return text
-    if _BROKEN_ESCAPE.search(text):
-        raise _ambiguous(field, f'a "%" in a {field} must be followed by two hex digits; a plain one is written %25')
-    normal = _ESCAPE.sub(_normal_escape, text)
-    if _TWICE.search(normal):
-        raise _ambiguous(field, f"a {field} must not be percent-encoded twice")
-    try:
-        decoded = unquote_to_bytes(normal).decode("utf-8")
-    except UnicodeDecodeError:
-        raise _ambiguous(field, f"the escapes of a {field} must be well-formed UTF-8") from None
-    if _CONTROL.search(decoded):
-        raise _ambiguous(field, f"a {field} must not hold control characters, encoded or not")
-    return normal
-
-
-def _normal_escape(escape: re.Match[str]) -> str:
-    char = chr(int(escape[1], 16))
-    return char if char in _UNRESERVED else escape[0].upper()
-
-
-def _why_not(char: str) -> str:
-    match char:
-        case "#":
-            return "a fragment (#…) is not sent to a server: leave it out"
-        case ";":
-            return 'a raw ";" is a separator to some servers and not to others: leave it out, or in a query write %3B'
-        case "\\":
-            return "a backslash must not stand in a URL"
-        case _ if char.isascii() and char.isprintable() and char != " ":
-            return f"{char!r} must be percent-encoded, as %{ord(char):02X}"
-        case _:
-            return "spaces, controls and non-ASCII characters must be percent-encoded UTF-8"
 
 
 def _ambiguous(field: str, detail: str) -> Rejected:

@@ -24,8 +24,9 @@ from proxy.core.model import (
 )
 from proxy.core.normal import as_flag, as_list, as_members, as_text, as_texts, as_whole, check_once, not_normal
 from proxy.core.offers import Http2Offers, index_offers
+from proxy.core.paths import Entry, PathIndex, index_paths
 from proxy.core.shown import some_of
-from proxy.core.templates import Entry, PathIndex, index_paths, parse_template
+from proxy.core.templates import parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
 _FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable in this version, but part of the form

@@ -16,7 +16,7 @@ from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import CompiledCluster, Policy
 from proxy.core.delegation import location_covers
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import Destination, PreparedOperation
+from proxy.core.matching import Destination, PreparedOperation, same_parameter
 from proxy.core.model import Call, Cluster, Constraints, Grant, IPNetwork, Mandate, Mismatch, Nearest, Operation
 from proxy.core.shown import shown, some_of
 
@@ -176,7 +176,7 @@ def _location_faults(grant: Grant, there: Destination) -> Iterator[Mismatch]:
 def _constraint_faults(constraints: Constraints, prepared: PreparedOperation, call: Call) -> Iterator[Mismatch]:
     """What in a call that the operation matches lies outside the grant's constraints (RFC 9396 §2).
 
-    A constrained query parameter must be there, and each of its values permitted.
+    A constrained query parameter must be there with permitted values alone, and nothing else that servers take for it.
     """
     if constraints.methods is not None and call.method not in constraints.methods:
         yield Mismatch(field="constraints.methods", expected=some_of(constraints.methods) or "none", got=call.method)
@@ -184,6 +184,9 @@ def _constraint_faults(constraints: Constraints, prepared: PreparedOperation, ca
         yield from _parameter_faults(constraints.params, prepared, call)
     for name, values in constraints.query.items():
         given = [value for parameter, value in call.parameters if parameter == name]
+        also = [other for other, _ in call.parameters if other != name and same_parameter(name, other)]
+        if also:
+            yield Mismatch(field=f"constraints.query.{shown(name)}", expected="under one name", got=shown(also[0]))
         if not given or not values.issuperset(given):
             got = some_of(given) or "absent"
             yield Mismatch(field=f"constraints.query.{shown(name)}", expected=some_of(values) or "none", got=got)

@@ -25,6 +25,7 @@ from proxy.core.model import (
     Verdict,
 )
 from proxy.core.names import INTERNAL_HOST
+from proxy.core.readings import doubt
 from proxy.core.shown import shown
 from proxy.core.standing import check_standing
 from proxy.core.terms import NO_TERMS, Terms, terms_of
@@ -89,6 +90,7 @@ def decide(question: Question) -> Decision:
         or _weak_proof(question, terms)
         # 2. an ambiguous or uninspectable call: deny (one that could not be read at all was refused above)
         or _unreadable(coverage)
+        or _doubtful(question, reading, there, coverage)
         # 3. special-purpose addresses, metadata services, the proxy's own surfaces: deny, never holdable
         or _guarded(question, there, networks)
         # 4. an explicit deny rule, which needs no mandate: deny
@@ -165,6 +167,16 @@ def _unreadable(coverage: Coverage) -> _Finding | None:
     if unread is None or unread.fault.code is Code.BODY_NOT_INSPECTED:
         return None
     return replace(_refused(unread.fault), rule=unread.operation.at)
+
+
+def _doubtful(question: Question, reading: Reading, there: Destination, coverage: Coverage) -> _Finding | None:
+    """What has one reading only where a rule gives it one, and no rule that covers the call does."""
+    fault = doubt(reading.call) if coverage.reach is Reach.NONE else None
+    if fault is None:
+        return None
+    mandate, declared = question.mandate, question.intent.cluster
+    near = () if mandate is None else nearest(question.policy, mandate, reading, there, declared=declared)
+    return replace(_refused(fault), nearest=near)
 
 
 def _guarded(question: Question, there: Destination, networks: tuple[IPNetwork, ...] | None) -> _Finding | None:

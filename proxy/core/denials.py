@@ -2,7 +2,7 @@
 
 They share the grammar of clusters, read the other way: where a cluster in doubt does not permit, a denial in doubt
 denies. So a denial without ports, schemes or query stands for all of them, further query parameters do not slip past
-it, and it also holds for a path that only differs by a closing slash, or once `%2F` is taken for a slash.
+it, and it also holds for a path that only differs by a closing slash, or is its own in one reading of `%2F` and `;`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from proxy.core.matching import Destination, PreparedOperation, prepare
 from proxy.core.model import Call, DenyRule, RuleRef
-from proxy.core.templates import ENCODED_SLASH, Entry, PathIndex, index_paths
+from proxy.core.paths import Entry, PathIndex, index_paths
+from proxy.core.readings import path_readings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +66,8 @@ class Denials:
 
 
 def _on_path(paths: PathIndex[_Denied], call: Call) -> list[_Denied]:
-    """What the path leads to, however an origin may read its encoded and its closing slashes."""
-    readings = [list(call.segments)]
-    if ENCODED_SLASH in call.path:
-        readings.append([segment.replace(ENCODED_SLASH, "/") for segment in call.segments])  # no literal holds a "/"
-        readings.append(call.path[1:].replace(ENCODED_SLASH, "/").split("/"))
-    if call.path.endswith("/"):
-        readings += [segments[:-1] for segments in readings if len(segments) > 1]
-    return [denied for segments in readings for denied in paths.find(call.method, segments)]
+    """What the path leads to in any reading."""
+    return [denied for segments in path_readings(call) for denied in paths.find(call.method, segments)]
 
 
 def compile_denials(rules: Sequence[DenyRule]) -> Denials:
@@ -101,6 +96,11 @@ def _place(rules: Iterable[DenyRule]) -> _Place:
         for operation in map(prepare, rule.operations):
             denied = _Denied(rule=rule, operation=operation)
             entries.append(
-                Entry(template=operation.template, methods=operation.operation.methods, at=denied.at, value=denied)
+                Entry(
+                    template=operation.template.taking_everything(),
+                    methods=operation.operation.methods,
+                    at=denied.at,
+                    value=denied,
+                )
             )
     return _Place(whole=tuple(whole), paths=index_paths(entries))

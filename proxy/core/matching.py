@@ -4,12 +4,15 @@ Whatever is compared yields what does not fit, as data. "Fits" is "nothing to sa
 explanation.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from proxy.core.bodies.judge import PreparedBody, prepare_body
+from proxy.core.folding import folded
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
+from proxy.core.readings import encoded_twice, value_readings
 from proxy.core.shown import shown, some_of
 from proxy.core.templates import Template, parse_template
 
@@ -65,20 +68,25 @@ class PreparedOperation:
     def query_faults(self, parameters: Sequence[tuple[str, str]]) -> Iterator[Mismatch]:
         """What in a query the operation does not permit: only listed parameters, each at most once, none missing.
 
-        Values are named only where a rule constrains them; those of unlisted parameters may be anything, secrets too.
+        A parameter also counts as there under another name that some servers take for it (`same_parameter`). Values are
+        named only where a rule constrains them; those of unlisted parameters may be anything, secrets too.
         """
         if self.operation.any_query:
+            yield from (_twice(name) for name, value in parameters if encoded_twice(value))
             return
         seen: set[str] = set()
         for name, value in parameters:
             rule = self.query.get(name)
             if rule is None:
                 yield Mismatch(field="query", expected=some_of(self.query) or "no query", got=f"{shown(name)}=")
-            elif name in seen:
+            elif name in seen or any(same_parameter(name, other) for other in seen):
                 yield Mismatch(field=f"query.{shown(name)}", expected="at most once", got="more than once")
+            elif not rule.encoded and encoded_twice(value):
+                yield _twice(name)
             elif rule.values is not None and value not in rule.values:
                 yield Mismatch(field=f"query.{shown(name)}", expected=some_of(rule.values), got=shown(value))
-            seen.add(name)
+            if rule is not None:
+                seen.add(name)
         for name in self.required:
             if name not in seen:
                 yield Mismatch(field=f"query.{shown(name)}", expected="present", got="absent")
@@ -86,14 +94,43 @@ class PreparedOperation:
     def names(self, call: Call) -> bool:
         """Whether the call is what a denial on its path names.
 
-        Each listed parameter comes with one of its values, whatever else comes: a denial without query rules names
-        every query, and neither a further nor a repeated parameter slips past it. It also names the opening of a
-        WebSocket, and nothing else if it says `websocket`.
+        Each listed parameter comes, under any name that some servers take for it, with one of its values, however often
+        encoded, whatever else comes: a denial without query rules names every query, and neither a further nor a
+        repeated parameter slips past it. It also names the opening of a WebSocket, and nothing else if it says
+        `websocket`.
         """
         return (call.websocket or not self.operation.websocket) and all(
-            any(given == name and (rule.values is None or value in rule.values) for given, value in call.parameters)
+            any(
+                same_parameter(name, given)
+                and (rule.values is None or not rule.values.isdisjoint(value_readings(value)))
+                for given, value in call.parameters
+            )
             for name, rule in self.query.items()
         )
+
+
+def same_parameter(name: str, other: str) -> bool:
+    """Whether some servers take one for the other, or one for a list or mapping that holds the other.
+
+    Letter case (ASP.NET), brackets (PHP, Rails, Express: `a[]` and `a[b]` overwrite or extend `a`), and what PHP makes
+    an underscore: a dot, a space, and a bracket that is never closed.
+    """
+    if name == other:
+        return True
+    one, two = _folded(name), _folded(other)
+    return one == two or one.startswith(f"{two}[") or two.startswith(f"{one}[")
+
+
+def _folded(name: str) -> str:
+    text = folded(name.lstrip(" "))
+    base, bracket, inner = text.partition("[")
+    if "]" not in inner:
+        base, bracket, inner = text.replace("[", "_"), "", ""
+    return re.sub(r"[ .]", "_", base) + bracket + inner
+
+
+def _twice(name: str) -> Mismatch:
+    return Mismatch(field=f"query.{shown(name)}", expected="encoded once", got="encoded twice")
 
 
 def prepare(operation: Operation) -> PreparedOperation:

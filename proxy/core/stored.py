@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
-from proxy.core.canonical import path_segments, query_parameters
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import (
@@ -22,6 +21,7 @@ from proxy.core.model import (
     Unread,
     Verdict,
 )
+from proxy.core.urls import path_segments, query_parameters
 
 _FORMAT = "intent-stored-call/1"
 

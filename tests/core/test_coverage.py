@@ -123,6 +123,24 @@ def test_actions_and_locations(given: Grant, url: str, name: str | None) -> None
             False,
             id="a constrained query parameter must be there",
         ),
+        pytest.param(
+            Constraints(query={"state": frozenset({"open"})}),
+            "https://erp.example/v1/invoices?state=open&state[]=paid",
+            None,
+            id="D02 and not as an array beside it",
+        ),
+        pytest.param(
+            Constraints(query={"state": frozenset({"open"})}),
+            "https://erp.example/v1/invoices?STATE=paid&state=open",
+            None,
+            id="D02 nor in other letters",
+        ),
+        pytest.param(
+            Constraints(query={"state": frozenset({"open"})}),
+            "https://erp.example/v1/invoices?state=open&filter[state]=paid",
+            "list",
+            id="D02 another parameter may have it inside",
+        ),
     ],
 )
 def test_constraints(constraints: Constraints, url: str, covers: bool) -> None:

@@ -27,6 +27,7 @@ from proxy.core.model import (
     Intent,
     Operation,
     Proof,
+    QueryRule,
     Review,
     Risk,
     Verdict,
@@ -219,6 +220,67 @@ def test_the_refusals_own_words_are_kept() -> None:
 def test_a_call_that_was_not_read_is_refused() -> None:
     assert outcome(question(call=None, ambiguous=BAD_URL)) == (Verdict.DENY, Code.URL_AMBIGUOUS)
     assert outcome(question(call=None)) == (Verdict.DENY, Code.UNDECIDED)
+
+
+DOUBTFUL = cluster(
+    operations=(
+        operation("cars", template="/cars/{model:matrix}"),
+        operation("files", template="/files/{key:rest,encoded,matrix}"),
+        operation("go", template="/go", query=[QueryRule(name="to", encoded=True), QueryRule(name="by")]),
+        operation("any", template="/any", any_query=True),
+        operation("plain", template="/plain/{id}"),
+    )
+)
+AT = f"https://{identities.HOST}"
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        pytest.param("/cars/bmw;color=red", Code.ALLOWED, id="a matrix parameter where a rule has one"),
+        pytest.param("/cars/bmw%3Bcolor=red", Code.ALLOWED, id="an encoded one"),
+        pytest.param("/cars;x=y/bmw", Code.URL_AMBIGUOUS, id="one in another part"),
+        pytest.param("/plain/7;x=y", Code.URL_AMBIGUOUS, id="one where no rule has any"),
+        pytest.param("/elsewhere;x=y", Code.URL_AMBIGUOUS, id="one on a path of no rule"),
+        pytest.param("/elsewhere", Code.NOT_COVERED, id="the path of no rule without it"),
+        pytest.param("/files/a;x/b%2Fc", Code.ALLOWED, id="a matrix parameter and an encoded slash"),
+        pytest.param("/plain/a%2Fb", Code.NOT_COVERED, id="an encoded slash alone is only outside the mandate"),
+        pytest.param(
+            "/go?to=https%3A%2F%2Fa.example%2F%253Fb", Code.ALLOWED, id="text encoded twice where a rule says so"
+        ),
+        pytest.param("/go?by=%2541", Code.URL_AMBIGUOUS, id="text encoded twice in another parameter"),
+        pytest.param("/any?to=%2541", Code.URL_AMBIGUOUS, id="text encoded twice in any query"),
+        pytest.param("/any?to=%41", Code.ALLOWED, id="text encoded once in any query"),
+        pytest.param("/elsewhere?to=%2541", Code.URL_AMBIGUOUS, id="text encoded twice on a path of no rule"),
+        pytest.param("/go?to=/x&more=1", Code.NOT_COVERED, id="nothing encoded twice"),
+    ],
+)
+def test_what_only_a_rule_can_settle_is_denied_without_one(path: str, code: Code) -> None:
+    decision = decide(question(DOUBTFUL, url=f"{AT}{path}"))
+    verdict = {Code.ALLOWED: Verdict.ALLOW, Code.NOT_COVERED: Verdict.HOLD}.get(code, Verdict.DENY)
+    assert (decision.verdict, decision.code) == (verdict, code)
+    if code is Code.URL_AMBIGUOUS:
+        assert [item.field for item in decision.failed] == ["query" if "%25" in path else "path"]
+        assert len(decision.nearest) == 3
+
+
+def test_what_only_a_rule_can_settle_is_denied_without_a_mandate_too() -> None:
+    asked = question(DOUBTFUL, url=f"{AT}/cars/bmw;color=red", mandate=None, evidence=None, refusal=NO_PROOF)
+    assert outcome(asked) == (Verdict.DENY, Code.URL_AMBIGUOUS)
+    plain = question(DOUBTFUL, url=f"{AT}/cars/bmw", mandate=None, evidence=None, refusal=NO_PROOF)
+    assert outcome(plain) == (Verdict.DENY, Code.PROOF_MISSING)
+
+
+def test_a_rule_nobody_granted_settles_nothing() -> None:
+    asked = question(DOUBTFUL, grants=[grant(DOUBTFUL, actions=["plain"])], url=f"{AT}/cars/bmw;color=red")
+    assert outcome(asked) == (Verdict.DENY, Code.URL_AMBIGUOUS)
+
+
+def test_a_rule_the_sponsor_has_not_approved_is_for_a_person() -> None:
+    plain = cluster(operations=(operation("cars", template="/cars/{model}"),))
+    now = cluster(operations=(operation("cars", template="/cars/{model:matrix}"),))
+    asked = question(bundle=bundle_of(now, approved=[plain]), grants=[grant(plain)], url=f"{AT}/cars/bmw;color=red")
+    assert outcome(asked) == (Verdict.HOLD, Code.CLUSTER_CHANGED)
 
 
 TEN = cluster(hosts=["10.1.2.3", "169.254.169.254", "127.0.0.1", "100.100.100.200"], addresses=["10.0.0.0/8"])

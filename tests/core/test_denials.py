@@ -20,6 +20,7 @@ def denied(url: str, *rules: DenyRule, method: str = "GET") -> str | None:
 
 CUSTOMERS = operation("customers", methods=("GET", "DELETE"), template="/v1/customers/{id}")
 FILES = operation("files", template="/files/{path:rest}")
+REPORT = operation("report", template="/report.{format}")
 ADMIN = operation("admin", template="/v1/search", query=(QueryRule(name="admin", values=frozenset({"1"})),))
 
 
@@ -56,8 +57,42 @@ ADMIN = operation("admin", template="/v1/search", query=(QueryRule(name="admin",
             "https://erp.example/v1%2Fcustomers/42/", deny(operations=[CUSTOMERS]), True, id="nor both of them"
         ),
         pytest.param("https://erp.example/files/a/b%2Fc", deny(operations=[FILES]), True, id="nor one in a rest"),
+        pytest.param(
+            "https://erp.example/v1/customers;v=2/42", deny(operations=[CUSTOMERS]), True, id="nor a matrix parameter"
+        ),
+        pytest.param(
+            "https://erp.example/v1/customers/42;v=2", deny(operations=[CUSTOMERS]), True, id="nor one behind the id"
+        ),
+        pytest.param(
+            "https://erp.example/v1/customers%3Bv=2/42", deny(operations=[CUSTOMERS]), True, id="nor an encoded one"
+        ),
+        pytest.param(
+            "https://erp.example/v1/customers;v=2%2F42",
+            deny(operations=[CUSTOMERS]),
+            True,
+            id="nor with a slash behind",
+        ),
+        pytest.param(
+            "https://erp.example/v1%2Fcustomers;v=2/42/", deny(operations=[CUSTOMERS]), True, id="nor with all of it"
+        ),
+        pytest.param(
+            "https://erp.example/v1;a%3Bb/customers;c/42;d", deny(operations=[CUSTOMERS]), True, id="nor in every part"
+        ),
+        pytest.param(
+            "https://erp.example/v1/orders;customers/42", deny(operations=[CUSTOMERS]), False, id="another name passes"
+        ),
+        pytest.param("https://erp.example/files/a;x/b", deny(operations=[FILES]), True, id="nor one in a rest"),
+        pytest.param("https://erp.example/report.pdf", deny(operations=[REPORT]), True, id="a text with a suffix"),
+        pytest.param("https://erp.example/report;x.pdf", deny(operations=[REPORT]), False, id="a text without it"),
+        pytest.param("https://erp.example/report.pdf;x", deny(operations=[REPORT]), True, id="and what hides it"),
+        pytest.param("https://erp.example/report.a%2Fb", deny(operations=[REPORT]), True, id="or is in its place"),
         pytest.param("https://erp.example/", deny(operations=[CUSTOMERS]), False, id="the root passes"),
         pytest.param("https://erp.example/v1/search?admin=1", deny(operations=[ADMIN]), True, id="a named query"),
+        pytest.param("https://erp.example/v1/search?admin[]=1", deny(operations=[ADMIN]), True, id="D02 as an array"),
+        pytest.param("https://erp.example/v1/search?Admin=1", deny(operations=[ADMIN]), True, id="D02 in capitals"),
+        pytest.param(
+            "https://erp.example/v1/search?admin=%2531", deny(operations=[ADMIN]), True, id="D02 encoded twice"
+        ),
         pytest.param(
             "https://erp.example/v1/search?admin=0", deny(operations=[ADMIN]), False, id="another value passes"
         ),

@@ -8,7 +8,7 @@ from identities import operation
 from questions import call
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import destination_of, prepare
+from proxy.core.matching import destination_of, prepare, same_parameter
 from proxy.core.model import IPAddress, QueryRule
 
 
@@ -34,6 +34,9 @@ def test_a_destination(url: str, host: str, above: set[str], literal: IPAddress 
 STATE = QueryRule(name="state", values=frozenset({"open", "paid"}))
 PAGE = QueryRule(name="page")
 TENANT = QueryRule(name="tenant", required=True)
+ARRAY = QueryRule(name="page[]")
+NUMBER, SIZE = QueryRule(name="page[number]"), QueryRule(name="page[size]")
+LINK = QueryRule(name="to", encoded=True)
 
 QUERIES = [
     pytest.param((), "", [], id="no rule and no query"),
@@ -45,8 +48,32 @@ QUERIES = [
     pytest.param((STATE,), "?state=", [("query.state", "open, paid", "")], id="an empty value where some are"),
     pytest.param((STATE,), "?state=all", [("query.state", "open, paid", "all")], id="a value that is not listed"),
     pytest.param((STATE,), "?State=open", [("query", "state", "State=")], id="another case is another name"),
-    pytest.param((STATE,), "?state[]=open", None, id="brackets must be encoded"),
-    pytest.param((STATE,), "?state%5B%5D=open", [("query", "state", "state[]=")], id="an array is another name"),
+    pytest.param((STATE,), "?state[]=open", [("query", "state", "state[]=")], id="D02 an array is another name"),
+    pytest.param((STATE,), "?state%5B%5D=open", [("query", "state", "state[]=")], id="D02 an encoded array, too"),
+    pytest.param(
+        (PAGE, ARRAY),
+        "?page=1&page[]=2",
+        [("query.page[]", "at most once", "more than once")],
+        id="D02 a parameter and its array, both listed",
+    ),
+    pytest.param(
+        (PAGE, ARRAY),
+        "?page[]=1&page=2",
+        [("query.page", "at most once", "more than once")],
+        id="D02 an array and its parameter",
+    ),
+    pytest.param((PAGE, ARRAY), "?page[]=1", [], id="D02 the array alone"),
+    pytest.param((NUMBER, SIZE), "?page[number]=1&page[size]=2", [], id="D02 two members of one mapping"),
+    pytest.param((PAGE,), "?page=%252e", [("query.page", "encoded once", "encoded twice")], id="D02 encoded twice"),
+    pytest.param((LINK,), "?to=https%3A//a.example/%252e", [], id="D02 encoded twice where a rule says so"),
+    pytest.param((LINK,), "?to=/x", [], id="and once, too"),
+    pytest.param((replace(LINK, values=frozenset({"/%2e"})),), "?to=/%252e", [], id="a value is compared decoded once"),
+    pytest.param(
+        (replace(LINK, values=frozenset({"/."})),),
+        "?to=/%252e",
+        [("query.to", "/.", "/%2e")],
+        id="and not decoded twice",
+    ),
     pytest.param(
         (PAGE,), "?page=1&page=2", [("query.page", "at most once", "more than once")], id="a listed parameter twice"
     ),
@@ -57,13 +84,7 @@ QUERIES = [
 
 
 @pytest.mark.parametrize(("rules", "query", "faults"), QUERIES)
-def test_what_a_query_may_be(
-    rules: tuple[QueryRule, ...], query: str, faults: list[tuple[str, str, str]] | None
-) -> None:
-    if faults is None:
-        with pytest.raises(Rejected):
-            call(f"https://erp.example/x{query}")
-        return
+def test_what_a_query_may_be(rules: tuple[QueryRule, ...], query: str, faults: list[tuple[str, str, str]]) -> None:
     parameters = call(f"https://erp.example/x{query}").parameters
     found = prepare(operation(template="/x", query=rules)).query_faults(parameters)
     assert [(item.field, item.expected, item.got) for item in found] == faults
@@ -72,6 +93,35 @@ def test_what_a_query_may_be(
 def test_any_query_permits_all() -> None:
     prepared = prepare(operation(template="/x", any_query=True))
     assert list(prepared.query_faults((("a", "1"), ("a", "2")))) == []
+
+
+def test_any_query_does_not_permit_text_encoded_twice() -> None:
+    prepared = prepare(operation(template="/x", any_query=True))
+    found = list(prepared.query_faults((("a", "100%"), ("b", "%2e"))))
+    assert [(item.field, item.expected, item.got) for item in found] == [("query.b", "encoded once", "encoded twice")]
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "same"),
+    [
+        pytest.param("a", "a", True, id="the name itself"),
+        pytest.param("a", "A", True, id="in capitals (ASP.NET)"),
+        pytest.param("a", "a[]", True, id="a list (PHP, Rails, Express)"),
+        pytest.param("a", "a[b][c]", True, id="a mapping"),
+        pytest.param("a[b]", "a[b][]", True, id="a list in a mapping"),
+        pytest.param("a[b]", "a", True, id="what holds it"),
+        pytest.param("a_b", "a.b", True, id="a dot (PHP)"),
+        pytest.param("a_b", "a b", True, id="a space (PHP)"),
+        pytest.param("a_b", "a[b", True, id="a bracket that stays open (PHP)"),
+        pytest.param("a", " a", True, id="a space before it (PHP)"),
+        pytest.param("a", "ab", False, id="a longer name"),
+        pytest.param("a", "b[a]", False, id="a member of another"),
+        pytest.param("a[b]", "a[c]", False, id="another member"),
+        pytest.param("a_b", "a-b", False, id="a dash"),
+    ],
+)
+def test_which_names_some_servers_take_for_one(name: str, other: str, same: bool) -> None:
+    assert same_parameter(name, other) is same_parameter(other, name) is same
 
 
 @pytest.mark.parametrize(
@@ -83,6 +133,11 @@ def test_any_query_permits_all() -> None:
         pytest.param((STATE,), "?state=x", False, id="a value that is not listed"),
         pytest.param((STATE,), "", False, id="the parameter is absent"),
         pytest.param((STATE,), "?state=x&state=open", True, id="a repeat does not hide it"),
+        pytest.param((STATE,), "?state[]=open", True, id="D02 an array does not hide it"),
+        pytest.param((STATE,), "?STATE=open", True, id="D02 nor do capitals"),
+        pytest.param((STATE,), "?state=%256fpen", True, id="D02 nor does encoding it twice"),
+        pytest.param((STATE,), "?state=%25256fpen", True, id="D02 or thrice"),
+        pytest.param((STATE,), "?state=%2570ai", False, id="D02 another value encoded twice"),
         pytest.param((STATE,), "?state=open&z=1", True, id="a further parameter does not hide it"),
         pytest.param((STATE, PAGE), "?state=open", False, id="every listed parameter must be there"),
     ],

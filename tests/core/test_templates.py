@@ -1,4 +1,4 @@
-"""Path templates: what may be written, what matches, and the index that must agree with the plain reading."""
+"""Path templates: what may be written, what a template matches, and what its parameters stand for."""
 
 import re
 
@@ -6,23 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.core.canonical import path_segments
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import RuleRef
-from proxy.core.templates import (
-    MAX_BRANCHES,
-    MAX_PARTS,
-    Entry,
-    PathIndex,
-    index_paths,
-    parse_template,
-)
-
-
-def entry(text: str, *methods: str, line: int = 1) -> Entry[str]:
-    at = RuleRef(id=f"c.{line}", file="clusters.yaml", line=line)
-    return Entry(template=parse_template(text), methods=frozenset(methods or ("GET",)), at=at, value=text)
-
+from proxy.core.paths import Entry, index_paths
+from proxy.core.templates import MAX_PARTS, parse_template
+from proxy.core.urls import canonical_path, path_segments
 
 # --- writing ---------------------------------------------------------------------------------------------------------
 
@@ -36,6 +24,14 @@ def entry(text: str, *methods: str, line: int = 1) -> Entry[str]:
         pytest.param("/npm/{package:encoded}/latest", id="a parameter with an encoded slash"),
         pytest.param("/files/{path:rest}", id="a rest"),
         pytest.param("/{path:rest}", id="a rest of everything"),
+        pytest.param("/{path:rest,encoded,matrix}", id="a rest of anything"),
+        pytest.param("/cars/{model:matrix}", id="a parameter with matrix parameters"),
+        pytest.param("/cars/{model:encoded,matrix}", id="a parameter with everything"),
+        pytest.param("/v{version}/x", id="a parameter behind a letter"),
+        pytest.param("/models/{model}:generateContent", id="a parameter before a verb"),
+        pytest.param("/Customers('{id}')/Orders({key:matrix})", id="parameters in brackets"),
+        pytest.param("/~{user}", id="a parameter behind a tilde"),
+        pytest.param("/caf%C3%A9-{id}.json", id="a parameter between letters of another alphabet and a suffix"),
         pytest.param("/caf%C3%A9/~me/a@b:c", id="a literal as it stands in a URL"),
         pytest.param("/" + "/".join(["a"] * MAX_PARTS), id="as many parts as there may be"),
     ],
@@ -51,10 +47,29 @@ def test_a_template_is_read_back_as_written(text: str) -> None:
         pytest.param("", 'must start with "/"', id="nothing"),
         pytest.param("v1/invoices", 'must start with "/"', id="no leading slash"),
         pytest.param("/" + "/".join(["a"] * (MAX_PARTS + 1)), "at most 64 parts", id="too many parts"),
-        pytest.param("/v1/inv-{id}", "must fill its part", id="a parameter beside a literal"),
-        pytest.param("/v1/{}", "must fill its part", id="a parameter without a name"),
-        pytest.param("/v1/{id:number}", "must fill its part", id="a parameter of an unknown kind"),
-        pytest.param("/v1/{id", "must fill its part", id="an open brace"),
+        pytest.param("/v1/{}", "may hold one parameter", id="a parameter without a name"),
+        pytest.param("/v1/{id:number}", "may hold one parameter", id="an unknown flag"),
+        pytest.param("/v1/{id:}", "may hold one parameter", id="no flag"),
+        pytest.param("/v1/{id:matrix,encoded}", "flags in this order", id="flags in another order"),
+        pytest.param("/v1/{id:encoded,encoded}", "flags in this order", id="a flag twice"),
+        pytest.param("/v1/{id:encoded, matrix}", "may hold one parameter", id="a space between flags"),
+        pytest.param("/v1/{id", "may hold one parameter", id="an open brace"),
+        pytest.param("/v1/id}", "may hold one parameter", id="a closing brace"),
+        pytest.param("/v1/}{id}", "may hold one parameter", id="a closing brace before a parameter"),
+        pytest.param("/v1/{id}}", "may hold one parameter", id="two closing braces"),
+        pytest.param("/v1/{{id}}", "may hold one parameter", id="two opening braces"),
+        pytest.param("/v1/{a}{b}", "may hold one parameter", id="two parameters in one part"),
+        pytest.param("/v1/{a}-{b}", "may hold one parameter", id="two parameters with text between them"),
+        pytest.param("/v1/x-{path:rest}", "must fill its part", id="a rest behind text"),
+        pytest.param("/v1/{path:rest}.x", "must fill its part", id="a rest before text"),
+        pytest.param("/v1/a b{id}", "cannot match any call", id="a space before a parameter"),
+        pytest.param("/v1/%C3{id}", "cannot match any call", id="half a letter before a parameter"),
+        pytest.param("/v1/{id}%A9", "cannot match any call", id="half a letter after a parameter"),
+        pytest.param("/v1/%{id}", "cannot match any call", id="half an escape before a parameter"),
+        pytest.param("/v1/a%7E{id}", "'a~x'", id="an escape of an unreserved character before a parameter"),
+        pytest.param("/v1/a[{id}]", "'a%5Bx%5D'", id="square brackets around a parameter"),
+        pytest.param("/v1/a%2F{id}", "{name:encoded}", id="an encoded slash before a parameter"),
+        pytest.param("/v1/a;v={id}", "{name:matrix}", id="a semicolon before a parameter"),
         pytest.param("/{a}/{a}", "only once", id="a parameter named twice"),
         pytest.param("/{a}/b/{a:rest}", "only once", id="a rest named like a parameter"),
         pytest.param("/{path:rest}/x", "only be the last part", id="a rest that is not last"),
@@ -62,7 +77,9 @@ def test_a_template_is_read_back_as_written(text: str) -> None:
         pytest.param("/a//b", "cannot match any call", id="an empty part"),
         pytest.param("/a b", "cannot match any call", id="a space"),
         pytest.param("/a?b=c", "cannot match any call", id="a query in the path"),
-        pytest.param("/a;v=1", "cannot match any call", id="a path parameter"),
+        pytest.param("/a;v=1", "{name:matrix}", id="a matrix parameter"),
+        pytest.param("/a%3Bv=1", "{name:matrix}", id="an encoded matrix parameter"),
+        pytest.param("/;v=1", "cannot match any call", id="a matrix parameter of nothing"),
         pytest.param("/%7Eme", "'~me'", id="an escape of an unreserved character"),
         pytest.param("/caf%c3%a9", "'caf%C3%A9'", id="hex in lower case"),
         pytest.param("/a%2Fb", "{name:encoded}", id="an encoded slash in a literal"),
@@ -74,7 +91,7 @@ def test_a_template_that_could_not_match_is_refused(text: str, words: str) -> No
     assert refused.value.code is Code.CONFIG_INVALID
 
 
-@given(st.text(max_size=40) | st.from_regex(r"/[a-z%{}:./0-9A-F]{0,30}", fullmatch=True))
+@given(st.text(max_size=40) | st.from_regex(r"/[a-z%{}:,;()./0-9A-F]{0,30}", fullmatch=True))
 @settings(max_examples=200)
 def test_parsing_raises_nothing_but_rejected(text: str) -> None:
     try:
@@ -108,14 +125,53 @@ MATCHES = [
     pytest.param("/a/{x:rest}", "/a/b/c%2Fd", False, id="a rest has no encoded slash"),
     pytest.param("/a/{x:rest}", "/b/c", False, id="a rest has its place"),
     pytest.param("/a", "/A", False, id="case matters"),
+    pytest.param("/a/{x}", "/a/b;v=1", False, id="a parameter has no semicolon"),
+    pytest.param("/a/{x}", "/a/b%3Bv=1", False, id="nor an encoded one"),
+    pytest.param("/a/{x:matrix}", "/a/b;v=1", True, id="a matrix parameter may have one"),
+    pytest.param("/a/{x:matrix}", "/a/b%3Bv=1", True, id="or an encoded one"),
+    pytest.param("/a/{x:matrix}", "/a/b", True, id="or none"),
+    pytest.param("/a/{x:matrix}", "/a/b;v=c%2Fd", False, id="a matrix parameter has no encoded slash"),
+    pytest.param("/a/{x:encoded}", "/a/b;v=1", False, id="an encoded parameter has no semicolon"),
+    pytest.param("/a/{x:encoded,matrix}", "/a/b;v=c%2Fd", True, id="a parameter may have both"),
+    pytest.param("/a/{x:matrix}", "/a;v=1/b", False, id="a semicolon belongs to its own part"),
+    pytest.param("/a/{x:rest}", "/a/b/c;v=1", False, id="a rest has no semicolon"),
+    pytest.param("/a/{x:rest,matrix}", "/a/b/c;v=1", True, id="a rest may have one"),
+    pytest.param("/a/{x:rest,matrix}", "/a/b/c%2Fd", False, id="a rest with semicolons has no encoded slash"),
+    pytest.param("/a/{x:rest,encoded}", "/a/b/c%2Fd", True, id="a rest may have an encoded slash"),
+    pytest.param("/a/{x:rest,encoded,matrix}", "/a/b;v=1/c%2Fd/", True, id="a rest may have everything"),
+    pytest.param("/v{x}", "/v1", True, id="text before a parameter"),
+    pytest.param("/v{x}", "/v", False, id="and nothing in its place"),
+    pytest.param("/v{x}", "/w1", False, id="other text before a parameter"),
+    pytest.param("/v{x}", "/V1", False, id="case matters in it"),
+    pytest.param("/{x}.json", "/a.json", True, id="text after a parameter"),
+    pytest.param("/{x}.json", "/.json", False, id="and nothing before it"),
+    pytest.param("/{x}.json", "/a.json/b", False, id="a part more"),
+    pytest.param("/{x}.json", "/a.xml", False, id="other text after a parameter"),
+    pytest.param("/P({x})", "/P(1)", True, id="text on both sides"),
+    pytest.param("/P({x})", "/P()", False, id="with nothing between"),
+    pytest.param("/P({x})", "/P(", False, id="with half of it"),
+    pytest.param("/P({x})", "/P(1)(2)", True, id="the longest that stands between"),
+    pytest.param("/aa{x}aa", "/aaa", False, id="text that overlaps itself"),
+    pytest.param("/aa{x}aa", "/aaaaa", True, id="and does not"),
+    pytest.param("/P('{x}')", "/P('a%2Fb')", False, id="between text no encoded slash either"),
+    pytest.param("/P('{x:encoded}')", "/P('a%2Fb')", True, id="unless it is said"),
+    pytest.param("/P('{x:matrix}')", "/P('a;b')", True, id="and so with a semicolon"),
+    pytest.param("/{x}BC", "/a%C3%BC", False, id="an escape is not cut at its end"),
+    pytest.param("/{x}C", "/a%C3%BC", False, id="nor within it"),
+    pytest.param("/{x}%C3%BC", "/a%C3%BC", True, id="a whole letter is text like any other"),
+    pytest.param("/{x}", "/gemini:delete", True, id="a parameter alone takes verbs"),
+    pytest.param("/{x}", "/a.json", True, id="and suffixes"),
 ]
 
 
 @pytest.mark.parametrize(("text", "path", "fits"), MATCHES)
 def test_what_a_template_matches(text: str, path: str, fits: bool) -> None:
+    assert canonical_path(path) == path
     segments = path_segments(path)
     assert parse_template(text).matches(segments) is fits
-    assert index_paths([entry(text)]).find("GET", segments) == [text] * fits
+    at = RuleRef(id="c.1", file="clusters.yaml", line=1)
+    entry = Entry(template=parse_template(text), methods=frozenset({"GET"}), at=at, value=text)
+    assert index_paths([entry]).find("GET", segments) == [text] * fits
 
 
 def test_a_template_captures_what_its_parameters_stand_for() -> None:
@@ -124,95 +180,26 @@ def test_a_template_captures_what_its_parameters_stand_for() -> None:
     assert captured == {"tenant": "acme", "package": "@scope%2Fpkg", "path": "a/b/"}
 
 
-def test_the_method_belongs_to_the_entry() -> None:
-    index = index_paths([entry("/a/{x}", "GET", "HEAD"), entry("/a/{x:rest}", "PUT")])
-    assert index.find("HEAD", ("a", "b")) == ["/a/{x}"]
-    assert index.find("PUT", ("a", "b")) == ["/a/{x:rest}"]
-    assert index.find("POST", ("a", "b")) == []
-
-
-PARTS = st.sampled_from(["a", "b", "{x}", "{x:encoded}"])
-TEMPLATES = st.tuples(st.lists(PARTS, max_size=4), st.sampled_from(["", "a", "{y:rest}"])).map(
-    lambda parts: "/" + "/".join([*(text.replace("x", f"x{i}") for i, text in enumerate(parts[0])), parts[1]])
+@pytest.mark.parametrize(
+    ("text", "path", "captured"),
+    [
+        pytest.param("/Customers('{id}')", "/Customers('ALFKI')", {"id": "ALFKI"}, id="a key in quotes"),
+        pytest.param("/Lines({key})", "/Lines(Order=1,Line=2)", {"key": "Order=1,Line=2"}, id="a key of two fields"),
+        pytest.param("/m/{model}:go", "/m/a:b:go", {"model": "a:b"}, id="text before the last verb"),
+        pytest.param("/{car:matrix}/x", "/bmw;c=red%3Bd/x", {"car": "bmw;c=red%3Bd"}, id="with matrix parameters"),
+        pytest.param("/{key:rest,encoded}", "/a/b%2Fc", {"key": "a/b%2Fc"}, id="a rest with an encoded slash"),
+        pytest.param("/fixed", "/fixed", {}, id="nothing"),
+    ],
 )
-PATHS = st.lists(st.sampled_from(["a", "b", "c", "a%2Fb"]), max_size=5).map(lambda parts: "/" + "/".join(parts))
-CLOSED = st.tuples(PATHS, st.booleans()).map(lambda item: item[0] + "/" * (item[1] and item[0] != "/"))
+def test_what_a_parameter_captures_stands_between_the_fixed_texts(
+    text: str, path: str, captured: dict[str, str]
+) -> None:
+    assert parse_template(text).captured(path_segments(path)) == captured
 
 
-def plain_reading(text: str, path: str) -> bool:
-    """The documented meaning as a regular expression: the oracle."""
-    pattern = re.sub(r"\{\w+:rest\}", "(?!/)(?!.*%2F).+", text)
-    pattern = re.sub(r"\{\w+:encoded\}", "[^/]+", pattern)
-    pattern = re.sub(r"\{\w+\}", "(?:(?!%2F)[^/])+", pattern)
-    return re.fullmatch(pattern, path) is not None
-
-
-@given(st.lists(TEMPLATES, max_size=8, unique=True), CLOSED)
-@settings(max_examples=200)
-def test_the_index_agrees_with_the_plain_reading(texts: list[str], path: str) -> None:
-    segments = path_segments(path)
-    expected = sorted(text for text in texts if plain_reading(text, path))
-    assert sorted(text for text in texts if parse_template(text).matches(segments)) == expected
-    assert sorted(index_paths(map(entry, texts)).find("GET", segments)) == expected
-
-
-# --- the bound -------------------------------------------------------------------------------------------------------
-
-
-def doubled(depth: int) -> list[Entry[str]]:
-    """Templates of which any two overlap: at each depth a literal and a parameter."""
-    texts = [""]
-    for place in range(depth):
-        texts = [f"{text}/{part}" for text in texts for part in ("a", f"{{p{place}}}")]
-    return [entry(text, line=number) for number, text in enumerate(texts, 1)]
-
-
-def test_overlap_up_to_the_bound_is_indexed() -> None:
-    index = index_paths(doubled(5))
-    assert index.branches == MAX_BRANCHES == len(index.find("GET", ("a",) * 5))
-
-
-def test_overlap_beyond_the_bound_is_refused_with_places_and_the_mend() -> None:
-    with pytest.raises(Rejected, match="put fixed parts where parameters stand") as refused:
-        index_paths(doubled(6))
-    assert refused.value.code is Code.CONFIG_INVALID
-    assert refused.value.detail.startswith(
-        "clusters.yaml:1: below / one path could mean more than 32 operations: c.1 ("
-    )
-    assert "and 60 more" in refused.value.detail
-
-
-def test_entries_beside_the_crowd_are_not_named() -> None:
-    with pytest.raises(Rejected) as refused:
-        index_paths([entry("/quiet/x", line=99), *(entry("/a/{x}/z", line=line) for line in range(1, 34))])
-    assert "below /a/{x}/z one path" in refused.value.detail
-    assert "quiet" not in refused.value.detail
-
-    with pytest.raises(Rejected) as refused:
-        resting = [entry("/a/{x:rest}", line=line) for line in range(1, 20)]
-        index_paths([entry("/a/b/quiet", line=99), *resting, *(entry("/a/c", line=line) for line in range(20, 40))])
-    assert "below /a one path" in refused.value.detail
-    assert refused.value.detail.count("/a/{x:rest}") == 4
-    assert "and 35 more" in refused.value.detail
-
-
-def test_few_entries_that_overlap_too_much_are_all_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.core.templates.MAX_BRANCHES", 1)
-    with pytest.raises(Rejected) as refused:
-        index_paths([entry("/{x}"), entry("/a", line=2)])
-    assert "c.1 (clusters.yaml:1, /{x}), c.2 (clusters.yaml:2, /a);" in refused.value.detail
-
-
-def test_many_entries_that_do_not_overlap_are_no_crowd() -> None:
-    index: PathIndex[str] = index_paths(entry(f"/v1/things/{number}/{{part}}") for number in range(2000))
-    assert index.branches == 1
-    assert index.find("GET", ("v1", "things", "1999", "x")) == ["/v1/things/1999/{part}"]
-
-
-def test_methods_of_one_path_are_no_crowd() -> None:
-    assert index_paths([entry("/a", "GET"), entry("/a", "PUT"), entry("/a", "POST")]).branches == 1
-
-
-def test_an_empty_index_finds_nothing() -> None:
-    empty: PathIndex[str] = index_paths([])
-    assert empty.find("GET", ("",)) == []
+@pytest.mark.parametrize("path", ["/a/b%2Fc/d", "/a/b;c/d", "/a/b%3Bc%2Fd/e", "/a/b/c%2Fd;e"])
+def test_a_template_that_takes_everything_keeps_its_shape(path: str) -> None:
+    template = parse_template("/a/{x}/{y:rest}")
+    assert not template.matches(path_segments(path))
+    assert template.taking_everything().matches(path_segments(path))
+    assert not template.taking_everything().matches(path_segments(path.replace("a", "b", 1)))
