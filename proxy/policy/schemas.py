@@ -87,8 +87,9 @@ _OPERATION: Schema = {
     "methods": listing({"type": "string", "pattern": f"^{METHOD_PATTERN}$"}, "HTTP methods, in capitals."),
     "path": {
         "description": (
-            "A path template: /v1/invoices/{id}. {id} stands for one part, {id:encoded} for one that may hold "
-            "%2F, a last {rest:rest} for one or more parts."
+            "A path template: /v1/invoices/{id}. {id} stands for one part, or for what stands between fixed texts: "
+            "report.{format}. Flags: {id:encoded} may hold %2F, {id:matrix} a semicolon, a last {path:rest} is one or "
+            "more parts; {path:rest,encoded,matrix} is all of it."
         ),
         "type": "string",
         "pattern": "^/",

@@ -59,6 +59,17 @@ clusters:
       - {{name: list-invoices, methods: [GET], path: /v1/invoices, query: {{page: any, status: [open, paid]}}}}
       - {{name: post-invoice, methods: [POST], path: /v1/invoices}}
       - {{name: read-shared, methods: [GET], path: "/shared/{{name:rest}}"}}
+  - id: catalogue
+    risk: routine
+    hosts: [erp.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    operations:
+      - {{name: read-offers, methods: [GET], path: "/catalogue/{{kind:matrix}}/offers"}}
+      - {{name: search, methods: [GET], path: /catalogue, query: any}}
+      - {{name: follow, methods: [GET], path: /follow, query: {{to: {{encoded: true}}, by: any}}}}
+      - {{name: export, methods: [GET], path: "/export/report.{{format}}"}}
   - id: partner-services
     risk: routine
     hosts: ["*.partner.example"]
@@ -82,6 +93,11 @@ clusters:
 deny:
   - id: partner-secrets
     hosts: [secret.partner.example]
+  - id: catalogue-secrets
+    hosts: [erp.example]
+    operations:
+      - {{name: secret, methods: [GET], path: /catalogue/secret/offers}}
+      - {{name: debug, methods: [GET], path: /catalogue, query: {{debug: ["1"]}}}}
 """
 USUAL = ("supplier-invoices", "partner-services", "public-services")
 
