@@ -8,6 +8,7 @@ from mitmproxy import http
 from addons.dial import TOKEN_LIFE_S, Dials, DialToken
 from addons.exchange import Exchange, Exchanges
 from addons.translate import Tunnels, forward, leg_of, received, response_of, undecided
+from addons.websocket import ask
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Verdict
 from proxy.core.problems import Answer, Form
@@ -102,6 +103,9 @@ class Enforce:
         if call is None or not outcome.addresses or exchange.gone.is_set():
             return  # the refusal stands
         forward(flow, call)
+        if call.websocket:
+            assert exchange.admission is not None
+            exchange.conversation = ask(flow.request, exchange.admission.received)
         exchange.bytes_up = call.body_bytes or 0
         token = DialToken(
             exchange=exchange,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mitmproxy import http
 from mitmproxy.connection import Server
 
+from addons.websocket import Conversation
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import IPAddress, Verdict
 from proxy.core.problems import Answer
@@ -33,6 +34,7 @@ class Exchange:
     fault_detail: str = ""
     stopped: Rejected | Unavailable | None = None  # why it was ended while its bytes still flowed
     status: int | None = None  # of the origin's response, once its head came
+    conversation: Conversation | None = None  # of a call that opens a WebSocket
     dialled: bool = False  # a connection was begun for it
     dial_failed: bool = False  # that connection, or its TLS, never came to be: nothing was sent
     settled: bool = False  # its hold was told what became of it

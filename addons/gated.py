@@ -29,6 +29,7 @@ from addons.exchange import Exchanges
 from addons.http1 import Commands, RefusedHead, RefusedHeadHook, UnwantedBody
 from addons.http2 import BodyFault, RefusedHeaders
 from addons.translate import response_of
+from addons.websocket import Conversation, Relay
 from proxy.core.errors import Code
 from proxy.core.problems import Answer
 
@@ -46,6 +47,7 @@ class GatedStream(HttpStream):
         self._exchanges = exchanges
         self._http2 = http2  # of the client: what ends this call must leave its connection to the others
         self._dialled_for_once = False
+        self._switched = False
 
     def handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, RequestProtocolError) and self._http2:
@@ -53,6 +55,9 @@ class GatedStream(HttpStream):
         yield from super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
+        if self._switched:
+            yield from self.passthrough(event)
+            return
         match event:
             case RefusedHeaders():
                 yield from self._refuse_head(event)
@@ -152,10 +157,28 @@ class GatedStream(HttpStream):
 
         Left open they would add up, and mitmproxy lets a client connection have five to one address: a sixth waits.
         """
+        conversation = self._begun_conversation()
+        if conversation is not None:
+            yield from self._switch(conversation)
+            return
         yield from super().flow_done()
         self.origin = None
         if self._dialled_for_once:
             yield commands.CloseConnection(self.flow.server_conn)
+
+    def _begun_conversation(self) -> Conversation | None:
+        exchange, response = self._exchanges.find(self.flow), self.flow.response
+        if exchange is None or response is None or response.status_code != 101:
+            return None
+        return exchange.conversation
+
+    def _switch(self, conversation: Conversation) -> Commands:
+        """Both connections speak WebSocket from here on."""
+        self._switched = True
+        self.child_layer = Relay(self.context, self.flow, conversation)
+        yield from self.child_layer.handle_event(events.Start())
+        # What came after the handshakes is handed over now, when there is somebody to take it.
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
     def passthrough(self, event: events.Event) -> Commands:
         """As mitmproxy does; a client that leaves its tunnel is told to what is inside, which mitmproxy forgets."""

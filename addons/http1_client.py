@@ -22,6 +22,8 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from addons.alarm import Alarm
 from addons.heads import HEAD_BYTES, Head, HeadFault
+from addons.websocket import asks, check_switch
+from proxy.core.errors import Rejected
 
 RESPONSE_HEAD_TIMEOUT_S = 30.0
 """For a head that has begun. How long to wait for its first byte is the caller's affair: some answers take thought."""
@@ -102,12 +104,12 @@ class StrictHttp1Client(Http1Client):
         while self._head.add(data):
             head, data = self._head.take()
             status = int(head[9:12])
-            if status >= 200:
+            if status >= 200 or (status == 101 and self.request is not None and asks(self.request)):
                 return head + data
-            self._alarm.clear()
-            self._interim += 1
             if status == 101:
                 raise HeadFault("it switched protocols, which nobody asked for")
+            self._alarm.clear()
+            self._interim += 1
             if self._interim > INTERIM_RESPONSES:
                 raise HeadFault(f"it sent more than {INTERIM_RESPONSES} interim responses")
         return None
@@ -115,10 +117,10 @@ class StrictHttp1Client(Http1Client):
     def _parse(self, event: events.ConnectionEvent) -> Commands:
         for command in super().read_headers(event):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, ResponseHeaders):
-                try:
-                    validate_headers(command.event.response)
-                except ValueError:
-                    yield from self._broken("the fields of its response that frame the body are malformed")
+                assert self.request is not None
+                fault = _fault(self.request, command.event.response)
+                if fault:
+                    yield from self._broken(fault)
                     return
                 # Ours stays as it came: from it, mitmproxy reads whether this connection may be kept.
                 command.event.response = _end_to_end(command.event.response)
@@ -155,6 +157,19 @@ class StrictHttp1Client(Http1Client):
     def _stream(self) -> int:
         assert self.stream_id is not None  # a response is read only while a request is under way
         return self.stream_id
+
+
+def _fault(request: http.Request, response: http.Response) -> str:
+    """What is wrong with a response's head; "" for nothing."""
+    try:
+        validate_headers(response)
+        if response.status_code == 101:
+            check_switch(request, response)
+    except ValueError:
+        return "the fields of its response that frame the body are malformed"
+    except Rejected as fault:
+        return fault.detail
+    return ""
 
 
 def _is_error(command: commands.Command) -> bool:

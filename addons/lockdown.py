@@ -6,7 +6,7 @@ from mitmproxy.exceptions import OptionsError
 PINNED: dict[str, object] = {
     # Anything here with another value lets bytes past the gate, or dials before the verdict.
     "rawtcp": False,  # CONNECT then non-HTTP bytes would be a raw tunnel
-    "websocket": False,  # no rule can allow one in this version
+    "websocket": False,  # mitmproxy's relay keeps every message and hides pings; ours is addons.websocket
     "http2": False,  # where it is spoken is for `EdgeTls` to say
     "connection_strategy": "lazy",  # eager dials upstream before the verdict
     "allow_hosts": [],

@@ -10,6 +10,7 @@ from mitmproxy.connection import Client
 
 from addons.dial import Dials
 from addons.exchange import Exchange, Exchanges
+from addons.websocket import answer
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.gate import Gate
@@ -34,7 +35,9 @@ class Observe:
         if exchange is None or exchange.outcome is None or flow.response is None:
             return
         exchange.status = flow.response.status_code
-        if flow.response.status_code < 200:
+        if flow.response.status_code == 101 and exchange.conversation is not None:
+            answer(flow.response, exchange.conversation)
+        elif flow.response.status_code < 200:
             exchange.fault_detail = f"the origin answered {flow.response.status_code}, which nobody asked for"
             flow.kill()
             return
@@ -47,11 +50,20 @@ class Observe:
             await self._settle(exchange, Event.SENT)
 
     async def response(self, flow: http.HTTPFlow) -> None:
+        if flow.response is not None and flow.response.status_code == 101:
+            return  # a WebSocket begins
         exchange = self._forwarded(flow)
         if exchange is not None and flow.response is not None:
             self._write(exchange, None)
         exchange = self._exchanges.find(flow)
         if exchange is not None:
+            self._end(exchange)
+
+    async def conversation_ended(self, flow: http.HTTPFlow) -> None:
+        """A WebSocket has ended, in whatever way: its outcome is written."""
+        exchange = self._forwarded(flow)
+        if exchange is not None and exchange.conversation is not None:
+            self._write(exchange, exchange.stopped.code if exchange.stopped else exchange.conversation.fault)
             self._end(exchange)
 
     async def error(self, flow: http.HTTPFlow) -> None:
@@ -113,14 +125,16 @@ class Observe:
 
     async def _record(self, exchange: Exchange, fault: Code | None) -> None:
         assert exchange.outcome is not None
+        talk = exchange.conversation if exchange.status == 101 else None
         try:
             await self._gate.recorder.outcome(
                 exchange.outcome,
                 status=exchange.status,
-                bytes_up=exchange.bytes_up,
-                bytes_down=exchange.bytes_down,
+                bytes_up=talk.bytes_up if talk else exchange.bytes_up,
+                bytes_down=talk.bytes_down if talk else exchange.bytes_down,
                 duration_ms=int((time.monotonic() - exchange.started_s) * 1000),
                 fault=fault,
+                websocket=talk.said() if talk else None,
             )
         except Unavailable as fault_writing:
             logger.error("an outcome could not be recorded: %s", fault_writing)

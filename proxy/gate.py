@@ -252,6 +252,9 @@ class Gate:
         started_s = self._timer()
         hold = await self.holding.own(identity, hold_id)
         stored = await self.holding.stored(hold)
+        if stored.call.websocket:
+            detail = "a released WebSocket is opened by its own handshake: send that again"
+            raise Rejected(Code.REQUEST_UNSUPPORTED, detail)
         identity = replace(identity, intent=stored.decision.intent)
         decision = self._decide(identity, stored.call)
         outcome = Outcome(decision=decision, call=stored.call)

@@ -1,11 +1,12 @@
 """What the gate knows of a call on its way, and the lines it leaves in the journal."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.audit.records import decision_fields, outcome_fields
 from proxy.core.clusters import Policy
+from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Call, Decision, Hold, Intent, IPAddress, Leg, Received, Verdict
 from proxy.core.problems import Prefer
@@ -109,8 +110,9 @@ class Recorder:
         bytes_down: int,
         duration_ms: int,
         fault: Code | None,
+        websocket: Mapping[str, Json] | None = None,
     ) -> None:
-        """Write what became of an allowed call. `bytes_*` count bodies only.
+        """Write what became of an allowed call. `bytes_*` count bodies, or the messages of a `websocket`, only.
 
         Raises:
             Unavailable(JOURNAL_DOWN): the journal has ended.
@@ -122,5 +124,6 @@ class Recorder:
             bytes_down=bytes_down,
             duration_ms=duration_ms,
             error=fault.value if fault is not None else None,
+            websocket=websocket,
         )
         await self._journal.append("outcome", fields)

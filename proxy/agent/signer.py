@@ -88,8 +88,9 @@ class Signer:
         """The lines to add to one attempt of one request: every attempt needs its own.
 
         `url` is what the proxy will receive: scheme, the Host line's authority, raw path and query; a fragment is left
-        out. `headers` are the final ones; what they have of `OWN_FIELDS` is taken as stale, so remove it from the
-        request. `body` is whole, after every content coding.
+        out, and the handshake of a ws: or wss: URL is signed as the http: or https: request it is. `headers` are the
+        final ones; what they have of `OWN_FIELDS` is taken as stale, so remove it from the request. `body` is whole,
+        after every content coding.
 
         Raises:
             Rejected: the manifest or its last link has expired, or the request cannot be signed in the profile.
@@ -234,6 +235,7 @@ def _read_tokens(source: str | Path) -> tuple[str, ...]:
 def _target(url: str) -> str:
     """The URL as it goes on the wire: no fragment, and a path even where none was written (RFC 9110 §4.2.1)."""
     scheme, separator, rest = url.partition("#")[0].partition("://")
+    scheme = {"ws": "http", "wss": "https"}.get(scheme.lower(), scheme)
     end = next((at for at, char in enumerate(rest) if char in "/?"), len(rest))
     authority, path = rest[:end], rest[end:]
     return f"{scheme}{separator}{authority}{path if path.startswith('/') else '/' + path}"

@@ -79,7 +79,14 @@ def decision_fields(
 
 
 def outcome_fields(
-    decision_id: str, *, status: int | None, bytes_up: int, bytes_down: int, duration_ms: int, error: str | None = None
+    decision_id: str,
+    *,
+    status: int | None,
+    bytes_up: int,
+    bytes_down: int,
+    duration_ms: int,
+    error: str | None = None,
+    websocket: Mapping[str, Json] | None = None,
 ) -> dict[str, Json]:
     """The fields of an `outcome` line: what became of a call. `status` is None when upstream gave no answer."""
     return _known(
@@ -90,6 +97,7 @@ def outcome_fields(
             "bytes_down": bytes_down,
             "duration_ms": duration_ms,
             "error": _text(error),
+            "websocket": websocket,
         }
     )
 

@@ -46,9 +46,11 @@ def _decision(fields: Mapping[str, Json]) -> str:
 
 
 def _outcome(fields: Mapping[str, Json]) -> str:
-    ended = _text(fields, "status") or _text(fields, "error") or "no answer"
+    ended = _joined(fields, "status", "error") or "no answer"
     up, down, spent = (_text(fields, name) for name in ("bytes_up", "bytes_down", "duration_ms"))
-    return f"{ended}  {up} bytes up, {down} down, {spent} ms  (decision {_text(fields, 'decision_id')})"
+    told = fields.get("websocket")
+    said = f"{told['messages_up']} messages up, {told['messages_down']} down, " if isinstance(told, Mapping) else ""
+    return f"{ended}  {said}{up} bytes up, {down} down, {spent} ms  (decision {_text(fields, 'decision_id')})"
 
 
 def _hold(fields: Mapping[str, Json]) -> str:

@@ -1,10 +1,12 @@
-"""The opening handshake of a WebSocket (RFC 6455 §4): what a client asks it with, and the one way we ask it.
+"""The opening handshake of a WebSocket (RFC 6455 §4): what a client asks with, the one way we ask, and the answer.
 
 The fields of the handshake belong to a connection, not to the call. None of them is among the headers that are judged
 and stored; whoever opens the connection to the origin writes `opening_lines`. Only `Sec-WebSocket-Protocol`, which
 says what is spoken inside, is the call's.
 """
 
+import base64
+import hashlib
 from collections.abc import Collection, Mapping
 
 from proxy.core.encoding import unb64
@@ -15,6 +17,10 @@ UPGRADE = b"upgrade"
 HANDSHAKE = frozenset({UPGRADE, b"sec-websocket-key", b"sec-websocket-version", b"sec-websocket-extensions"})
 """What is taken out. Without extensions no compression is negotiated, so that messages are what they seem."""
 
+ANSWER = frozenset({"sec-websocket-accept", "sec-websocket-extensions", "sec-websocket-protocol"})
+"""What a server answers the handshake with, beside `Connection` and `Upgrade`; of one connection as well."""
+
+_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = b"13"
 _KEY_BYTES = 16
 
@@ -56,3 +62,52 @@ def opening_lines(key: str) -> tuple[tuple[str, str], ...]:
         ("Sec-WebSocket-Version", _VERSION.decode("ascii")),
         ("Sec-WebSocket-Key", key),
     )
+
+
+def accept_of(key: str) -> str:
+    """What a server that opens the WebSocket answers a key with (RFC 6455 §4.2.2)."""
+    return base64.b64encode(hashlib.sha1((key + _GUID).encode("ascii"), usedforsecurity=False).digest()).decode("ascii")
+
+
+def offered_protocols(headers: Collection[tuple[str, str]]) -> frozenset[str]:
+    """What a request says it could speak inside the WebSocket."""
+    lists = (value for name, value in headers if name.lower() == "sec-websocket-protocol")
+    return frozenset(item.strip() for item in ",".join(lists).split(",")) - {""}
+
+
+def check_opened(headers: Collection[tuple[str, str]], *, key: str, offered: frozenset[str]) -> str | None:
+    """Check a server's 101 to a handshake with `key`, and return the subprotocol it chose (RFC 6455 §4.1).
+
+    Raises:
+        Rejected(UPSTREAM_BROKEN): it does not switch to a WebSocket, does not answer this key, chose a subprotocol that
+            was not `offered`, or an extension, of which none ever is.
+    """
+    lines: dict[str, list[str]] = {}
+    for name, value in headers:
+        lines.setdefault(name.lower(), []).append(value.strip(" \t"))
+    options = {option.strip(" \t").lower() for option in ",".join(lines.get("connection", [])).split(",")}
+    if [value.lower() for value in lines.get("upgrade", [])] != ["websocket"] or "upgrade" not in options:
+        raise _broken("upgrade", "must be websocket, and named by Connection")
+    if lines.get("sec-websocket-accept") != [accept_of(key)]:
+        raise _broken("sec-websocket-accept", "must stand once and answer the key of this handshake")
+    if "sec-websocket-extensions" in lines:
+        raise _broken("sec-websocket-extensions", "must be absent: no extension was offered")
+    chosen = lines.get("sec-websocket-protocol", [])
+    if len(chosen) > 1 or not offered.issuperset(chosen):
+        raise _broken("sec-websocket-protocol", "must be one of those that were offered")
+    return chosen[0] if chosen else None
+
+
+def answer_lines(key: str, protocol: str | None) -> tuple[tuple[str, str], ...]:
+    """The lines that tell a client, whose key this is, that its WebSocket is open."""
+    chosen = () if protocol is None else (("Sec-WebSocket-Protocol", protocol),)
+    return (
+        ("Connection", "Upgrade"),
+        ("Upgrade", "websocket"),
+        ("Sec-WebSocket-Accept", accept_of(key)),
+        *chosen,
+    )
+
+
+def _broken(field: str, rule: str) -> Rejected:
+    return Rejected(Code.UPSTREAM_BROKEN, f"it does not open the WebSocket: {field} {rule}", field=field)

@@ -279,6 +279,8 @@ def test_a_tunnel_is_proven_by_its_authority(clock: Clock) -> None:
         pytest.param("http://erp.example", "http://erp.example/", id="no path"),
         pytest.param("http://erp.example?a=1", "http://erp.example/?a=1", id="a query without a path"),
         pytest.param("http://erp.example/a#b", "http://erp.example/a", id="a fragment"),
+        pytest.param("ws://erp.example/live", "http://erp.example/live", id="a WebSocket"),
+        pytest.param("wss://erp.example:8443/live", "https://erp.example:8443/live", id="a WebSocket over TLS"),
         pytest.param("http://erp.example:8080/a?", "http://erp.example:8080/a?", id="an empty query"),
     ],
 )

@@ -5,7 +5,7 @@ import pytest
 
 from proxy.core.canonical import as_received, canonical_connect, canonicalise, with_body
 from proxy.core.errors import Code, Rejected
-from proxy.core.handshake import opening_lines
+from proxy.core.handshake import accept_of, answer_lines, check_opened, offered_protocols, opening_lines
 from proxy.core.model import Received
 
 CONNECTION, UPGRADE, VERSION, KEY = heads.OPENING
@@ -124,3 +124,79 @@ def test_a_handshake_written_by_us_is_read_as_the_same_call() -> None:
     assert canonicalise(as_received(call), heads.OUTSIDE) == with_body(call, b"")
     lines = tuple(f"{name}: {value}" for name, value in opening_lines("dGhlIHNhbXBsZSBub25jZQ=="))
     assert lines == heads.OPENING
+
+
+# --- the answer ------------------------------------------------------------------------------------------------------
+
+SAMPLE_KEY, SAMPLE_ACCEPT = "dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+"""RFC 6455 §1.3."""
+
+OPENED = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Accept": SAMPLE_ACCEPT}
+OFFERED = frozenset({"chat", "graphql-transport-ws"})
+
+
+def opened(*more: tuple[str, str], **changes: str | None) -> list[tuple[str, str]]:
+    lines = {**OPENED, **{name.replace("_", "-"): value for name, value in changes.items()}}
+    return [*((name, value) for name, value in lines.items() if value is not None), *more]
+
+
+def test_a_key_is_answered_as_the_rfc_shows_it() -> None:
+    assert accept_of(SAMPLE_KEY) == SAMPLE_ACCEPT
+
+
+GOOD_ANSWERS: dict[str, tuple[list[tuple[str, str]], str | None]] = {
+    "as RFC 6455 writes it": (opened(), None),
+    "in other letters": (opened(Upgrade="WebSocket", Connection="keep-alive, upgrade"), None),
+    "with a subprotocol that was offered": (opened(("sec-websocket-protocol", "chat")), "chat"),
+    "with other fields": (opened(("Server", "x"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")), None),
+}
+
+
+@pytest.mark.parametrize(("headers", "chosen"), GOOD_ANSWERS.values(), ids=GOOD_ANSWERS.keys())
+def test_an_answer_that_opens_the_websocket(headers: list[tuple[str, str]], chosen: str | None) -> None:
+    assert check_opened(headers, key=SAMPLE_KEY, offered=OFFERED) == chosen
+
+
+BAD_ANSWERS: dict[str, tuple[list[tuple[str, str]], str]] = {
+    "no upgrade": (opened(Upgrade=None), "upgrade"),
+    "another upgrade": (opened(Upgrade="foo"), "upgrade"),
+    "two upgrades": (opened(("Upgrade", "websocket")), "upgrade"),
+    "an upgrade that Connection does not name": (opened(Connection="keep-alive"), "upgrade"),
+    "no Connection": (opened(Connection=None), "upgrade"),
+    "no answer to the key": (opened(Sec_WebSocket_Accept=None), "sec-websocket-accept"),
+    "the key itself": (opened(Sec_WebSocket_Accept=SAMPLE_KEY), "sec-websocket-accept"),
+    "the answer to another key": (opened(Sec_WebSocket_Accept=accept_of("x")), "sec-websocket-accept"),
+    "the answer in other letters": (opened(Sec_WebSocket_Accept=SAMPLE_ACCEPT.lower()), "sec-websocket-accept"),
+    "two answers": (opened(("Sec-WebSocket-Accept", SAMPLE_ACCEPT)), "sec-websocket-accept"),
+    "an extension": (opened(("Sec-WebSocket-Extensions", "permessage-deflate")), "sec-websocket-extensions"),
+    "a subprotocol that was not offered": (opened(("Sec-WebSocket-Protocol", "soap")), "sec-websocket-protocol"),
+    "a subprotocol in other letters": (opened(("Sec-WebSocket-Protocol", "Chat")), "sec-websocket-protocol"),
+    "two subprotocols on a line": (
+        opened(("Sec-WebSocket-Protocol", "chat, graphql-transport-ws")),
+        "sec-websocket-protocol",
+    ),
+    "two subprotocols on two lines": (
+        opened(("Sec-WebSocket-Protocol", "chat"), ("Sec-WebSocket-Protocol", "chat")),
+        "sec-websocket-protocol",
+    ),
+    "an empty subprotocol": (opened(("Sec-WebSocket-Protocol", "")), "sec-websocket-protocol"),
+}
+
+
+@pytest.mark.parametrize(("headers", "field"), BAD_ANSWERS.values(), ids=BAD_ANSWERS.keys())
+def test_an_answer_that_opens_nothing(headers: list[tuple[str, str]], field: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        check_opened(headers, key=SAMPLE_KEY, offered=OFFERED)
+    assert (caught.value.code, caught.value.field) == (Code.UPSTREAM_BROKEN, field)
+
+
+@pytest.mark.parametrize("protocol", [None, "chat"], ids=["without a subprotocol", "with a subprotocol"])
+def test_our_own_answer_opens_the_clients_websocket(protocol: str | None) -> None:
+    lines = answer_lines(SAMPLE_KEY, protocol)
+    assert check_opened(lines, key=SAMPLE_KEY, offered=OFFERED) == protocol
+
+
+def test_what_is_offered_is_one_list_over_all_lines() -> None:
+    lines = [("sec-websocket-protocol", "chat, , a"), ("Sec-WebSocket-Protocol", "b"), ("x", "c")]
+    assert offered_protocols(lines) == {"chat", "a", "b"}
+    assert offered_protocols([]) == frozenset()

@@ -1,4 +1,5 @@
-"""What is under way when its authority ends: streams, downloads and uploads stop on both sides within two seconds.
+"""What is under way when its authority ends: streams, downloads, uploads and WebSockets stop on both sides within two
+seconds.
 
 Beside each stands its twin, the same call under a mandate that goes on: it ends as if nothing had happened.
 """
@@ -14,20 +15,29 @@ import pytest
 from houses import CLUSTERS
 from shots import PROMISE_S
 from towns import Town, open_town
-from under_way import CUT, WHOLE, Sink, UnderWay, download, stream, upload
+from under_way import CUT, WHOLE, Sink, UnderWay, download, stream, upload, websocket
+from wsends import Listener
 
 from proxy.core.control import Act
 from proxy.core.manifest import parse_manifest
+
+HEAR = """\
+      - name: hear
+        methods: [GET]
+        path: /v1/live/{{topic}}
+        websocket: true
+"""
 
 type Chain = Sequence[str]
 
 
 @dataclass(kw_only=True)
 class Place:
-    """A town, and beside it an origin that takes uploads slowly."""
+    """A town, and beside it an origin that takes uploads slowly, and two that speak WebSocket."""
 
     town: Town
     sink: Sink
+    listeners: dict[str, Listener]  # by way in
 
     def all_kinds(self, way: str, chain: Chain, ends: ExitStack) -> dict[str, UnderWay]:
         """One call of every kind, each under way."""
@@ -36,15 +46,18 @@ class Place:
             "stream": stream(house, origin, chain, ends),
             "download": download(house, origin, chain, ends),
             "upload": upload(house, self.sink, chain, ends),
+            "websocket": websocket(house, self.listeners[way], chain, ends),
         }
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with Sink() as sink:
-        clusters = CLUSTERS.replace("[{http}, {https}]", f"[{{http}}, {{https}}, {sink.port}]")
+    with Sink() as sink, Listener() as plain, Listener() as tls:
+        ports = f"[{{http}}, {{https}}, {sink.port}, {plain.port}, {tls.port}]"
+        clusters = CLUSTERS.replace("[{http}, {https}]", ports) + HEAR
         with open_town(tmp_path_factory.mktemp("live"), clusters=clusters) as town:
-            yield Place(town=town, sink=sink)
+            tls.use(town.authority.server("erp.example"))
+            yield Place(town=town, sink=sink, listeners={"plain": plain, "tls": tls})
 
 
 def brief_chain(town: Town) -> Chain:
@@ -80,13 +93,13 @@ def check_ended(place: Place, chain: Chain, flows: dict[str, UnderWay], *, code:
     for kind, flow in flows.items():
         assert flow.aborted(max(0.05, deadline_s - time.monotonic())), f"the {kind} goes on at its origin"
     ends = {kind: flow.goes_on() for kind, flow in flows.items()}
-    assert ends == {"stream": CUT, "download": CUT, "upload": code}
-    assert outcomes(place.town, chain, due=3) == [(200, code), (200, code), (None, code)]
+    assert ends == {"stream": CUT, "download": CUT, "upload": code, "websocket": CUT}
+    assert outcomes(place.town, chain, due=4) == [(101, code), (200, code), (200, code), (None, code)]
 
 
 def check_whole(place: Place, chain: Chain, flows: dict[str, UnderWay]) -> None:
     assert {kind: flow.goes_on() for kind, flow in flows.items()} == dict.fromkeys(flows, WHOLE)
-    assert outcomes(place.town, chain, due=3) == [(200, None), (200, None), (204, None)]
+    assert outcomes(place.town, chain, due=3) == [(200, None), (200, None), (204, None)], "the WebSocket goes on"
 
 
 STOPS: dict[str, tuple[str, Act, Callable[[Chain], str], str]] = {

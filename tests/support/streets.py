@@ -58,6 +58,7 @@ clusters:
       - {{name: read-invoice, methods: [GET], path: "/v1/invoices/{{id}}"}}
       - {{name: list-invoices, methods: [GET], path: /v1/invoices, query: {{page: any, status: [open, paid]}}}}
       - {{name: post-invoice, methods: [POST], path: /v1/invoices}}
+      - {{name: hear, methods: [GET], path: "/v1/live/{{id}}", websocket: true}}
       - {{name: read-shared, methods: [GET], path: "/shared/{{name:rest}}"}}
   - id: catalogue
     risk: routine

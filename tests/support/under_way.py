@@ -1,4 +1,4 @@
-"""Calls that stay under way: an event stream, a large download, a large upload, as agent and origin see them.
+"""Calls that stay under way: a stream, a large download, a large upload, a WebSocket, as agent and origin see them.
 
 flow = stream(house, origin, url, chain, ends)      # the first event has come, the second waits for `goes_on`
 ...
@@ -19,6 +19,7 @@ from houses import House
 from origin_replies import Gate, Reply
 from origins import Origin
 from rawclient import Broken, Wire, request_bytes
+from wsends import Listener, ask
 
 FIRST, LAST = b"data: one\n\n", b"data: two\n\n"
 LARGE = b"x" * 8_388_608
@@ -128,9 +129,7 @@ def upload(house: House, sink: Sink, chain: Sequence[str], ends: ExitStack) -> U
             taken.extend(part)
 
     def aborted(within_s: float) -> bool:
-        ended = select.poll()  # without reading: whoever reads lets the upload go on
-        ended.register(sock, select.POLLRDHUP)
-        return bool(ended.poll(within_s * 1000))
+        return _has_ended(sock, within_s)
 
     def goes_on() -> str:
         with suppress(ConnectionError):
@@ -141,3 +140,31 @@ def upload(house: House, sink: Sink, chain: Sequence[str], ends: ExitStack) -> U
         return WHOLE if answer.status == 204 else str(json.loads(answer.body)["code"])
 
     return UnderWay(url=url, aborted=aborted, goes_on=goes_on)
+
+
+def websocket(house: House, listener: Listener, chain: Sequence[str], ends: ExitStack) -> UnderWay:
+    """An open WebSocket, on which each side has said something."""
+    url = listener.url(f"/v1/live/{secrets.token_hex(6)}")
+    agent = ask(house, url, chain, ends)
+    origin = listener.accept(ends)
+    agent.opened()
+    agent.say("one")
+    origin.say("two")
+    assert (origin.hear(), agent.hear()) == (("text", "one"), ("text", "two"))
+
+    def aborted(within_s: float) -> bool:
+        return _has_ended(origin.sock, within_s)
+
+    def goes_on() -> str:
+        with suppress(OSError):
+            origin.say("three")
+        return WHOLE if agent.hear() == ("text", "three") else CUT
+
+    return UnderWay(url=url, aborted=aborted, goes_on=goes_on)
+
+
+def _has_ended(sock: socket.socket, within_s: float) -> bool:
+    """Whether the peer ends the connection. Nothing is read: whoever reads lets an upload go on."""
+    ended = select.poll()
+    ended.register(sock, select.POLLRDHUP)
+    return bool(ended.poll(within_s * 1000))
