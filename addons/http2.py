@@ -120,7 +120,7 @@ class StrictHttp2Server(Http2Side):
     def _receive_head(self, event: RequestReceived) -> Commands:
         stream_id, end_stream = event.stream_id, event.stream_ended is not None
         assert stream_id is not None
-        if max(self._under_way(), self.h2_conn.open_inbound_streams - 1) >= MAX_STREAMS:
+        if max(self._under_way(), len(self.streams)) >= MAX_STREAMS:  # h2 counts those that came together as one
             self.h2_conn.reset_stream(stream_id, ErrorCodes.REFUSED_STREAM)
             return
         self.streams[stream_id] = StreamState.HEADERS_RECEIVED

@@ -3,10 +3,17 @@
 from collections.abc import Iterator
 
 import pytest
+from h2towns import Http2Town, open_http2_town
 from towns import Town, open_town
 
 
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with open_town(tmp_path_factory.mktemp("town")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def http2_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http2Town]:
+    with open_http2_town(tmp_path_factory.mktemp("http2-town")) as running:
         yield running

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from proxy.core.control import Act, state
 from proxy.core.encoding import b64u
 from proxy.core.holds import Event
 from proxy.core.keys import PrivateKey, jwk
+from proxy.core.manifest import parse_manifest
 from proxy.core.model import Bundle, Grant, Hold, Verdict
 from proxy.core.release import state_release
 from proxy.policy.bundle import load_bundle, sign_bundle
@@ -203,6 +205,17 @@ class House:
         found = self.with_store(lambda server: RedisHolds(server).get(hold_id))
         assert found is not None
         return found
+
+    def wait_for_hold(self, chain: Sequence[str]) -> str:
+        """The id of the one open hold of this chain's root, as soon as it is there."""
+        root_id = parse_manifest(chain[0]).id
+        deadline_s = time.monotonic() + 10
+        while time.monotonic() < deadline_s:
+            found = self.with_store(lambda server: RedisHolds(server).listing(root_id=root_id))
+            if found:
+                return found[0].id
+            time.sleep(0.02)
+        raise AssertionError("no hold was filed")
 
     def decide(self, hold_id: str, verdict: Verdict, *, by: str = identities.SPONSOR, reason: str = "seen") -> Hold:
         """A reviewer's signed word about a hold, recorded as the command line does it."""

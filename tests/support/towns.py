@@ -11,9 +11,6 @@ from certs import Authority
 from houses import CLUSTERS, House, house
 from origins import Origin
 
-from proxy.core.manifest import parse_manifest
-from proxy.stores.redis_holds import RedisHolds
-
 ROOMY = """\
 holds:
   per_hour: 10000
@@ -44,14 +41,7 @@ class Town:
 
     def wait_for_hold(self, chain: Sequence[str]) -> str:
         """The id of the one open hold of this chain's root, as soon as it is there."""
-        root_id = parse_manifest(chain[0]).id
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            found = self.house.with_store(lambda server: RedisHolds(server).listing(root_id=root_id))
-            if found:
-                return found[0].id
-            time.sleep(0.02)
-        raise AssertionError("no hold was filed")
+        return self.house.wait_for_hold(chain)
 
     def url(self, way: str, path: str, host: str = "erp.example") -> str:
         return self.origin(way).url(path, host=host)
