@@ -11,7 +11,7 @@ from addons.translate import Tunnels, forward, leg_of, received, response_of, un
 from addons.websocket import ask
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Verdict
-from proxy.core.problems import Answer, Form
+from proxy.core.problems import Answer, form_of
 from proxy.gate import Gate
 from proxy.internal import Internal, Redeem
 from proxy.recording import Admission, Outcome
@@ -125,5 +125,4 @@ class Enforce:
         await self._gate.abandon(outcome, Code.CLIENT_GONE)
 
     def _answer(self, admission: Admission, outcome: Outcome) -> Answer:
-        form: Form = "absolute" if admission.received.form == "absolute" else "inside"
-        return self._gate.answer(outcome, form=form, prefer=admission.prefer)
+        return self._gate.answer(outcome, form=form_of(admission.received), prefer=admission.prefer)

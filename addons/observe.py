@@ -13,6 +13,7 @@ from addons.exchange import Exchange, Exchanges
 from addons.websocket import answer
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
+from proxy.core.problems import form_of
 from proxy.gate import Gate
 
 logger = logging.getLogger(__name__)
@@ -72,15 +73,16 @@ class Observe:
         if exchange is None or exchange.admission is None:
             return
         detail = exchange.fault_detail or (flow.error.msg if flow.error else "")
+        form = form_of(exchange.admission.received)
         if exchange.outcome is not None and exchange.under_way:
             fault = exchange.fault or (Code.CLIENT_GONE if exchange.gone.is_set() else Code.UPSTREAM_BROKEN)
             if exchange.stopped is not None:
                 fault, detail = exchange.stopped.code, exchange.stopped.detail
-            exchange.refusal = self._gate.answer(self._gate.fault(exchange.outcome, fault, detail), form="inside")
+            exchange.refusal = self._gate.answer(self._gate.fault(exchange.outcome, fault, detail), form=form)
             await self._broken(exchange, fault)
         elif exchange.fault is not None and exchange.refusal is None:
             exchange.outcome = await self._gate.refuse(exchange.admission, Rejected(exchange.fault, detail))
-            exchange.refusal = self._gate.answer(exchange.outcome, form="inside")
+            exchange.refusal = self._gate.answer(exchange.outcome, form=form)
 
     async def client_disconnected(self, client: Client) -> None:
         for exchange in self._exchanges.of_client(client.id):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import http_sf
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.grpc import is_grpc
 from proxy.core.handshake import HANDSHAKE, UPGRADE, opens_websocket
 from proxy.core.model import Received
 from proxy.core.proof import LABEL
@@ -97,7 +98,6 @@ _OURS = frozenset({b"agent-intent", b"intent-manifest", b"proxy-authorization"})
 _END_TO_END = (_SINGLE - _HOP - _OURS) | {b"date", b"origin", b"cache-control", b"user-agent"}
 _SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | _HOP | HANDSHAKE
 _TRAILERS = b"trailers"
-_GRPC = re.compile(rb"application/grpc(?:[+;\t -].*)?")
 
 
 def check_head(received: Received, limits: Limits) -> None:
@@ -198,9 +198,7 @@ def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, st
 def _wants_trailers(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
     """Whether this is a gRPC call with `TE: trailers`, as its protocol demands."""
     coded = {value for name, value in headers if name.lower() == b"te"}
-    return coded == {_TRAILERS} and any(
-        name.lower() == b"content-type" and _GRPC.fullmatch(value.lower()) for name, value in headers
-    )
+    return coded == {_TRAILERS} and is_grpc(headers)
 
 
 def _without_our_preferences(text: str) -> str:

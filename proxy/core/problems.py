@@ -16,12 +16,14 @@ from proxy.core.documents import REDEEMABLE, hold_document, hold_url, instant, r
 from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
-from proxy.core.model import Decision, Hold, Verdict
+from proxy.core.grpc import is_grpc, trailers_only
+from proxy.core.model import Decision, Hold, Received, Verdict
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.proof import LABEL, TAG
 
-type Form = Literal["absolute", "connect", "inside", "transparent"]
-"""How the request reached us: absolute form, CONNECT itself, inside a tunnel, or without knowing of a proxy."""
+type Form = Literal["absolute", "connect", "inside", "transparent", "grpc"]
+"""How the request reached us: absolute form, CONNECT itself, inside a tunnel, or without knowing of a proxy; or as a
+gRPC call inside a tunnel, whose client reads no body of a refusal."""
 
 
 class Next(enum.StrEnum):
@@ -212,11 +214,13 @@ def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer
         raise ValueError("an allowed call has no problem to answer with")
     held = decision.verdict is Verdict.HOLD
     # A 2xx answer to CONNECT would open the tunnel, so it is never accepted asynchronously.
-    if held and hold is not None and prefer.respond_async and form != "connect":
+    if held and hold is not None and prefer.respond_async and form not in ("connect", "grpc"):
         return _accepted(hold, now=now)
     status = 403 if held else _status(decision, form)
     after_s = _after_s(decision, hold, status, now=now)
     members = _members(decision, hold, status=status, after_s=after_s)
+    if form == "grpc":
+        return _grpc_answer(members, status=status)
     headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
     if after_s is not None:
         headers.append(("Retry-After", str(after_s)))
@@ -229,6 +233,13 @@ def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer
     # Clients hide the body of a refused CONNECT; most show the reason phrase.
     reason = f"{decision.code.value} {decision.decision_id}" if form == "connect" else ""
     return Answer(status=status, headers=tuple(headers), body=_json(members), reason=reason)
+
+
+def form_of(received: Received) -> Form:
+    """How this request, not a CONNECT, reached us."""
+    if received.form == "absolute":
+        return "absolute"
+    return "grpc" if received.http2 and is_grpc(received.headers) else "inside"
 
 
 def document(value: dict[str, Json], *, status: int = 200) -> Answer:
@@ -266,6 +277,11 @@ def _status(decision: Decision, form: Form) -> int:
     if code is Code.REQUEST_TOO_LARGE and decision.failed:
         return _TOO_LARGE.get(decision.failed[0].field, 413)
     return GUIDES[code].status
+
+
+def _grpc_answer(members: dict[str, Json], *, status: int) -> Answer:
+    message = f"{members['title']} ({members['code']}). {members['detail']}"
+    return Answer(status=200, headers=trailers_only(status, message, _json(members)), body=b"")
 
 
 def _after_s(decision: Decision, hold: Hold | None, status: int, *, now: datetime) -> int | None:

@@ -307,7 +307,7 @@ GRPC = "content-type: application/grpc"
         pytest.param((GRPC, "te: trailers"), True, id="of gRPC"),
         pytest.param((f"{GRPC}+proto", "te: trailers"), True, id="of gRPC in a named format"),
         pytest.param((f"{GRPC}; x=y", "te: trailers"), True, id="of gRPC with a parameter"),
-        pytest.param((f"{GRPC}-web", "te: trailers"), True, id="of gRPC for browsers"),
+        pytest.param((f"{GRPC}-web", "te: trailers"), False, id="of gRPC-Web, whose trailers are in the body"),
         pytest.param((f"{GRPC}x", "te: trailers"), False, id="of a type that only begins so"),
         pytest.param(("content-type: application/json", "te: trailers"), False, id="of anything else"),
         pytest.param(("te: trailers",), False, id="of nothing"),
