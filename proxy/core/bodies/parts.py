@@ -1,5 +1,6 @@
 """Form rules on the fields and files of a form: only listed ones, each at most once, none missing."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -76,7 +77,10 @@ def form_part(name: str, value: str) -> FormPart:
 
 
 def _alike(name: str) -> str:
-    return folded(name.partition("[")[0])
+    head, bracket, index = name.partition("[")
+    if bracket and "]" not in index:  # to PHP no list, but one more odd character, which becomes "_"
+        head = f"{head}_{index}"
+    return folded(re.sub(r"[. \[]", "_", head))
 
 
 def _field_faults(rule: FormField, part: FormPart) -> Iterator[Mismatch]:

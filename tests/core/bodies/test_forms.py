@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from proxy.core.bodies.coding import BodyCaps
 from proxy.core.bodies.forms import MAX_FIELDS, read_form
+from proxy.core.bodies.parts import form_part, prepare_form
+from proxy.core.bodies.rules import FormBody, FormField
 from proxy.core.errors import Code, Rejected
 
 CAPS = BodyCaps()
@@ -105,3 +107,25 @@ def test_reading_raises_only_rejected(data: bytes) -> None:
         read_form(data, CAPS)
     except Rejected as refused:
         assert refused.code is Code.BODY_MALFORMED
+
+
+RULE = prepare_form(FormBody(fields=(FormField(name="user_id", values=frozenset({"1"})),), others=True))
+
+
+@pytest.mark.parametrize(
+    "name", ["User_ID", "user.id", "user id", "user[id", "user_id[]", "user_id[0]", "user_id[a][b]", "user.id[]"]
+)
+def test_a_name_that_some_server_takes_for_a_listed_one_is_not_another_field(name: str) -> None:
+    fields = read_form(urlencode([(name, "9")]).encode(), CAPS)
+    try:
+        faults = list(RULE.faults(form_part(*field) for field in fields))
+    except Rejected as refused:
+        assert refused.code is Code.BODY_MALFORMED
+    else:
+        assert faults != []
+
+
+@pytest.mark.parametrize("name", ["userid", "user-id", "id[user_id]", "[user_id]", "user_id2"])
+def test_its_twins_are_other_fields(name: str) -> None:
+    fields = read_form(urlencode([(name, "9")]).encode(), CAPS)
+    assert list(RULE.faults(form_part(*field) for field in fields)) == []
