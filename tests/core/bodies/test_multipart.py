@@ -1,6 +1,8 @@
 """Multipart forms: every part as all servers find it, or none (THREATS.md D03)."""
 
+import httpx
 import pytest
+import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -229,6 +231,21 @@ def test_a_form_beyond_the_cap_is_not_examined() -> None:
     with pytest.raises(Rejected, match="examined up to") as refused:
         read_multipart(GOOD, MEDIA, BodyCaps(decoded_bytes=len(GOOD) - 1))
     assert refused.value.code is Code.BODY_NOT_INSPECTED
+
+
+@pytest.mark.parametrize("filename", ["a.pdf", "été ü.pdf", 'a "quote".pdf', "100% a&b=c.pdf"])
+def test_what_clients_write_is_read(filename: str) -> None:
+    fields, files = {"note": "größe", "empty": ""}, {"f": (filename, b"\0\r\n--", "application/pdf")}
+    by_requests = requests.Request("POST", "http://erp.example/", data=fields, files=files).prepare()
+    by_httpx = httpx.Request("POST", "http://erp.example/", data=fields, files=files)
+    for data, media in (
+        (by_requests.body, by_requests.headers["Content-Type"]),
+        (by_httpx.read(), by_httpx.headers["Content-Type"]),
+    ):
+        assert isinstance(data, bytes)
+        note, empty, file = read_multipart(data, parse_media_type(media), CAPS)
+        assert (note.data.decode(), empty.data, file.data) == ("größe", b"", b"\0\r\n--")
+        assert file.filename == filename.replace('"', "%22")
 
 
 @given(st.lists(st.binary(max_size=20), min_size=1, max_size=4))
