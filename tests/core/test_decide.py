@@ -490,6 +490,32 @@ def test_a_changed_cluster_is_named_with_both_digests() -> None:
 # --- what a decision bears -------------------------------------------------------------------------------------------
 
 
+def test_a_hold_bears_the_terms_of_the_cluster_that_asks_for_it() -> None:
+    review = Review(always=True, who=("ada",), ttl_s=60, wait_s=5)
+    asking = cluster(review=review, risk=Risk.TRANSFORMATIVE)
+    decision = decide(question(asking))
+    assert (decision.review, decision.risk, decision.rule) == (review, Risk.TRANSFORMATIVE, asking.at)
+
+
+def test_a_call_that_was_not_read_may_be_dialled_nowhere() -> None:
+    decision = decide(question(ambiguous=BAD_URL))
+    assert (decision.addresses, decision.cluster, decision.operation) == ((), None, None)
+
+
+def test_a_refusal_that_names_no_field_has_no_mismatch() -> None:
+    decision = decide(question(ambiguous=Rejected(Code.URL_AMBIGUOUS, "two readings")))
+    assert (decision.message, decision.failed) == ("two readings", ())
+
+
+def test_the_nearest_is_looked_for_in_the_declared_cluster() -> None:
+    """The other cluster is nearer, but it is not what the agent says it is doing."""
+    here = cluster("here", operations=[operation(template="/v1/other/{id}")])
+    there = cluster("there", operations=[operation(template="/v1/invoices/{id}/lines")])
+    asked = question(here, there, declared="here", url=f"{URL}/line")
+    assert decide(asked).nearest[0].cluster == "here"
+    assert decide(replace(asked, intent=Intent())).nearest[0].cluster == "there"
+
+
 def test_a_decision_says_who_what_and_under_which_policy() -> None:
     asked = question(declared=identities.CLUSTER)
     decision = decide(asked)

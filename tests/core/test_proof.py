@@ -127,6 +127,27 @@ def test_a_signed_connect_is_tunnel_proof() -> None:
     assert '("@method" "@authority" "agent-intent" "intent-manifest")' in value_of(request, "signature-input")
 
 
+def test_the_lines_to_add_are_spelled_as_their_rfcs_spell_them() -> None:
+    lines = [("Intent-Manifest", TOKENS[0]), ("Content-Length", "2")]
+    added = sign_request(method="POST", target_uri=URL, headers=lines, body=b"{}", key=LEAF, created=NOW, nonce=nonce())
+    assert [name for name, _ in added] == ["Content-Digest", "Signature-Input", "Signature"]
+
+
+def test_connect_has_no_digest_and_its_authority_is_signed_in_lower_case() -> None:
+    """RFC 9421 §2.2.3: the host is normalised, whatever the request line has."""
+    lines = [("Intent-Manifest", TOKENS[0])]
+    added = sign_request(
+        method="CONNECT", target_uri="ERP.example:443", headers=lines, body=b"x", key=LEAF, created=NOW, nonce=nonce()
+    )
+    (_, signature_input), (_, signature) = added
+    base = (
+        f'"@method": CONNECT\n"@authority": erp.example:443\n"intent-manifest": {TOKENS[0]}\n'
+        f'"@signature-params": {signature_input.removeprefix("intent=")}'
+    )
+    raw = base64.b64decode(signature.removeprefix("intent=:").removesuffix(":"))
+    assert verifies(LEAF.public, base.encode(), raw)
+
+
 def test_a_low_s_es256_key_signs_too() -> None:
     request = signed_request(signer=key("leaf", ES256))
     evidence = verify_signature(request, target_uri=URL, key=key("leaf", ES256).public, now=NOW)
