@@ -230,8 +230,8 @@ def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer
         headers.append(_CHALLENGE)
     if not held and decision.code in _CHALLENGED:
         headers.append(("Accept-Signature", _ACCEPT_CONNECT if form == "connect" else _ACCEPT_CALL))
-    # Clients hide the body of a refused CONNECT; most show the reason phrase.
-    reason = f"{decision.code.value} {decision.decision_id}" if form == "connect" else ""
+    # Every client hides the body of a refused CONNECT, some of any refusal: wget and many Go programs show this alone.
+    reason = f"{decision.code.value} {hold.id if hold is not None else decision.decision_id}"
     return Answer(status=status, headers=tuple(headers), body=_json(members), reason=reason)
 
 

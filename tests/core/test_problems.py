@@ -273,10 +273,13 @@ def test_authority_that_has_ended_is_denied_not_challenged(code: Code) -> None:
     assert not {"Proxy-Authenticate", "Accept-Signature"} & set(headers(of))
 
 
-def test_a_refused_connect_says_why_in_the_reason_phrase() -> None:
-    of = answer(replace(DENIED, code=Code.PROOF_MISSING), form="connect")
-    assert of.reason == "proof.missing d-1"
-    assert answer(DENIED).reason == ""
+@pytest.mark.parametrize("form", HTTP_FORMS)
+def test_the_reason_phrase_says_why_to_clients_that_hide_the_body(form: Form) -> None:
+    assert answer(replace(DENIED, code=Code.PROOF_MISSING), form=form).reason == "proof.missing d-1"
+
+
+def test_the_reason_phrase_of_a_held_call_names_its_hold() -> None:
+    assert answer(HELD, hold=HOLD).reason == f"mandate.not_covered {HOLD.id}"
 
 
 # --- limits and faults -----------------------------------------------------------------------------------------------

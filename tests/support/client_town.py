@@ -56,6 +56,9 @@ deny:
       - name: secrets
         methods: [GET, HEAD, POST, PUT, DELETE, PROPFIND]
         path: /v1/secrets
+      - name: folder
+        methods: [GET, HEAD, PROPFIND]
+        path: /secrets/
       - name: below
         methods: [GET, HEAD, POST, PUT, DELETE, PROPFIND]
         path: /secrets/{{rest:rest}}
@@ -165,16 +168,18 @@ def seen_by(town: ClientTown, marks: tuple[object, object]) -> Seen:
 
 
 @contextmanager
-def client_town(folder: Path, *, more: str = "", ports: Mapping[str, int] | None = None) -> Iterator[ClientTown]:
+def client_town(
+    folder: Path, *, more: str = "", ports: Mapping[str, int] | None = None, authority: Authority | None = None
+) -> Iterator[ClientTown]:
     """Build and run one. `more` are further clusters, in which `{plain}`, `{tls}` and `ports`' names may stand."""
     folder.mkdir(parents=True, exist_ok=True)
-    authority = Authority()
+    authority = authority or Authority()
     with Origin() as plain, Origin(tls=authority.server(*HOSTS)) as tls:
         numbers = {"plain": plain.port, "tls": tls.port, **(ports or {})}
         clusters = CLUSTERS.format(**numbers, more=more.format(**numbers), hosts=", ".join(HOSTS))
         extra = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}"
         names = {host: ["127.0.0.1"] for host in HOSTS}
-        with house(folder / "house", clusters=clusters, extra=extra, names=names, workers=2) as running:
+        with house(folder / "house", clusters=clusters, extra=extra, names=names) as running:
             town = ClientTown(
                 folder=folder, house=running, plain=plain, tls=tls, authority=authority, root=running.root()
             )
