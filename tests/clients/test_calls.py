@@ -12,8 +12,8 @@ from pathlib import Path
 
 import foreign
 import pytest
-from client_town import COVERED, DENIED, OUTSIDE, ClientTown, Told, client_town, seen_by
-from houses import ROOT, WAYS
+from client_town import COVERED, DENIED, OUTSIDE, ClientTown, Told, client_town, seen_by, signed_environment
+from houses import WAYS
 
 from proxy.core.model import HoldState, Verdict
 
@@ -81,19 +81,6 @@ def wget(town: ClientTown, url: str, *, method: str, body: str | None, prefer: s
     options += [f"--header=Prefer: {prefer}"] if prefer else []
     command = [foreign.program("wget"), "-O", "-", "--content-on-error", "--tries=1", f"--method={method}", *options]
     return town.run([*command, f"--ca-certificate={town.house.ca}", url])
-
-
-def signed_environment(town: ClientTown) -> dict[str, str]:
-    """Proxy, trust and key; no session."""
-    trust = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(town.house.ca))
-    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), town.proxy_url)
-    return {
-        **trust,
-        **proxies,
-        "INTENT_MANIFEST": str(town.manifest),
-        "INTENT_KEY": str(town.key),
-        "PYTHONPATH": str(ROOT),
-    }
 
 
 CLIENTS = [

@@ -197,3 +197,16 @@ def session_environment(town: ClientTown) -> dict[str, str]:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)["environment"]
+
+
+def signed_environment(town: ClientTown) -> dict[str, str]:
+    """Proxy, trust and key; no session."""
+    trust = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), str(town.house.ca))
+    proxies = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), town.proxy_url)
+    return {
+        **trust,
+        **proxies,
+        "INTENT_MANIFEST": str(town.manifest),
+        "INTENT_KEY": str(town.key),
+        "PYTHONPATH": str(ROOT),
+    }
