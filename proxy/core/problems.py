@@ -300,12 +300,14 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
         advice = _HELD.format(status=hold_url(hold.id)) if hold is not None else "A person has to approve it."
     # What fails inside is for the journal and the log: it may name files, addresses and whatever an exception says.
     message = "" if guide.status == 503 else decision.message
+    detail = f"{message.rstrip('.')}. {advice}" if message else advice
     members: dict[str, Json] = {
         "type": f"http://{INTERNAL_HOST}/problems/{decision.code.value}",
         "title": guide.title,
         "status": status,
-        "detail": f"{message.rstrip('.')}. {advice}" if message else advice,
+        "detail": detail,
         "code": decision.code.value,
+        "message": f"{decision.code.value}: {detail}",  # all that OpenAI's SDK shows of an error
         "decision_id": decision.decision_id,
         "manifest": decision.manifest,
         "sponsor": decision.sponsor,

@@ -1,4 +1,4 @@
-"""The OpenAI and Anthropic SDKs against stand-ins: streams come piece by piece, and refusals as the SDKs' own errors."""
+"""The OpenAI and Anthropic SDKs against stand-ins: streams come piece by piece, refusals as the SDKs' own errors."""
 
 import json
 import queue

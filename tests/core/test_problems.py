@@ -123,6 +123,7 @@ def test_the_members_are_those_of_the_design() -> None:
         "title",
         "status",
         "detail",
+        "message",
         "code",
         "decision_id",
         "manifest",
@@ -133,6 +134,7 @@ def test_the_members_are_those_of_the_design() -> None:
         "retry",
     }
     assert (told["decision_id"], told["manifest"], told["sponsor"]) == ("d-1", "root-id", "ada")
+    assert told["message"] == f"mandate.not_covered: {told['detail']}"
     assert told["declared_cluster"] == "supplier-invoices"
     assert told["reasons"] == [{"code": "mandate.not_covered", "field": "path", "got": "/v1/payroll"}]
     assert str(told["detail"]).startswith("No granted cluster covers this call. Nothing was sent")
