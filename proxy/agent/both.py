@@ -1,4 +1,4 @@
-"""`IntentAuth` where httpx and requests are both installed: one object for either."""
+"""What a type checker takes `IntentAuth` for. The real one is made for what is installed."""
 
 from proxy.agent import httpx_auth, requests_auth
 

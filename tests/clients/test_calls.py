@@ -92,6 +92,7 @@ CLIENTS = [
     Client(name="httpx"),
     Client(name="httpx", signed=True),
     Client(name="httpx2"),
+    Client(name="httpx2", signed=True),
     Client(name="aiohttp"),
     Client(name="fetch"),
     Client(name="undici"),

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 
 SHAPE, BASE_URL, MODEL = sys.argv[1:4]
 MESSAGES = [{"role": "user", "content": "Which invoices are open?"}]
@@ -18,10 +18,10 @@ MESSAGES = [{"role": "user", "content": "Which invoices are open?"}]
 def options() -> dict[str, object]:
     given: dict[str, object] = {"api_key": "sk-test", "base_url": BASE_URL, "max_retries": 0}
     if "INTENT_MANIFEST" in os.environ:
-        from proxy.agent.httpx_auth import IntentAuth
+        from proxy.agent import IntentAuth
 
         auth = IntentAuth(os.environ["INTENT_MANIFEST"], os.environ["INTENT_KEY"], cluster="llm", task="T-1")
-        given["http_client"] = httpx.Client(auth=auth)
+        given["http_client"] = httpx2.Client(auth=auth)
     return given
 
 
