@@ -1,6 +1,6 @@
 """`intent-proxy explain`: what would be decided about a call, and why. Nothing is sent and no name is resolved."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,7 @@ from proxy.core.clusters import Policy, compile_policy
 from proxy.core.decide import Question, decide
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
+from proxy.core.explain import as_read
 from proxy.core.explain import explain as in_words
 from proxy.core.model import Call, Decision, Evidence, Intent, Leg, Mandate, Proof, Received, Verdict
 from proxy.core.verify import verify_chain
@@ -30,6 +31,14 @@ class Proven(StrEnum):
     REQUEST = Proof.REQUEST.label
     TUNNEL = Proof.TUNNEL.label
     SESSION = Proof.SESSION.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """The call as it was given, before anything read it."""
+
+    method: str
+    url: str
 
 
 _EXITS = {Verdict.ALLOW: Exit.OK, Verdict.HOLD: Exit.WOULD_HOLD, Verdict.DENY: Exit.WOULD_DENY}
@@ -54,7 +63,7 @@ def explain(
     dev: Dev = False,
     as_json: AsJson = False,
 ) -> int:
-    """Say what would be decided about a call, by which rule, and what came near. Nothing is sent.
+    """Say how a call is read, what would be decided about it, by which rule, and what came near. Nothing is sent.
 
     No name is resolved either: a call that is allowed here is still refused when
     its host resolves to an address that its cluster does not permit.
@@ -75,10 +84,11 @@ def explain(
     except Rejected as fault:
         asked, question = None, replace(question, ambiguous=fault)
     decision = decide(question)
+    given = Given(method=method, url=url)
     if as_json:
-        document(_json(decision, asked, policy, question.mandate))
+        document(_json(given, decision, asked, policy, question.mandate))
     else:
-        _show(decision, asked, policy, question.mandate)
+        _show(given, decision, asked, policy, question.mandate)
     return _EXITS[decision.verdict]
 
 
@@ -147,24 +157,41 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _show(decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> None:
+def _show(given: Given, decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> None:
     screen = Screen()
     style = _STYLES[decision.verdict]
+    rest: list[str] = []
     if call is None:
-        screen.say(
-            f"Denied: the URL cannot be read in one way ({decision.code.value}): {decision.message}", style=style
-        )
-        return
-    first, *rest = in_words(decision, call, policy, mandate).lines
+        first = f"Denied: the URL cannot be read in one way ({decision.code.value}): {decision.message}"
+        rest += [f"At fault: {each.field}" for each in decision.failed]
+    else:
+        first, *told = in_words(decision, call, policy, mandate).lines
+        rest += [*as_read(decision, call, policy).lines, *told]
     screen.say(first, style=style)
-    for line in rest:
+    for line in (f"Given: {given.method} {given.url}", *rest):
         screen.say(f"  {line}")
 
 
-def _json(decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> Json:
+def _read(decision: Decision, call: Call, policy: Policy) -> Json:
+    read = as_read(decision, call, policy)
+    return {
+        "method": call.method,
+        "url": call.url,
+        "websocket": call.websocket,
+        "query": [[name, value] for name, value in read.query],
+        "operation": read.operation,
+        "template": read.template,
+        "captured": dict(read.captured),
+        "body": list(read.body),
+    }
+
+
+def _json(given: Given, decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> Json:
     rule = decision.rule
     words = None if call is None else in_words(decision, call, policy, mandate)
     return {
+        "given": {"method": given.method, "url": given.url},
+        "read": None if call is None else _read(decision, call, policy),
         "verdict": decision.verdict.value,
         "code": decision.code.value,
         "message": decision.message,

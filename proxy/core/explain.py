@@ -1,12 +1,15 @@
 """A decision in plain words: for reviewers, `intent-proxy explain` and the journal's readers, never for the agent."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from proxy.core.bodies.reading import Reading
+from proxy.core.bodies.told import body_told
 from proxy.core.clusters import Policy
 from proxy.core.describe import describe_cluster as describe_cluster
 from proxy.core.differences import cluster_difference
 from proxy.core.errors import Code
+from proxy.core.matching import PreparedOperation
 from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
 from proxy.core.shown import shown
 
@@ -46,6 +49,62 @@ def explain(decision: Decision, call: Call, policy: Policy, mandate: Mandate | N
         changes=tuple(_changes(decision, policy, mandate)),
         next_step=_next_step(decision, mandate),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsRead:
+    """How a call was understood. For whoever sent it: it tells the query, which may hold what others need not read."""
+
+    asked: str  # method and canonical URL
+    query: tuple[tuple[str, str], ...]  # as rules compare it: decoded once
+    operation: str | None  # "read-invoice of cluster supplier-invoices (clusters.yaml:7)"; None: nothing covers it
+    template: str | None
+    captured: tuple[tuple[str, str], ...]  # what each parameter of the template stands for, as it stands in the path
+    body: tuple[str, ...]  # what the operation's rule sees in the body
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """All of it, in the order to read."""
+        where = "; ".join(f"{name} is {shown(value)}" for name, value in self.captured)
+        query = "; ".join(f"{shown(name)} is {shown(value)}" for name, value in self.query)
+        sections = (
+            ("Read as", self.asked),
+            ("Query", query),
+            ("Operation", self.operation or ""),
+            ("Path", f"{self.template}{', where ' if where else ''}{where}" if self.template else ""),
+            ("Body", "; ".join(self.body)),
+        )
+        return tuple(f"{title}: {text}" for title, text in sections if text)
+
+
+def as_read(decision: Decision, call: Call, policy: Policy) -> AsRead:
+    """How `call` was understood when `decision` was made on it under `policy`."""
+    prepared = _covering(decision, policy)
+    opens = " to open a WebSocket" if call.websocket else ""
+    read = AsRead(
+        asked=f"{call.method} {call.url}{opens}",
+        query=call.parameters,
+        operation=None,
+        template=None,
+        captured=(),
+        body=(),
+    )
+    if prepared is None:
+        return read
+    operation, template = prepared.operation, prepared.template
+    return replace(
+        read,
+        operation=f"{operation.name} of cluster {decision.cluster} ({operation.at.file}:{operation.at.line})",
+        template=template.text,
+        captured=tuple(template.captured(call.segments).items()),
+        body=body_told(operation.body, Reading(call)),
+    )
+
+
+def _covering(decision: Decision, policy: Policy) -> PreparedOperation | None:
+    compiled = policy.clusters.get(decision.cluster or "")
+    operations = () if compiled is None else compiled.operations
+    return next((each for each in operations if each.operation.name == decision.operation), None)
 
 
 def consequence(decision: Decision, call: Call, mandate: Mandate | None) -> str:

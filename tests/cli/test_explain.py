@@ -1,5 +1,6 @@
 """`explain`: the decision, its rule and the near misses, without a packet sent or a name resolved."""
 
+import re
 import socket
 from pathlib import Path
 
@@ -35,6 +36,61 @@ def test_an_allowed_call_names_its_rule_and_place(home: Path) -> None:
     assert isinstance(rule, dict)
     assert (rule["id"], rule["file"]) == ("erp-example-443.get-v1-invoices-id", "clusters.yaml")
     assert "get-v1-invoices-id" in lines[rule["line"] - 1]
+
+
+def test_how_the_call_was_read_is_told(home: Path) -> None:
+    url = "HTTPS://ERP.example:443/v1/%69nvoices/1%37?page=%32"
+    code, said = explain("GET", url)
+    assert (code, said["given"]) == (Exit.OK, {"method": "GET", "url": url})
+    read = said["read"]
+    assert isinstance(read, dict)
+    assert read["url"] == said["url"] == "https://erp.example/v1/invoices/17?page=2"
+    assert (read["template"], read["captured"], read["query"]) == ("/v1/invoices/{id}", {"id": "17"}, [["page", "2"]])
+    assert (read["method"], read["websocket"], read["body"]) == ("GET", False, ["none"])
+    lines = cli("explain", "GET", url, "--agent", "robot").out.splitlines()
+    assert lines[1:6] == [
+        f"  Given: GET {url}",
+        "  Read as: GET https://erp.example/v1/invoices/17?page=2",
+        "  Query: page is 2",
+        f"  Operation: {read['operation']}",
+        "  Path: /v1/invoices/{id}, where id is 17",
+    ]
+    assert str(read["operation"]).startswith("get-v1-invoices-id of cluster erp-example-443 (clusters.yaml:")
+
+
+def test_the_manual_shows_what_is_printed(home: Path) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
+    shown = re.search(r"```text\n(Allowed: .*?)```", manual, re.DOTALL)
+    assert shown is not None
+    here = shown[1].replace("localhost-8443", "erp-example-443")
+    here = here.replace("localhost:8443", "erp.example").replace("LOCALHOST:8443", "ERP.example")
+    said = cli("explain", "GET", "https://ERP.example/v1/invoices/%31%37?page=2", "--agent", "robot").out
+    assert re.sub(r"yaml:\d+", "yaml:11", said) == here
+
+
+def test_a_call_that_cannot_be_read_says_what_is_at_fault(home: Path) -> None:
+    code, said = explain("GET", "https://erp.example/v1/a//b")
+    assert (code, said["read"], said["url"]) == (Exit.WOULD_DENY, None, None)
+    assert said["failed"] == [{"field": "path", "expected": 'a path must not hold "//": write one "/"', "got": ""}]
+    lines = cli("explain", "GET", "https://erp.example/v1/a//b", "--agent", "robot").out.splitlines()
+    assert lines[1:] == ["  Given: GET https://erp.example/v1/a//b", "  At fault: path"]
+
+
+def test_what_only_a_rule_can_settle_says_what_came_near(home: Path) -> None:
+    code, said = explain("GET", f"{READ};v=1")
+    assert (code, said["code"]) == (Exit.WOULD_DENY, "url.ambiguous")
+    near = said["near"]
+    assert isinstance(near, list) and near[0]["failed"][-1]["got"] == "/v1/invoices/17;v=1"
+
+
+def test_a_websocket_is_asked_for_with_its_headers(home: Path) -> None:
+    opening = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"]
+    words = [word for line in [*opening, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="] for word in ("--header", line)]
+    code, said = explain("GET", READ, *words)
+    read, near = said["read"], said["near"]
+    assert isinstance(read, dict) and isinstance(near, list)
+    assert (code, read["websocket"]) == (Exit.WOULD_HOLD, True)
+    assert {"field": "websocket", "expected": "no WebSocket", "got": "a WebSocket"} in near[0]["failed"]
 
 
 def test_a_call_outside_names_what_came_near_and_who_may_release_it(home: Path) -> None:

@@ -9,8 +9,8 @@ from questions import URL, bundle_of, call, deny, question
 
 from proxy.core.decide import Question, decide
 from proxy.core.errors import Code, Rejected
-from proxy.core.explain import Explanation, consequence, describe_cluster, explain
-from proxy.core.model import Constraints, Review, Risk
+from proxy.core.explain import AsRead, Explanation, as_read, consequence, describe_cluster, explain
+from proxy.core.model import Constraints, QueryRule, Review, Risk
 
 CUSTOMER = "https://erp.example/v1/customers/42"
 
@@ -31,6 +31,49 @@ def test_an_allowed_call() -> None:
         "Rule: supplier-invoices.read-invoice (clusters.yaml:7)",
         "Nothing to do.",
     )
+
+
+def read(asked: Question) -> AsRead:
+    assert asked.call is not None
+    return as_read(decide(asked), asked.call, asked.policy)
+
+
+def test_how_a_covered_call_was_read() -> None:
+    told = read(question(url=f"{URL}?"))
+    assert told.lines == (
+        "Read as: GET https://erp.example/v1/invoices/17?",
+        "Operation: read-invoice of cluster supplier-invoices (clusters.yaml:7)",
+        "Path: /v1/invoices/{id}, where id is 17",
+        "Body: none",
+    )
+    assert (told.template, told.captured) == ("/v1/invoices/{id}", (("id", "17"),))
+
+
+def test_how_text_around_parameters_and_text_encoded_twice_were_read() -> None:
+    cars = operation("cars", template="/cars/{model:matrix}/x.{format}", query=[QueryRule(name="to", encoded=True)])
+    told = read(question(cluster(operations=(cars,)), url="https://erp.example/cars/b%6Dw;a=b/x.pdf?to=%252f%7C"))
+    assert told.lines == (
+        "Read as: GET https://erp.example/cars/bmw;a=b/x.pdf?to=%252f%7C",
+        "Query: to is %2f|",
+        "Operation: cars of cluster supplier-invoices (clusters.yaml:7)",
+        "Path: /cars/{model:matrix}/x.{format}, where model is bmw;a=b; format is pdf",
+        "Body: none",
+    )
+
+
+def test_a_path_without_parameters_and_a_websocket() -> None:
+    live = operation("live", template="/live", websocket=True)
+    asked = question(cluster(operations=(live,)), call=replace(call("https://erp.example/live"), websocket=True))
+    assert read(asked).lines[0] == "Read as: GET https://erp.example/live to open a WebSocket"
+    assert "Path: /live" in read(asked).lines
+
+
+def test_a_call_that_nothing_covers_has_no_operation() -> None:
+    told = read(question(url=f"{CUSTOMER}?a=1"))
+    assert told.lines == ("Read as: GET https://erp.example/v1/customers/42?a=1", "Query: a is 1")
+    assert (told.operation, told.template, told.captured, told.body) == (None, None, (), ())
+    gone = question(grants=[replace(grant(), cluster="gone")])
+    assert read(gone).operation is None
 
 
 def test_a_call_beyond_the_mandate() -> None:
