@@ -1,7 +1,7 @@
 """Drafts of manifests: a YAML file that a sponsor edits before signing it."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.manifest import MAX_DEPTH
 from proxy.core.model import Agent, Bundle, Cluster, Constraints, Grant
 from proxy.core.names import DEFAULT_PORTS
+from proxy.policy.bodies import scalars
 from proxy.policy.document import (
     THE_FILE,
     Fields,
@@ -95,7 +96,9 @@ def draft_text(draft: ManifestDraft, bundle: Bundle, *, sign: str) -> str:
         lines += [f"  - cluster: {grant.cluster}", "    actions:"]
         lines += [f"      - {name} # {operation_words(operations[name])}" for name in sorted(grant.actions)]
         lines += ["    locations:", *(f"      - {json.dumps(place)}" for place in sorted(grant.locations))]
-        lines += ["    # constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}}"]
+        lines += [
+            "    # constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}, body: {/payee: [17]}}"
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -161,22 +164,34 @@ def _constraints(fields: Fields | None) -> Constraints:
         methods=None if methods is None else frozenset(methods),
         params=_values(fields, "params"),
         query=_values(fields, "query"),
+        body=_body(fields),
     )
     fields.done()
     return constraints
 
 
 def _values(fields: Fields, key: str) -> dict[str, frozenset[str]]:
-    node = fields.node(key)
-    if node is None:
-        return {}
-    if not isinstance(node, Table):
-        fields.fault(key, "expected a mapping from names to lists of values")
-        return {}
+    return {name: fields.read(value, _words, frozenset(), what=what) for name, value, what in _entries(fields, key)}
+
+
+def _body(fields: Fields) -> dict[str, frozenset[str]]:
+    """Places in bodies: JSON pointers, which begin with "/", and names of form fields."""
     return {
-        name.text: frozenset(fields.read(value, listed(word), (), what=f"{key} {shown(name.text)}"))
-        for name, value in node.entries
+        place: fields.read(value, scalars, frozenset(), what=what) for place, value, what in _entries(fields, "body")
     }
+
+
+def _words(node: Node) -> frozenset[str]:
+    return frozenset(listed(word)(node))
+
+
+def _entries(fields: Fields, key: str) -> Iterator[tuple[str, Node, str]]:
+    """Name, value and what to call it in a message, of each entry under a key."""
+    node = fields.node(key)
+    if isinstance(node, Table):
+        yield from ((name.text, value, f"{key} {shown(name.text)}") for name, value in node.entries)
+    elif node is not None:
+        fields.fault(key, "expected a mapping from names to lists of values")
 
 
 def _location(node: Node) -> str:

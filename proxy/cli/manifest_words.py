@@ -99,7 +99,11 @@ def _show_grant(screen: Screen, grant: Grant, approved: Cluster | None, current:
 def _narrowings(constraints: Constraints) -> Iterable[str]:
     if constraints.methods is not None:
         yield f"methods {', '.join(sorted(constraints.methods)) or 'none'}"
-    for what, values in (("path parameter", constraints.params), ("query parameter", constraints.query)):
+    for what, values in (
+        ("path parameter", constraints.params),
+        ("query parameter", constraints.query),
+        ("in the body", constraints.body),
+    ):
         for name in sorted(values):
             yield f"{what} {name} = {' or '.join(sorted(values[name])) or 'nothing'}"
 

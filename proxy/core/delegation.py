@@ -135,7 +135,11 @@ def _wider(parent: Grant, child: Grant) -> Iterator[tuple[str, str]]:
 def _looser(parent: Constraints, child: Constraints) -> Iterator[tuple[str, str]]:
     if parent.methods is not None and (child.methods is None or not child.methods <= parent.methods):
         yield "constraints.methods", "drops or loosens the parent's"
-    for kind, ours, theirs in (("params", parent.params, child.params), ("query", parent.query, child.query)):
+    for kind, ours, theirs in (
+        ("params", parent.params, child.params),
+        ("query", parent.query, child.query),
+        ("body", parent.body, child.body),
+    ):
         for name, values in ours.items():
             if name not in theirs or not theirs[name] <= values:
                 yield f"constraints.{kind}", f"drops or loosens the parent's {name!r}"

@@ -145,6 +145,7 @@ def _constraints(old: Constraints, new: Constraints) -> Iterator[str]:
     for kind, before, after in (
         ("path parameter", old.params, new.params),
         ("query parameter", old.query, new.query),
+        ("what the body holds at", old.body, new.body),
     ):
         for name in sorted(before.keys() | after.keys()):
             yield from values(f"the constraint on {kind} {shown(name)}", before.get(name), after.get(name))

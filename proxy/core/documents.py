@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from proxy.core.bodies.words import body_words
 from proxy.core.encoding import Json
 from proxy.core.model import Bundle, Cluster, Grant, Hold, HoldState, Mandate, Operation
 from proxy.core.names import INTERNAL_HOST
+from proxy.core.shown import any_of
 
 POLL_S = 5
 """How long an agent should wait before it asks again about a hold."""
@@ -121,9 +123,15 @@ def _sentence(operation: Operation, grant: Grant) -> str:
     for rule in operation.query:
         value = "any value" if rule.values is None else _one_of(rule.values)
         parts.append(f"query parameter {rule.name} ({'required' if rule.required else 'optional'}) is {value}")
+    if body := body_words(operation.body):
+        parts.append(body)
     parts += [
         f"your mandate limits query parameter {name} to {_one_of(values)}"
         for name, values in sorted(narrowed.query.items())
+    ]
+    parts += [
+        f"your mandate limits {place} in the body to {any_of(texts) or 'nothing'}"
+        for place, texts in sorted(narrowed.body.items())
     ]
     return "; ".join(parts)
 

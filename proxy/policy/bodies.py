@@ -66,6 +66,7 @@ def _kind(fields: Fields, kind: str, node: Node) -> BodyRule:
     inner = Fields(node, f"{kind} of {fields.what}", fields.faults)
     rule = KINDS[kind](inner)
     inner.done()
+    _check_says_something(inner, rule)
     return rule
 
 
@@ -79,8 +80,10 @@ def no_body_rule(item: Fields) -> BodyRule:
 
 def _word(node: Node) -> BodyRule:
     text = word(node)
+    if text in KINDS:
+        raise Misread(node, f"{text} needs to be told what it may be; write it as a key below body")
     if text not in WHOLE:
-        raise Misread(node, f"got {shown(text)}{instead(text, {*WHOLE, *KINDS})}")
+        raise Misread(node, f"got {shown(text)}{instead(text, WHOLE)}")
     return WHOLE[text]
 
 
@@ -107,15 +110,17 @@ def _each[T](fields: Fields, key: str, one: str, read: Callable[[Fields, Scalar,
 
 
 def _json(inner: Fields) -> JsonBody:
-    """`fields`, `only` and `schema`, of which one at least must be there."""
-    rule = JsonBody(
+    return JsonBody(
         fields=_each(inner, "fields", "JSON pointer", _field),
         only=inner.take("only", flag, False),
         schema=inner.take("schema", _schema, None),
     )
+
+
+def _check_says_something(inner: Fields, rule: BodyRule) -> None:
+    """Refuse a document without a rule: what is left empty by mistake must not permit everything."""
     if inner.clean and rule == JsonBody():
         inner.fault("fields", 'expected fields or a schema; write "any" to permit every document')
-    return rule
 
 
 def _field(fields: Fields, name: Scalar, node: Node) -> FieldRule:
@@ -259,9 +264,10 @@ def _tool(fields: Fields, name: Scalar, node: Node) -> ToolRule:
     if says(node, "any"):
         return ToolRule(name=name.text)
     inner = Fields(node, f"tool {shown(name.text)} of {fields.what}", fields.faults)
-    rule = ToolRule(name=name.text, arguments=_json(inner))
+    arguments = _json(inner)
     inner.done()
-    return rule
+    _check_says_something(inner, arguments)
+    return ToolRule(name=name.text, arguments=arguments)
 
 
 def _llm(inner: Fields) -> LlmBody:

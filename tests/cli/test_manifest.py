@@ -67,7 +67,7 @@ def test_several_clusters_must_be_named(home: Path) -> None:
 def test_what_was_struck_out_and_narrowed_in_a_draft_is_signed_so(home: Path) -> None:
     cli("manifest", "draft", "--agent", "robot", "--cluster", READS, *PURPOSE, "--lifetime", "8h").ok()
     path = home / "manifests" / "robot.draft.yaml"
-    edit(path, "# constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}}",
+    edit(path, "# constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}, body: {/payee: [17]}}",
          "constraints: {methods: [GET], params: {id: ['17', '18']}, query: {page: ['1']}}")  # fmt: skip
     edit(path, "depth: 1", "depth: 2")
     ran = cli("manifest", "sign", path, "--yes").ok()

@@ -23,6 +23,7 @@ GRANT = identities.grant(
         methods=frozenset({"GET", "POST"}),
         params={"id": frozenset({"17", "18"})},
         query={"q": frozenset({"a", "b"})},
+        body={"/payee": frozenset({"88", '"x"'})},
     ),
 )
 PARENT = parse_manifest(identities.root(identities.draft(grants=[GRANT], nbf=NOW - timedelta(hours=1))))
@@ -90,6 +91,9 @@ def test_a_child_that_narrows_is_accepted(child: Manifest) -> None:
         pytest.param(constrained(params={}), "constraints.params", id="a parameter dropped"),
         pytest.param(constrained(params={"id": frozenset({"19"})}), "constraints.params", id="another value"),
         pytest.param(constrained(query={}), "constraints.query", id="a query parameter dropped"),
+        pytest.param(constrained(body={}), "constraints.body", id="a place in the body dropped"),
+        pytest.param(constrained(body={"/payee": frozenset({"88", "89"})}), "constraints.body", id="another payee"),
+        pytest.param(constrained(body={"/payee": frozenset({'"88"'})}), "constraints.body", id="text for a number"),
         pytest.param(constrained(query={"q": frozenset("abc")}), "constraints.query", id="one more query value"),
         pytest.param(narrowed(constraints=Constraints()), "constraints.methods", id="all constraints dropped"),
         pytest.param(replace(CHILD, sub="stranger"), "sub", id="an agent nobody listed"),
@@ -232,6 +236,7 @@ _constraints = st.builds(
     methods=st.none() | st.frozensets(st.sampled_from(METHODS)),
     params=_values,
     query=_values,
+    body=st.dictionaries(st.sampled_from(["/id"]), st.frozensets(st.sampled_from(VALUES)), max_size=1),
 )
 
 
@@ -250,22 +255,23 @@ _grants = st.tuples(*(st.none() | _grant(cluster) for cluster in CLUSTERS)).map(
     lambda pair: tuple(item for item in pair if item is not None)
 )
 
-type Point = tuple[str, str, str, str, str, str, str]
+type Point = tuple[str, str, str, str, str, str, str, str]
 
 
 def permitted(grants: tuple[Grant, ...]) -> Iterator[Point]:
     """Every combination these grants permit, by the meaning of each part and not by the code under test."""
     for grant in grants:
         narrow = grant.constraints
-        for action, origin, method, identifier, value in product(ACTIONS, ORIGINS, METHODS, VALUES, VALUES):
+        for action, origin, method, identifier, value, said in product(ACTIONS, ORIGINS, METHODS, *[VALUES] * 3):
             if (
                 action in grant.actions
                 and any(stands_for(location, origin) for location in grant.locations)
                 and (narrow.methods is None or method in narrow.methods)
                 and identifier in narrow.params.get("id", VALUES)
                 and value in narrow.query.get("id", VALUES)
+                and said in narrow.body.get("/id", VALUES)
             ):
-                yield (grant.cluster, grant.digest, action, origin, method, identifier, value)
+                yield (grant.cluster, grant.digest, action, origin, method, identifier, value, said)
 
 
 def stands_for(location: str, origin: str) -> bool:
@@ -305,6 +311,7 @@ def test_a_child_made_only_by_taking_away_is_accepted(ours: tuple[Grant, ...], d
                 methods=less(frozenset(METHODS) if grant.constraints.methods is None else grant.constraints.methods),
                 params={"id": less(grant.constraints.params.get("id", frozenset(VALUES)))},
                 query=dict(grant.constraints.query),
+                body=dict(grant.constraints.body),
             ),
         )
         for grant in ours

@@ -337,11 +337,16 @@ EXP = draft().exp
         ),
         pytest.param(
             constrained(Constraints(params={"id": frozenset({"1"})}, query={"q": frozenset({"1"})})),
-            constrained(Constraints(params={"id": frozenset({"2"})}, query={"p": frozenset({"1"})})),
+            constrained(
+                Constraints(
+                    params={"id": frozenset({"2"})}, query={"p": frozenset({"1"})}, body={"/to": frozenset({"88"})}
+                )
+            ),
             [
                 "cluster supplier-invoices: changes the constraint on path parameter id from 1 to 2",
                 "cluster supplier-invoices: tightens the constraint on query parameter p from any value to 1",
                 "cluster supplier-invoices: loosens the constraint on query parameter q from 1 to any value",
+                "cluster supplier-invoices: tightens the constraint on what the body holds at /to from any value to 88",
             ],
             id="constraints on values",
         ),

@@ -8,6 +8,7 @@ import held
 import identities
 import pytest
 
+from proxy.core.bodies.rules import FieldRule, JsonBody
 from proxy.core.documents import hold_document, mandate_document
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Bundle, Cluster, Constraints, Grant, Hold, HoldState, Mandate, QueryRule, Review
@@ -143,6 +144,17 @@ def test_operations_are_told_in_words() -> None:
         f'find: GET /v1/find; {{part}} is "a"; any query parameters; {limits}',
         'list: GET /v1/{part}; {part} is "a"; query parameter page (optional) is any value; '
         'query parameter sort (required) is "down" or "up"; query parameter none (optional) is nothing; ' + limits,
+    ]
+
+
+def test_what_a_body_may_be_is_told() -> None:
+    body = JsonBody(fields=(FieldRule(pointer="/amount", most=500, required=True),))
+    cluster = identities.cluster(operations=(identities.operation("pay", methods=["POST"], template="/p", body=body),))
+    constraints = Constraints(body={"/payee": frozenset({"88"}), "/x": frozenset()})
+    _, sentences = grant_text(identities.grant(cluster, constraints=constraints), identities.bundle(clusters=[cluster]))
+    assert sentences == [
+        "pay: POST /p; no query parameters; with a JSON body in which /amount is a number of at most 500 (required); "
+        "your mandate limits /payee in the body to 88; your mandate limits /x in the body to nothing"
     ]
 
 

@@ -39,7 +39,10 @@ def test_a_root_says_what_was_drafted() -> None:
             identities.grant(
                 actions=["read-invoice"],
                 constraints=Constraints(
-                    methods=frozenset({"GET"}), params={"id": frozenset({"17"})}, query={"q": frozenset({"", "a b"})}
+                    methods=frozenset({"GET"}),
+                    params={"id": frozenset({"17"})},
+                    query={"q": frozenset({"", "a b"})},
+                    body={"/to/id": frozenset({"17", '"17"', "true", "null", '"é"'}), "note": frozenset({'"a b"'})},
                 ),
             )
         ]
@@ -221,6 +224,16 @@ def test_anything_else_is_malformed(token: str, field: str) -> None:
         pytest.param({"constraints": {"params": {"": []}}}, ".constraints.params", id="a parameter without a name"),
         pytest.param({"constraints": {"params": {"id": "17"}}}, ".constraints.params.id", id="one value, not a list"),
         pytest.param({"constraints": {"params": {"id": [17]}}}, ".constraints.params.id", id="a number for a value"),
+        pytest.param({"constraints": {"body": ["/id"]}}, ".constraints.body", id="a body that is a list"),
+        pytest.param({"constraints": {"body": {"": [1]}}}, ".constraints.body", id="the whole body"),
+        pytest.param({"constraints": {"body": {"/a~2": [1]}}}, ".constraints.body", id="a pointer that is none"),
+        pytest.param({"constraints": {"body": {"/a": 1}}}, ".constraints.body./a", id="one value of a body"),
+        pytest.param({"constraints": {"body": {"/a": [1.5]}}}, ".constraints.body./a", id="a fraction in a body"),
+        pytest.param({"constraints": {"body": {"/a": [2**53]}}}, ".constraints.body./a", id="too large a number"),
+        pytest.param({"constraints": {"body": {"/a": [1, 1]}}}, ".constraints.body./a", id="a body's value twice"),
+        pytest.param({"constraints": {"body": {"/a": [["x"]]}}}, ".constraints.body./a", id="a list in a body"),
+        pytest.param({"constraints": {"body": {"/a": ["\x00"]}}}, ".constraints.body./a", id="a NUL in a body"),
+        pytest.param({"constraints": {"body": {"a": [1]}}}, ".constraints.body.a", id="a number in a form"),
         pytest.param({"constraints": {"query": {"q": ["a", "a"]}}}, ".constraints.query.q", id="a value twice"),
         pytest.param({"constraints": {"query": {"q": ["\x00"]}}}, ".constraints.query.q", id="a NUL in a value"),
     ],
@@ -284,12 +297,20 @@ _values = st.dictionaries(
 )
 
 
+_bodies = st.dictionaries(
+    st.sampled_from(["/id", "/a~1b/*", "/"]),
+    st.frozensets(st.sampled_from(["1", "-2", "true", "null", '"1"', '""', '"é"']), max_size=3),
+    max_size=2,
+)
+
+
 @settings(max_examples=100)
 @given(
     actions=_names,
     methods=st.none() | st.frozensets(st.sampled_from(["GET", "POST", "M-SEARCH"])),
     params=_values,
     query=_values,
+    body=_bodies,
     delegates=_names,
     life_s=st.integers(1, 10**8),
 )
@@ -298,10 +319,12 @@ def test_every_draft_reads_back_as_itself(
     methods: frozenset[str] | None,
     params: dict[str, frozenset[str]],
     query: dict[str, frozenset[str]],
+    body: dict[str, frozenset[str]],
     delegates: set[str],
     life_s: int,
 ) -> None:
-    granted = identities.grant(actions=actions, constraints=Constraints(methods=methods, params=params, query=query))
+    constraints = Constraints(methods=methods, params=params, query=query, body=body)
+    granted = identities.grant(actions=actions, constraints=constraints)
     of = identities.draft(grants=[granted], may_delegate_to=delegates, iat=NOW, exp=NOW + timedelta(seconds=life_s))
     manifest = parse_manifest(identities.root(of))
     assert manifest.grants == (granted,)

@@ -15,6 +15,7 @@ from ipaddress import ip_network
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+from proxy.core.bodies.rules import ANY_BODY, BodyRule
 from proxy.core.clusters import cluster_digest
 from proxy.core.encoding import Json, b64u, parse_json, unb64u
 from proxy.core.errors import Code
@@ -119,6 +120,7 @@ def operation(
     template: str = "/v1/invoices/{id}",
     any_query: bool = False,
     query: Iterable[QueryRule] = (),
+    body: BodyRule = ANY_BODY,
     websocket: bool = False,
 ) -> Operation:
     return Operation(
@@ -128,6 +130,7 @@ def operation(
         any_query=any_query,
         query=tuple(query),
         at=RuleRef(id=f"{CLUSTER}.{name}", file="clusters.yaml", line=7),
+        body=body,
         websocket=websocket,
     )
 

@@ -19,6 +19,7 @@ from proxy.core.folding import folded
 from proxy.core.model import Mismatch
 from proxy.core.shown import shown, some_of
 
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _INDEX = re.compile(r"0|[1-9][0-9]*")
 
 
@@ -94,7 +95,7 @@ class PreparedJson:
         yield from self.root.faults(document, only=self.only)
         if self.schema is not None:
             for pointer, broken in self.schema.faults(document):
-                yield _fault(pointer, f"the schema's {broken}", "something else")
+                yield _fault(_plainly(pointer), f"the schema's {broken}", "something else")
 
 
 def prepare_json(rule: JsonBody) -> PreparedJson:
@@ -147,6 +148,11 @@ def _check(rule: FieldRule, *, leaf: bool) -> None:
         raise Rejected(Code.CONFIG_INVALID, f"{rule.pointer}: least must not be above most")
     if any(conditions[:3]) and not leaf:
         raise Rejected(Code.CONFIG_INVALID, f"{rule.pointer} is a single value, so nothing can lie below it")
+
+
+def _plainly(pointer: str) -> str:
+    """A pointer from a document, whose members' names may be anything, secrets too: only plain ones are told."""
+    return "".join(f"/{token if _PLAIN_NAME.fullmatch(token) else EVERY}" for token in pointer.split("/")[1:])
 
 
 def _escaped(token: str) -> str:

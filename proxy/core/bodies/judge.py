@@ -163,7 +163,7 @@ def _rpc_faults(rule: McpBody, tools: Mapping[str, PreparedJson], call: RpcCall)
             yield Mismatch(field="body.tool", expected=some_of(tools) or "no tool", got=shown(call.tool))
         else:
             for fault in tools[call.tool].faults(call.arguments):
-                yield replace(fault, field=f"body.arguments{fault.field.removeprefix('body').removeprefix('.')}")
+                yield replace(fault, field=f"body.arguments{fault.field.removeprefix('body')}")
 
 
 def _llm(rule: LlmBody) -> _Judge:

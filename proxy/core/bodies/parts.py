@@ -19,6 +19,7 @@ class PreparedForm:
 
     fields: Mapping[str, FormField]
     files: Mapping[str, FileRule]
+    listed: frozenset[str]
     others: bool
     alike: frozenset[str]  # how the listed names read to an origin that ignores case, or takes brackets for a list
     required: tuple[str, ...]
@@ -29,21 +30,25 @@ class PreparedForm:
         A file is a part with a file name. Its media type is what the part itself says.
 
         Raises:
-            Rejected(BODY_MALFORMED): the text of a constrained field is not in UTF-8.
+            Rejected(BODY_MALFORMED): a name that some reader takes for a listed one, and that is not it; or the text of
+                a constrained field is not in UTF-8.
         """
+        given = tuple(parts)
+        for name in {part.name for part in given} - self.listed:
+            if _alike(name) in self.alike:
+                detail = f"the form must spell the fields {some_of(self.listed)} so: in the same letters, once each"
+                raise Rejected(Code.BODY_MALFORMED, detail, field="body")
         seen: set[str] = set()
-        for part in parts:
+        for part in given:
             name = part.name
-            if name not in self.fields and name not in self.files:
-                if not self.others or _alike(name) in self.alike:
-                    names = some_of({*self.fields, *self.files})
-                    yield Mismatch(field="body", expected=names or "no field", got=f"{shown(name)}=")
-            elif name in seen:
+            if name in self.listed and name in seen:
                 yield _fault(name, "at most once", "more than once")
             elif name in self.files:
                 yield from _file_faults(self.files[name], part)
-            else:
+            elif name in self.fields:
                 yield from _field_faults(self.fields[name], part)
+            elif not self.others:
+                yield Mismatch(field="body", expected=some_of(self.listed) or "no field", got=f"{shown(name)}=")
             seen.add(name)
         for name in self.required:
             if name not in seen:
@@ -65,6 +70,7 @@ def prepare_form(rule: FormBody | MultipartBody) -> PreparedForm:
     return PreparedForm(
         fields={item.name: item for item in rule.fields},
         files={item.name: item for item in files},
+        listed=frozenset(names),
         others=rule.others,
         alike=frozenset(_alike(name) for name in names),
         required=tuple(sorted(item.name for item in listed if item.required)),

@@ -1,11 +1,17 @@
-"""Reading a body as its Content-Type says: which types are JSON, and header lines that speak of the body."""
+"""Reading a body as its Content-Type says: once in each way, undone from its coding, and what is JSON."""
 
+import gzip
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
+from bodies import FORM_TYPE, JSON_TYPE, posted, posted_json
 from questions import call
 
+from proxy.core.bodies import reading as module
+from proxy.core.bodies.coding import BodyCaps
 from proxy.core.bodies.reading import Reading
+from proxy.core.bodies.rules import LlmShape
 from proxy.core.errors import Code, Rejected
 
 
@@ -46,3 +52,59 @@ def test_a_header_that_names_another_tool_than_the_body_is_refused() -> None:
     with pytest.raises(Rejected, match="Mcp-Name") as caught:
         reading(MESSAGE, JSON, ("Mcp-Name", "drop_table")).rpc()
     assert caught.value.code is Code.BODY_MALFORMED
+
+
+def test_a_body_is_read_once_however_often_it_is_asked_for() -> None:
+    with patch.object(module, "read_json", wraps=module.read_json) as read:
+        asked = Reading(posted_json({"jsonrpc": "2.0", "method": "ping"}))
+        assert asked.json() == asked.json()
+        assert asked.rpc() == asked.rpc()
+        for _ in range(2):
+            with pytest.raises(Rejected):
+                asked.graphql()
+            with pytest.raises(Rejected):
+                asked.llm(LlmShape.OPENAI_CHAT)
+    assert read.call_count == 1
+
+
+def test_a_body_that_cannot_be_read_is_tried_once() -> None:
+    with patch.object(module, "read_json", wraps=module.read_json) as read:
+        asked = Reading(posted(b"{"))
+        for _ in range(3):
+            with pytest.raises(Rejected, match="strict JSON") as refused:
+                asked.json()
+            assert refused.value.code is Code.BODY_MALFORMED
+    assert read.call_count == 1
+
+
+def test_whether_there_is_a_body() -> None:
+    assert Reading(posted(b"")).empty
+    assert not Reading(posted(b" ")).empty
+
+
+GZIP = ("content-encoding", "gzip")
+
+
+def test_a_coding_is_undone_for_json_and_refused_for_forms() -> None:
+    assert Reading(posted(gzip.compress(b"[1]"), (*JSON_TYPE, GZIP))).json() == [1]
+    with pytest.raises(Rejected, match="content-encoding") as refused:
+        Reading(posted(gzip.compress(b"a=1"), (*FORM_TYPE, GZIP))).form()
+    assert refused.value.code is Code.BODY_MALFORMED
+    assert Reading(posted(b"a=1", FORM_TYPE)).form() == (("a", "1"),)
+
+
+@pytest.mark.parametrize("headers", [JSON_TYPE, (*JSON_TYPE, GZIP)], ids=["as it is", "coded"])
+def test_caps_are_those_of_the_deployment(headers: tuple[tuple[str, str], ...]) -> None:
+    document = b'"' + b"x" * 50 + b'"'
+    body = gzip.compress(document) if GZIP in headers else document
+    assert Reading(posted(body, headers), BodyCaps(decoded_bytes=100)).json() == "x" * 50
+    with pytest.raises(Rejected) as refused:
+        Reading(posted(body, headers), BodyCaps(decoded_bytes=51)).json()
+    assert refused.value.code is Code.BODY_NOT_INSPECTED
+
+
+@pytest.mark.parametrize("media", ["application/json; charset=utf-16", "application/json; charset=latin-1"])
+def test_another_character_set_is_another_reading(media: str) -> None:
+    with pytest.raises(Rejected, match="charset") as refused:
+        Reading(posted(b'{"a": "\xc3\xa9"}', (("content-type", media),))).json()
+    assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "content-type")
