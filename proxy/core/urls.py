@@ -18,6 +18,8 @@ _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _TWICE = re.compile(r"%25[0-9A-Fa-f]{2}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL_IN_QUERY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # lines and tabs are ordinary text there
+_NOT_IN_A_NAME = re.compile(r"%0[9AD]")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _DOTS = frozenset({".", ".."})
 _BREAKS = re.compile(r"[;/\\]")  # NFKC makes these of their full-width forms
@@ -70,11 +72,16 @@ def canonical_query(text: str) -> str:
 
     Raises:
         Rejected(URL_AMBIGUOUS): a raw ";" (some servers split there), characters that must be encoded, ill-formed
-            escapes, double encoding in a parameter's name, controls.
+            escapes, double encoding in a parameter's name, controls but for encoded line ends and tabs in a value.
     """
     query = _normal_escapes(text, _FOREIGN_TO_QUERY, "query")
-    if "%25" in query and any(_TWICE.search(parameter.partition("=")[0]) for parameter in query.split("&")):
-        raise _twice("query")
+    if "%" in query:
+        for parameter in query.split("&"):
+            name = parameter.partition("=")[0]
+            if _TWICE.search(name):
+                raise _twice("query")
+            if _NOT_IN_A_NAME.search(name):
+                raise _ambiguous("query", "a parameter's name must not hold control characters, encoded or not")
     return query
 
 
@@ -98,7 +105,7 @@ def _normal_escapes(text: str, foreign: re.Pattern[str], field: str) -> str:
         decoded = unquote_to_bytes(normal).decode("utf-8")
     except UnicodeDecodeError:
         raise _ambiguous(field, f"the escapes of a {field} must be well-formed UTF-8") from None
-    if _CONTROL.search(decoded):
+    if (_CONTROL if field == "path" else _CONTROL_IN_QUERY).search(decoded):
         raise _ambiguous(field, f"a {field} must not hold control characters, encoded or not")
     return normal
 

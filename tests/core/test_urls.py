@@ -176,6 +176,7 @@ QUERIES = {
     "D02 a value encoded twice, for the rule to see": ("to=%252fx", "to=%252fx", (("to", "%2fx"),)),
     "D02 a value encoded twice in pieces": ("to=%25%32%66x", "to=%252fx", (("to", "%2fx"),)),
     "D02 a value encoded three times": ("to=%25252f", "to=%25252f", (("to", "%252f"),)),
+    "lines and tabs are data": ("q=a%0d%0Ab%09c", "q=a%0D%0Ab%09c", (("q", "a\r\nb\tc"),)),
     "dots are data": ("file=../a", "file=../a", (("file", "../a"),)),
 }
 
@@ -197,7 +198,12 @@ def test_a_query_becomes_one_spelling(raw: str, query: str, parameters: tuple[tu
         pytest.param("a=%c0%ae", id="overlong UTF-8"),
         pytest.param("a=%ff", id="ill-formed UTF-8"),
         pytest.param("a=%00", id="an encoded NUL"),
-        pytest.param("a=1%0d%0aX:%20y", id="an encoded line break"),
+        pytest.param("a=%0b", id="an encoded vertical tab"),
+        pytest.param("a=%1b[2J", id="an encoded escape"),
+        pytest.param("a=%c2%85", id="an encoded C1 control"),
+        pytest.param("a%0ab=1", id="an encoded line break in a name"),
+        pytest.param("a=1&%09", id="an encoded tab in a name without a value"),
+        pytest.param("a=1\n", id="a line break"),
         pytest.param("a=%", id="a bare percent sign"),
         pytest.param("a=b c", id="a space"),
         pytest.param("a=b\\c", id="a backslash"),

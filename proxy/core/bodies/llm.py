@@ -8,7 +8,7 @@ with a prefix, which no function's name can have:
 - `type:web_search`: a tool known by its type, which the provider runs or defines
 - `mcp:https://mcp.example/path`, `mcp:connector_gmail`, `mcp:tunnel_1`: a remote MCP server
 - `fetch:https://files.example`: where the provider is to fetch an image or a file from
-- `reach:pypi.org`: a host that a container of the provider may contact
+- `reach:wheels.example`: a host that a container of the provider may contact
 - `skill:pptx`: a skill loaded into such a container
 """
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from proxy.core.bodies.rules import LlmShape
 from proxy.core.bodies.shapes import a_list, a_text, an_object, escaped, kind_of, malformed, only
 from proxy.core.encoding import Json
+from proxy.core.folding import folded
 
 MAX_TOOLS = 1_000
 MAX_TOKENS = 10**9
@@ -68,6 +69,13 @@ _SPOKEN: Mapping[LlmShape, str] = {  # where the conversation stands
     LlmShape.ANTHROPIC_MESSAGES: "messages",
 }
 _LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_LOOKED_AT = frozenset(
+    {
+        *("allowed_domains", "connector_id", "container", "custom", "environment", "function", "image_url", "input"),
+        *("name", "network_policy", "server_url", "skill_id", "skills", "source", "tools", "tunnel_id", "type", "url"),
+    }
+)
+_FOLDED = frozenset(map(folded, _LOOKED_AT))
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _URL = re.compile(r"https?://[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?")
 _ORIGIN = re.compile(r"(https?://[a-z0-9.-]+(?::[0-9]{1,5})?)(?:[/?#]|$)")
@@ -121,23 +129,48 @@ def _whole(value: Json, where: str, *, least: int = 0) -> int:
 # --- whom and what it reaches ----------------------------------------------------------------------------------------
 
 
+type _Place = tuple[_Place, str | int] | str
+"""Where a value stands: its pointer, or what holds it and its own name or number. Most are never told."""
+
+
+def _pointer(place: _Place) -> str:
+    tokens: list[str] = []
+    while not isinstance(place, str):
+        place, token = place
+        tokens.append(escaped(str(token)))
+    return "/".join([place, *reversed(tokens)])
+
+
 def _reached(request: Mapping[str, Json], shape: LlmShape) -> Iterator[str]:
     """The names of all tools and places, repeats included."""
     yield from _tools(request.get("tools", []), "/tools", shape)
     for place, function in enumerate(a_list(request.get("functions", []), "/functions")):
-        yield _name(an_object(function, f"/functions/{place}").get("name"), f"/functions/{place}/name")
+        yield _name(_entry(function, f"/functions/{place}").get("name"), f"/functions/{place}/name")
     if "web_search_options" in request:
         yield "type:web_search"
     for place, server in enumerate(a_list(request.get("mcp_servers", []), "/mcp_servers")):
         where = f"/mcp_servers/{place}"
-        yield f"mcp:{_url(an_object(server, where).get('url'), f'{where}/url')}"
+        yield f"mcp:{_url(_entry(server, where).get('url'), f'{where}/url')}"
     yield from _container(request.get("container"), "/container")
     yield from _conversation(request.get(_SPOKEN[shape]), f"/{_SPOKEN[shape]}", shape)
 
 
+def _entry(value: Json, where: str) -> Mapping[str, Json]:
+    """An object whose members are what they seem: none that some reader takes for one that is looked at here."""
+    entry = an_object(value, where)
+    _check_spelling(entry, where)
+    return entry
+
+
+def _check_spelling(entry: Mapping[str, Json], place: _Place) -> None:
+    for name in entry:
+        if name not in _LOOKED_AT and folded(name) in _FOLDED:
+            raise malformed(_pointer((place, name)), "some readers take this for another member; spell it as they do")
+
+
 def _tools(value: Json, where: str, shape: LlmShape, *, nested: bool = False) -> Iterator[str]:
     for place, tool in enumerate(a_list(value, where)):
-        yield from _tool(an_object(tool, f"{where}/{place}"), f"{where}/{place}", shape, nested=nested)
+        yield from _tool(_entry(tool, f"{where}/{place}"), f"{where}/{place}", shape, nested=nested)
 
 
 def _tool(tool: Mapping[str, Json], where: str, shape: LlmShape, *, nested: bool) -> Iterator[str]:
@@ -163,7 +196,7 @@ def _function_name(tool: Mapping[str, Json], kind: str, where: str, shape: LlmSh
         return tool.get("name"), f"{where}/name"
     if "name" in tool:
         raise malformed(f"{where}/name", f"a name stands in the member {kind} here; remove this one")
-    return an_object(tool.get(kind), f"{where}/{kind}").get("name"), f"{where}/{kind}/name"
+    return _entry(tool.get(kind), f"{where}/{kind}").get("name"), f"{where}/{kind}/name"
 
 
 def _name(value: Json, where: str) -> str:
@@ -196,16 +229,16 @@ def _container(value: Json, where: str) -> Iterator[str]:
     """What a container of the provider is given: hosts it may contact, and skills."""
     if value is None or isinstance(value, str):  # one that exists already, by its id
         return
-    container = an_object(value, where)
+    container = _entry(value, where)
     if (policy := container.get("network_policy")) is not None:
         place = f"{where}/network_policy/allowed_domains"
-        hosts = an_object(policy, f"{where}/network_policy").get("allowed_domains", [])
+        hosts = _entry(policy, f"{where}/network_policy").get("allowed_domains", [])
         for number, host in enumerate(a_list(hosts, place)):
             yield f"reach:{_host(host, f'{place}/{number}')}"
     if (skills := container.get("skills")) is not None:
         for number, skill in enumerate(a_list(skills, f"{where}/skills")):
             place = f"{where}/skills/{number}"
-            yield f"skill:{_name(an_object(skill, place).get('skill_id'), f'{place}/skill_id')}"
+            yield f"skill:{_name(_entry(skill, place).get('skill_id'), f'{place}/skill_id')}"
 
 
 def _host(value: Json, where: str) -> str:
@@ -213,18 +246,6 @@ def _host(value: Json, where: str) -> str:
     if not _HOST.fullmatch(text):
         raise malformed(where, "expected a host in lower case")
     return text
-
-
-type _Place = tuple[_Place, str | int] | str
-"""Where a value stands: its pointer, or what holds it and its own name or number. Most are never told."""
-
-
-def _pointer(place: _Place) -> str:
-    tokens: list[str] = []
-    while not isinstance(place, str):
-        place, token = place
-        tokens.append(escaped(str(token)))
-    return "/".join([place, *reversed(tokens)])
 
 
 def _conversation(value: Json, where: str, shape: LlmShape) -> Iterator[str]:
@@ -235,6 +256,7 @@ def _conversation(value: Json, where: str, shape: LlmShape) -> Iterator[str]:
     while waiting:
         value, place = waiting.pop()
         if isinstance(value, Mapping):
+            _check_spelling(value, place)
             yield from _fetched(value, place)
             kind = value.get("type")
             if kind in ("additional_tools", "tool_search_output"):
@@ -248,7 +270,7 @@ def _conversation(value: Json, where: str, shape: LlmShape) -> Iterator[str]:
 def _fetched(part: Mapping[str, Json], place: _Place) -> Iterator[str]:
     """`image_url`, `file_url` and the like, a string or an object with a `url`; and a `source` with a `url`."""
     for name, value in part.items():
-        if not (name == "source" or name.endswith("_url")):
+        if not (name == "source" or folded(name).endswith("_url")):
             continue
         told = value.get("url") if isinstance(value, Mapping) else value if name != "source" else None
         if not isinstance(told, str) or told.startswith("data:"):

@@ -152,9 +152,11 @@ def test_a_message_as_documented() -> None:
             RESPONSES,
             {
                 "type": "code_interpreter",
-                "container": {"network_policy": {"type": "allowlist", "allowed_domains": ["pypi.org", "*.x.example"]}},
+                "container": {
+                    "network_policy": {"type": "allowlist", "allowed_domains": ["wheels.example", "*.x.example"]}
+                },
             },
-            {"type:code_interpreter", "reach:pypi.org", "reach:*.x.example"},
+            {"type:code_interpreter", "reach:wheels.example", "reach:*.x.example"},
             id="a container with a network",
         ),
         pytest.param(
@@ -311,6 +313,25 @@ def test_the_limit_is_of_everything_together(shape: LlmShape, members: dict[str,
                 "mcp.example",
                 "https:///x",
             )
+        ),
+        pytest.param(CHAT, {"Tools": []}, "/Tools", id="a member in other letters"),
+        pytest.param(
+            CHAT, {"messages": [{"content": [{"Image_URL": "gs://x"}]}]}, "/messages/0/content/0/Image_URL", id="u"
+        ),
+        pytest.param(
+            CHAT,
+            {"messages": [{"content": [{"image_url": {"URL": "https://x.example"}}]}]},
+            "/messages/0/content/0/image_url/URL",
+            id="a URL in other letters",
+        ),
+        pytest.param(
+            RESPONSES,
+            {"tools": [{"type": "code_interpreter", "Container": {"network_policy": {}}}]},
+            "/tools/0/Container",
+            id="a container in other letters",
+        ),
+        pytest.param(
+            CHAT, {"functions": [{"name": "a", "Name\0": "b"}]}, "/functions/0/Name\0", id="a name before NUL"
         ),
         pytest.param(MESSAGES, {"mcp_servers": [{"name": "x"}]}, "/mcp_servers/0/url", id="a server without a URL"),
         pytest.param(MESSAGES, {"mcp_servers": ["x"]}, "/mcp_servers/0", id="a server as text"),
