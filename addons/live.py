@@ -7,15 +7,10 @@ sponsor. What fails is ended on both sides at once; nothing that waits in a buff
 
 import asyncio
 import logging
-import socket
-import struct
 import time
-from collections.abc import Mapping
-from typing import Any
-
-from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 
 from addons.exchange import Exchange, Exchanges
+from addons.transports import Connections, abort
 from proxy.core.control import ControlView
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Mandate
@@ -28,11 +23,6 @@ LOOK_EVERY_S = 0.5
 
 BLIND_S = 5.0
 """How long what is under way may go on once nobody can tell us of a stop any more. New calls are refused at once."""
-
-type Connections = Mapping[tuple[Any, ...] | str, ConnectionHandler]
-"""Every connection of a client, by the client's id, as mitmproxy's `Proxyserver` keeps them."""
-
-_RESET = struct.pack("ii", 1, 0)
 
 
 class Live:
@@ -96,20 +86,9 @@ class Live:
             return  # its client has left, and its last hooks are on their way
         for connection, io in tuple(handler.transports.items()):
             if told or connection is not handler.client:
-                _abort(io)
+                abort(io, "the mandate no longer stands")
 
 
 def _mandate(exchange: Exchange) -> Mandate:
     assert exchange.admission is not None and exchange.admission.identity is not None  # it was allowed
     return exchange.admission.identity.mandate
-
-
-def _abort(io: ConnectionIO) -> None:
-    """End a connection now: what is buffered is thrown away, and the peer sees a reset rather than an end."""
-    if isinstance(io.writer, asyncio.StreamWriter):
-        sock = io.writer.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        io.writer.transport.abort()
-    if io.handler is not None:
-        io.handler.cancel("the mandate no longer stands")
