@@ -70,5 +70,6 @@ class Admit:
 
     def client_disconnected(self, client: Client) -> None:
         self._tunnels.by_client.pop(client.id, None)
+        self._exchanges.valves.forget(client.id)
         for exchange in self._exchanges.of_client(client.id):
             exchange.gone.set()

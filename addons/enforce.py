@@ -7,10 +7,13 @@ from mitmproxy import http
 
 from addons.dial import TOKEN_LIFE_S, Dials, DialToken
 from addons.exchange import Exchange, Exchanges
+from addons.intake import Bodies
 from addons.translate import Tunnels, forward, leg_of, received, response_of, undecided
 from addons.websocket import ask
+from proxy.core.content_digest import BodyDigests
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.model import Verdict
+from proxy.core.headers import announced_bytes
+from proxy.core.model import Unread, Verdict
 from proxy.core.problems import Answer, form_of
 from proxy.gate import Gate
 from proxy.internal import Internal, Redeem
@@ -20,8 +23,17 @@ from proxy.recording import Admission, Outcome
 class Enforce:
     """The last addon with a `request` hook, so that nothing can undo its refusal."""
 
-    def __init__(self, gate: Gate, internal: Internal, tunnels: Tunnels, exchanges: Exchanges, dials: Dials) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        internal: Internal,
+        tunnels: Tunnels,
+        exchanges: Exchanges,
+        dials: Dials,
+        bodies: Bodies,
+    ) -> None:
         self._gate = gate
+        self._bodies = bodies
         self._internal = internal
         self._tunnels = tunnels
         self._exchanges = exchanges
@@ -34,25 +46,45 @@ class Enforce:
         tunnel = self._tunnels.by_client.get(flow.client_conn.id)
         if flow.error is not None or not flow.client_conn.connected or head.inside is not (tunnel is not None):
             return  # refused by mitmproxy itself, or its client has left: the refusal stands
-        limits = self._gate.settings.limits
-        exchange = Exchange(
-            flow=flow,
-            client_id=flow.client_conn.id,
-            body_cap=limits.unproven_body_bytes,
-            started_s=time.monotonic(),
-        )
+        exchange = Exchange(flow=flow, client_id=flow.client_conn.id, started_s=time.monotonic())
         self._exchanges.open(exchange)
         inner_tls = tunnel is not None and flow.request.scheme == "https"
         scheme = head.scheme if flow.request.is_http2 else flow.request.scheme
         leg = leg_of(flow.client_conn, tunnel, inner_tls=inner_tls)
         admission = await self._gate.admit(received(flow.request, authority=head.authority, scheme=scheme), leg, tunnel)
         exchange.admission = admission
-        if admission.fault is None:
-            exchange.body_cap = limits.body_bytes
-        elif not self._internal.serves(admission):
-            flow.request.headers.pop("expect", None)  # no 100 Continue for a body nobody will take
-            exchange.outcome = await self._gate.refuse(admission, admission.fault)
-            exchange.refusal = self._answer(admission, exchange.outcome)
+        if self._internal.serves(admission):
+            exchange.intake = self._bodies.begin_small()
+        elif admission.fault is not None:
+            await self._refuse_early(flow, exchange, admission, admission.fault)
+        elif not head.ends:
+            await self._expect_body(flow, exchange, admission)
+
+    async def _expect_body(self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission) -> None:
+        """A body follows: let it pass as it comes if the head alone is allowed so, else make room for it."""
+        try:
+            exchange.outcome = await self._gate.judge_head(admission)
+            if exchange.outcome is not None:
+                self._carry_out(flow, exchange, admission, exchange.outcome)
+                exchange.streams = flow.request.stream = flow.response is None
+        finally:
+            await self._give_up(flow, exchange)
+        if exchange.refusal is not None:
+            flow.request.headers.pop("expect", None)
+        if exchange.outcome is None:
+            assert admission.identity is not None
+            try:
+                announced = announced_bytes(admission.received)
+                exchange.intake = self._bodies.begin(admission.identity.mandate.root_id, announced)
+            except (Rejected, Unavailable) as fault:
+                await self._refuse_early(flow, exchange, admission, fault)
+
+    async def _refuse_early(
+        self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, fault: Rejected | Unavailable
+    ) -> None:
+        flow.request.headers.pop("expect", None)  # no 100 Continue for a body nobody will take
+        exchange.outcome = await self._gate.refuse(admission, fault)
+        exchange.refusal = self._answer(admission, exchange.outcome)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge the whole call. Whatever happens here, a call without an explicit allow is not forwarded."""
@@ -63,13 +95,19 @@ class Enforce:
         if exchange.refusal is not None:
             flow.response = response_of(exchange.refusal)
             return
+        if exchange.outcome is not None:
+            return  # an allow that could not be carried out: the refusal stands
         try:
-            await self._judge(flow, exchange, exchange.admission, flow.request.raw_content or b"")
+            body = b"" if exchange.intake is None else exchange.intake.whole()
+            await self._judge(flow, exchange, exchange.admission, body)
         finally:
             await self._give_up(flow, exchange)
 
-    async def _judge(self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, body: bytes) -> None:
+    async def _judge(
+        self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, body: bytes | BodyDigests
+    ) -> None:
         if self._internal.serves(admission):
+            assert isinstance(body, bytes)
             answered = await self._serve(exchange, admission, body)
             if isinstance(answered, Answer):
                 flow.response = response_of(answered)
@@ -106,7 +144,7 @@ class Enforce:
         if call.websocket:
             assert exchange.admission is not None
             exchange.conversation = ask(flow.request, exchange.admission.received)
-        exchange.bytes_up = call.body_bytes or 0
+        exchange.bytes_up = 0 if isinstance(call.body, Unread) else len(call.body)
         token = DialToken(
             exchange=exchange,
             addresses=outcome.addresses,

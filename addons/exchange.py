@@ -12,9 +12,11 @@ from typing import NamedTuple
 from mitmproxy import http
 from mitmproxy.connection import Server
 
+from addons.intake import Intake
+from addons.valve import Valves
 from addons.websocket import Conversation
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.model import IPAddress, Verdict
+from proxy.core.model import IPAddress, Unread, Verdict
 from proxy.core.problems import Answer
 from proxy.recording import Admission, Outcome
 
@@ -25,11 +27,13 @@ class Exchange:
 
     flow: http.HTTPFlow
     client_id: str
-    body_cap: int  # bytes of body that may be buffered
     gone: asyncio.Event = field(default_factory=asyncio.Event)  # the client left
     admission: Admission | None = None
     outcome: Outcome | None = None
     refusal: Answer | None = None  # decided before the body came
+    intake: Intake | None = None  # its body; without one none is taken in
+    streams: bool = False  # its body passes through as it comes
+    body_sha256: bytes | None = None  # of a body that passed through, once it was whole
     fault: Code | None = None  # what went wrong behind us
     fault_detail: str = ""
     stopped: Rejected | Unavailable | None = None  # why it was ended while its bytes still flowed
@@ -53,6 +57,17 @@ class Exchange:
         return self.outcome is not None and self.outcome.decision.verdict is Verdict.ALLOW
 
     @property
+    def spooled(self) -> bool:
+        """Whether its body is sent from where it was spooled."""
+        call = None if self.outcome is None else self.outcome.call
+        return call is not None and isinstance(call.body, Unread) and not self.streams
+
+    def let_go(self) -> None:
+        """Forget the body: it was sent, or never will be."""
+        if self.intake is not None:
+            self.intake.let_go()
+
+    @property
     def maybe_sent(self) -> bool:
         """Whether bytes of this call may have left. For calls that dial afresh, as released ones do."""
         return self.dialled and not self.dial_failed
@@ -63,6 +78,7 @@ class Head(NamedTuple):
 
     authority: bytes  # of an absolute-form or CONNECT target, or HTTP/2's own; mitmproxy clears it
     inside: bool  # a tunnel carries it
+    ends: bool  # no body follows
     scheme: str  # of the target, or HTTP/2's own; "" in origin form
 
 
@@ -78,13 +94,14 @@ class Exchanges:
     def __init__(self) -> None:
         self._by_flow: dict[str, Exchange] = {}
         self._heads: dict[int, Head] = {}
+        self.valves = Valves()
 
-    def note_head(self, request: http.Request, *, inside: bool) -> None:
-        """Remember what no hook will see any more: the authority of the target, and whether a tunnel carries it."""
-        self._heads[id(request)] = Head(request.data.authority, inside, request.scheme)
+    def note_head(self, request: http.Request, *, inside: bool, ends: bool) -> None:
+        """Remember what no hook sees: the target's authority, whether a tunnel carries it, whether it ends here."""
+        self._heads[id(request)] = Head(request.data.authority, inside, ends, request.scheme)
 
     def take_head(self, request: http.Request) -> Head:
-        return self._heads.pop(id(request), Head(b"", True, ""))
+        return self._heads.pop(id(request), Head(b"", True, True, ""))
 
     def open(self, exchange: Exchange) -> None:
         self._by_flow[exchange.flow_id] = exchange
@@ -123,9 +140,12 @@ class Exchanges:
             exchange.dialled = False
 
     def forget(self, flow: http.HTTPFlow) -> None:
-        self._by_flow.pop(flow.id, None)
+        exchange = self.find(flow)
+        if exchange is not None:
+            self.drop(exchange)
 
     def drop(self, exchange: Exchange) -> None:
+        exchange.let_go()
         self._by_flow.pop(exchange.flow_id, None)
 
     def of_client(self, client_id: str) -> Iterator[Exchange]:

@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     HttpEvent,
+    RequestData,
     RequestProtocolError,
     ResponseData,
     ResponseProtocolError,
@@ -32,7 +33,7 @@ from proxy.core.problems import Answer
 HEAD_TIMEOUT_S = 10.0
 EMPTY_LINES = 8
 BODY_TIMEOUT_S = 60.0
-"""For each `BODY_STEP_BYTES` that have begun to come."""
+"""For each `BODY_STEP_BYTES`, from the end of those before: a fast beginning does not buy a slow end."""
 BODY_STEP_BYTES = 1_048_576
 UNWANTED_BODY_TIMEOUT_S = 10.0
 """For all of a body that is only read so that its connection can be kept."""
@@ -65,6 +66,14 @@ class RefusedHeadHook(commands.StartHook):
     data: RefusedHead
 
 
+class RefusedBody(RequestProtocolError):
+    """The connection's word to its stream: the rest of this request was refused, and why."""
+
+    def __init__(self, stream_id: int, detail: str, refused: Code) -> None:
+        super().__init__(stream_id, detail, ErrorCode.GENERIC_CLIENT_ERROR)
+        self.refused = refused
+
+
 @dataclass
 class UnwantedBody(HttpEvent):
     """The stream's word to its connection: what is still to come of this body serves nobody, so it gets little time."""
@@ -89,7 +98,7 @@ class StrictHttp1Server(Http1Server):
         super().__init__(context)
         self._head = Head(_REQUEST_LINE, "METHOD SP target SP HTTP/1.1", empty_lines=EMPTY_LINES)
         self._alarm = Alarm()
-        self._waiting: tuple[int, Waiting | None] = (0, None)
+        self._waiting: tuple[int, Waiting | None, int] = (0, None, 0)
         self._since_s = 0.0
         self._body_bytes = 0
         self._body_unwanted = False
@@ -108,17 +117,15 @@ class StrictHttp1Server(Http1Server):
 
     def _set_alarm(self) -> Commands:
         """Give what this connection waits for its time, from when the waiting began."""
-        waiting = (self.stream_id, self._waits_for())
+        waits_for = self._waits_for()
+        step = self._body_bytes // BODY_STEP_BYTES if waits_for is Waiting.BODY else 0
+        waiting = (self.stream_id, waits_for, step)
         if waiting != self._waiting:
             self._waiting, self._since_s = waiting, time.monotonic()
-        match waiting[1]:
-            case None:
-                self._alarm.clear()
-            case Waiting.BODY:
-                begun = 1 + self._body_bytes // BODY_STEP_BYTES
-                yield from self._alarm.set(self._since_s + begun * BODY_TIMEOUT_S)
-            case timed:
-                yield from self._alarm.set(self._since_s + _TIMES_S[timed])
+        if waits_for is None:
+            self._alarm.clear()
+        else:
+            yield from self._alarm.set(self._since_s + _TIMES_S[waits_for])
 
     def _waits_for(self) -> Waiting | None:
         if self.state == self._linger:
@@ -177,12 +184,26 @@ class StrictHttp1Server(Http1Server):
             yield from self._refuse_body(Code.REQUEST_TOO_LARGE, "the size line of a chunk is too long")
 
     def _read_whole(self, event: events.Event) -> Commands:
+        data = bytearray()  # of all the small chunks that came at once
         for command in super().read_body(event):
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestData):
+                data += command.event.data
+                continue
+            yield from self._received(data)
+            if self.state == self._linger:  # what was received was refused
+                return
             broken = isinstance(command, commands.CloseConnection) and not self.request_done
             if broken and isinstance(event, events.DataReceived):  # mitmproxy would only hang up
-                yield from self._refuse(Code.REQUEST_MALFORMED, "the chunks of the body are malformed (RFC 9112 §7.1)")
-            else:
-                yield command
+                detail = "the chunks of the body are malformed (RFC 9112 §7.1)"
+                yield from self._refuse_body(Code.REQUEST_MALFORMED, detail)
+                return
+            yield command
+        yield from self._received(data)
+
+    def _received(self, data: bytearray) -> Commands:
+        if data:
+            yield ReceiveHttp(RequestData(self.stream_id, bytes(data)))
+            data.clear()
 
     def wait(self, event: events.Event) -> Commands:
         if isinstance(event, events.DataReceived) and len(self.buf) > PIPELINED_BYTES:
@@ -211,14 +232,18 @@ class StrictHttp1Server(Http1Server):
     def _refuse(self, code: Code, detail: str) -> Commands:
         refused = RefusedHead(self.context.client, code, detail)
         yield RefusedHeadHook(refused)
-        if refused.answer is not None:
+        if refused.answer is not None and not self._answering():
             yield commands.SendData(self.conn, http1.assemble_response(response_of(refused.answer, close=True)))
         yield from self._close_softly()
 
     def _refuse_body(self, code: Code, detail: str) -> Commands:
         """Refuse, and tell the stream that its request will never be complete."""
         yield from self._refuse(code, detail)
-        yield ReceiveHttp(RequestProtocolError(self.stream_id, detail, ErrorCode.GENERIC_CLIENT_ERROR))
+        yield ReceiveHttp(RefusedBody(self.stream_id, detail, code))
+
+    def _answering(self) -> bool:
+        """Whether the answer to the request has begun, so that nothing else may be written."""
+        return self.response is not None and self.response.status_code >= 200
 
     def _close_softly(self) -> Commands:
         # Closing at once while the client still sends would reset the connection and lose the answer.
@@ -241,6 +266,7 @@ class StrictHttp1Server(Http1Server):
 _TIMES_S = {
     Waiting.REQUEST: IDLE_TIMEOUT_S,
     Waiting.HEAD: HEAD_TIMEOUT_S,
+    Waiting.BODY: BODY_TIMEOUT_S,
     Waiting.UNWANTED_BODY: UNWANTED_BODY_TIMEOUT_S,
     Waiting.END: LINGER_S,
 }

@@ -27,6 +27,7 @@ from addons.http1 import Commands, StrictHttp1Server
 from addons.http2 import StrictHttp2Server
 from addons.http2_side import Http2Side, Taken
 from addons.tidings import Tidings
+from addons.uploads import NextPiece
 from addons.upstream import StrictHttpClient
 
 KEPT_CONNECTIONS = 3
@@ -151,9 +152,12 @@ class GatedHttpLayer(HttpLayer):
             assert isinstance(stream, GatedStream)
             upstream = self._upstreams.get(stream.origin) if stream.origin is not None else None
             origin = upstream.wire if upstream is not None else None
-            if stream.used_up and not (isinstance(origin, Http2Side) and origin.is_full(stream_id)):
-                yield from self._took(client, stream_id, stream.used_up)
-                stream.used_up = 0
+            if not (isinstance(origin, Http2Side) and origin.is_full(stream_id)):
+                if stream.used_up:
+                    yield from self._took(client, stream_id, stream.used_up)
+                    stream.used_up = 0
+                if stream.next_piece is not None:
+                    yield from self.event_to_child(stream, NextPiece(stream_id))
             if not client.is_full(stream_id):
                 if stream.used_down and isinstance(origin, Http2Side):
                     yield from self._took(origin, stream_id, stream.used_down)

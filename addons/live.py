@@ -7,16 +7,11 @@ sponsor. What fails is ended on both sides at once; nothing that waits in a buff
 
 import asyncio
 import logging
-import socket
-import struct
 import time
-from collections.abc import Mapping
-from typing import Any
-
-from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 
 from addons.exchange import Exchange, Exchanges
 from addons.tidings import Stopped
+from addons.transports import Connections, abort
 from proxy.core.control import ControlView
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Mandate
@@ -29,11 +24,6 @@ LOOK_EVERY_S = 0.5
 
 BLIND_S = 5.0
 """How long what is under way may go on once nobody can tell us of a stop any more. New calls are refused at once."""
-
-type Connections = Mapping[tuple[Any, ...] | str, ConnectionHandler]
-"""Every connection of a client, by the client's id, as mitmproxy's `Proxyserver` keeps them."""
-
-_RESET = struct.pack("ii", 1, 0)
 
 
 class Live:
@@ -104,7 +94,7 @@ class Live:
             alone = not shared or (connection is exchange.flow.server_conn and connection.alpn != b"h2")
             tells = connection is handler.client and exchange.status is None
             if not first or (alone and not tells):
-                _abort(io)
+                abort(io, "the mandate no longer stands")
         if first and shared:
             await handler.server_event(Stopped(exchange.flow_id))
 
@@ -112,14 +102,3 @@ class Live:
 def _mandate(exchange: Exchange) -> Mandate:
     assert exchange.admission is not None and exchange.admission.identity is not None  # it was allowed
     return exchange.admission.identity.mandate
-
-
-def _abort(io: ConnectionIO) -> None:
-    """End a connection now: what is buffered is thrown away, and the peer sees a reset rather than an end."""
-    if isinstance(io.writer, asyncio.StreamWriter):
-        sock = io.writer.get_extra_info("socket")
-        if sock is not None:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        io.writer.transport.abort()
-    if io.handler is not None:
-        io.handler.cancel("the mandate no longer stands")

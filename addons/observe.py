@@ -83,6 +83,7 @@ class Observe:
         elif exchange.fault is not None and exchange.refusal is None:
             exchange.outcome = await self._gate.refuse(exchange.admission, Rejected(exchange.fault, detail))
             exchange.refusal = self._gate.answer(exchange.outcome, form=form)
+        exchange.let_go()
 
     async def client_disconnected(self, client: Client) -> None:
         for exchange in self._exchanges.of_client(client.id):
@@ -135,6 +136,7 @@ class Observe:
                 bytes_up=talk.bytes_up if talk else exchange.bytes_up,
                 bytes_down=talk.bytes_down if talk else exchange.bytes_down,
                 duration_ms=int((time.monotonic() - exchange.started_s) * 1000),
+                body_sha256=exchange.body_sha256,
                 fault=fault,
                 websocket=talk.said() if talk else None,
             )

@@ -71,8 +71,13 @@ def forward(flow: http.HTTPFlow, call: Call) -> None:
     )
     data.http_version = b"HTTP/1.1"
     data.headers = http.Headers([(name.encode("ascii"), value.encode("ascii")) for name, value in call.headers])
-    assert not isinstance(call.body, Unread)
-    data.content, data.trailers = call.body, None
+    if isinstance(call.body, Unread):
+        data.content = None
+        if "content-length" not in data.headers:  # it streams, and only its end tells how long it is
+            data.headers["Transfer-Encoding"] = "chunked"
+    else:
+        data.content = call.body
+    data.trailers = None
 
 
 def response_of(answer: Answer, *, close: bool = False) -> http.Response:

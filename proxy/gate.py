@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from proxy.core.addresses import OwnSurfaces, check_addresses
-from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body
+from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body, with_stream
 from proxy.core.clusters import Policy
+from proxy.core.content_digest import BodyDigests, check_content_digest, signed_digests
 from proxy.core.control import ControlView
 from proxy.core.decide import Question, after_release, decide
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.headers import check_announced
 from proxy.core.holds import Event
 from proxy.core.model import (
     Call,
@@ -29,11 +31,12 @@ from proxy.core.model import (
     Mandate,
     Proof,
     Received,
+    Unread,
     Verdict,
 )
 from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
-from proxy.core.proof import check_content_digest
 from proxy.core.standing import check_standing
+from proxy.core.stored import check_stored
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
 from proxy.ports import Control, Journal, Replays, Resolver
@@ -105,8 +108,15 @@ class Gate:
         """Whether a tunnel to this host and port may carry HTTP/2; what passes inside is judged all the same."""
         return self._policy().http2.covers(host, port)
 
-    async def judge(self, admission: Admission, body: bytes, *, gone: asyncio.Event) -> Outcome:
-        """Decide one call whose body is whole, wait for a reviewer if it asked to, and record it durably.
+    async def judge_head(self, admission: Admission) -> Outcome | None:
+        """Decide what needs no body: a call whose body may stream through unexamined, or one announced too large.
+
+        None: the body must come first (`judge`). Not checked here: the digest of a body that streams (`check_body`).
+        """
+        return await self._within_deadline(admission, lambda: self._glance(admission))
+
+    async def judge(self, admission: Admission, body: bytes | BodyDigests, *, gone: asyncio.Event) -> Outcome:
+        """Decide one call whose body came whole, in memory or not, wait for a reviewer if it asked to, and record it.
 
         `gone` is set when the client leaves: a waiting call then stops waiting, and nothing is sent.
         """
@@ -204,7 +214,16 @@ class Gate:
         decision = replace(outcome.decision, verdict=Verdict.DENY, code=code, message=detail, hold_id=None)
         return Outcome(decision=decision, call=outcome.call)
 
-    async def _within_deadline(self, admission: Admission, look: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    def check_body(self, admission: Admission, body: bytes | BodyDigests) -> None:
+        """Reject a body that is not the one its sender signed; only what is signed call by call says so.
+
+        Raises:
+            Rejected(PROOF_DIGEST): another body's digest was signed, or none.
+        """
+        if admission.identity is not None and admission.identity.evidence.proof is Proof.REQUEST:
+            check_content_digest(admission.received.headers, body)
+
+    async def _within_deadline[T](self, admission: Admission, look: Callable[[], Awaitable[T]]) -> T | Outcome:
         try:
             async with asyncio.timeout(DECISION_DEADLINE_S):
                 return await look()
@@ -213,13 +232,28 @@ class Gate:
         except (Rejected, Unavailable) as fault:
             return await self.refuse(admission, fault)
 
-    async def _first_look(self, admission: Admission, body: bytes, gone: asyncio.Event) -> Outcome:
+    async def _glance(self, admission: Admission) -> Outcome | None:
+        started_s = self._timer()
+        identity, received = admission.identity, admission.received
+        assert identity is not None and admission.call is not None
+        call = with_stream(admission.call, received)
+        signed = identity.evidence.proof is not Proof.REQUEST or signed_digests(received.headers) is not None
+        if not (signed and self._decide(identity, call).unexamined):
+            check_announced(received, self.settings.limits)
+            return None
+        await self._vouch(identity)
+        decision, addresses = await self._resolved(self._decide(identity, call), call)
+        if decision.verdict is not Verdict.DENY and not decision.unexamined:
+            raise Unavailable(Code.UNDECIDED, "the rules changed while the call was judged")
+        return await self._recorded(admission, Outcome(decision=decision, call=call, addresses=addresses), started_s)
+
+    async def _first_look(self, admission: Admission, body: bytes | BodyDigests, gone: asyncio.Event) -> Outcome:
         started_s = self._timer()
         identity = await self._prove(admission, body)
         assert admission.call is not None
-        return await self._look(
-            admission, identity, with_body(admission.call, body, self.settings.limits), started_s, gone
-        )
+        whole = Unread(size=body.size, sha256=body.sha256) if isinstance(body, BodyDigests) else body
+        call = with_body(admission.call, whole, self.settings.limits)
+        return await self._look(admission, identity, call, started_s, gone)
 
     async def _second_look(self, admission: Admission, before: Outcome, gone: asyncio.Event) -> Outcome:
         """The call again, after its hold changed: everything that may have changed with it is asked again."""
@@ -255,6 +289,7 @@ class Gate:
         if stored.call.websocket:
             detail = "a released WebSocket is opened by its own handshake: send that again"
             raise Rejected(Code.REQUEST_UNSUPPORTED, detail)
+        check_stored(stored)
         identity = replace(identity, intent=stored.decision.intent)
         decision = self._decide(identity, stored.call)
         outcome = Outcome(decision=decision, call=stored.call)
@@ -277,18 +312,21 @@ class Gate:
             return Outcome(decision=as_held(decision, claimed), call=call, hold=claimed)
         return Outcome(decision=released, call=cleared.call, hold=hold, addresses=addresses, claim=claimed)
 
-    async def _prove(self, admission: Admission, body: bytes) -> Identity:
+    async def _prove(self, admission: Admission, body: bytes | BodyDigests) -> Identity:
         """What can only be said of the caller now: its body is the signed one, its mandate stands, its proof is new."""
         if admission.fault is not None:
             raise admission.fault
         identity = admission.identity
         assert identity is not None
-        if identity.evidence.proof is Proof.REQUEST:
-            check_content_digest(admission.received.headers, body)
+        self.check_body(admission, body)
+        await self._vouch(identity)
+        return identity
+
+    async def _vouch(self, identity: Identity) -> None:
+        """The mandate stands at this moment, and the proof was not used before."""
         self.check_standing(identity.mandate, self.view())
         if identity.evidence.nonce is not None:
             await self._replays.spend(identity.evidence)
-        return identity
 
     def _decide(self, identity: Identity, call: Call) -> Decision:
         """The pure decision on everything known now."""

@@ -13,11 +13,11 @@ from proxy.audit.records import hold_fields
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
-from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Verdict
+from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread, Verdict
 from proxy.core.release import Release, read_release
 from proxy.core.reviewed import TELLING, told, unsaid, verified
 from proxy.core.reviewed import as_held as as_held
-from proxy.core.stored import stored_from_bytes, stored_to_bytes
+from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, HoldCaps, HoldNews, Holds, Journal, Vault
 
@@ -120,6 +120,7 @@ class Holding:
             filed_at=now,
             expires_at=now + timedelta(seconds=ttl_s),
             body_bytes=call.body_bytes or 0,
+            stored=not isinstance(call.body, Unread),
         )
         stored = StoredCall(
             call=call,
@@ -225,7 +226,7 @@ class Holding:
                 f"a release may count for at most {LONGEST_RELEASE.days} days, got until {release.not_after:%Y-%m-%d}"
             )
             raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
-        return Cleared(release=release, call=filed.call)
+        return Cleared(release=release, call=to_send(filed.call, call))
 
     async def claim(self, hold: Hold) -> Claim | Hold:
         """Take the right to send: durable before the first byte may leave. The hold as it is, if another was first.

@@ -46,6 +46,16 @@ class HoldCaps:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodyRoom:
+    """How many bytes of bodies one worker keeps at once, in memory and on disk, in all and for one root mandate."""
+
+    memory: int
+    memory_per_root: int
+    spool: int
+    spool_per_root: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Filed:
     """The outcome of filing: `created` is False when an equal call already had a hold that still counts."""
 

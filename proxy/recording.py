@@ -111,8 +111,10 @@ class Recorder:
         duration_ms: int,
         fault: Code | None,
         websocket: Mapping[str, Json] | None = None,
+        body_sha256: bytes | None = None,
     ) -> None:
-        """Write what became of an allowed call. `bytes_*` count bodies, or the messages of a `websocket`, only.
+        """Write what became of an allowed call. `bytes_*` count bodies, or the messages of a `websocket`, only;
+        `body_sha256` is of a body that streamed.
 
         Raises:
             Unavailable(JOURNAL_DOWN): the journal has ended.
@@ -125,5 +127,6 @@ class Recorder:
             duration_ms=duration_ms,
             error=fault.value if fault is not None else None,
             websocket=websocket,
+            body_sha256=body_sha256,
         )
         await self._journal.append("outcome", fields)

@@ -87,8 +87,12 @@ def outcome_fields(
     duration_ms: int,
     error: str | None = None,
     websocket: Mapping[str, Json] | None = None,
+    body_sha256: bytes | None = None,
 ) -> dict[str, Json]:
-    """The fields of an `outcome` line: what became of a call. `status` is None when upstream gave no answer."""
+    """The fields of an `outcome` line: what became of a call. `status` is None when upstream gave no answer.
+
+    `body_sha256` is of a request body that was not known when the call was decided.
+    """
     return _known(
         {
             "decision_id": decision_id,
@@ -98,6 +102,7 @@ def outcome_fields(
             "duration_ms": duration_ms,
             "error": _text(error),
             "websocket": websocket,
+            "body_sha256": b64u(body_sha256) if body_sha256 is not None else None,
         }
     )
 

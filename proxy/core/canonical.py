@@ -11,7 +11,15 @@ from dataclasses import replace
 from proxy.core.errors import Code, Rejected
 from proxy.core.handshake import opening_lines
 from proxy.core.headers import Limits as Limits
-from proxy.core.headers import check_head, field_value, forwardable, is_websocket, with_length
+from proxy.core.headers import (
+    announced_bytes,
+    check_head,
+    field_value,
+    forwardable,
+    is_websocket,
+    with_length,
+    without_length,
+)
 from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
 from proxy.core.urls import canonical_path, canonical_query, path_segments, query_parameters
@@ -37,7 +45,7 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
         Rejected(URL_AMBIGUOUS): destinations that disagree, or a URL with more than one reading.
         Rejected(REQUEST_MALFORMED): bytes that are no request.
         Rejected(REQUEST_UNSUPPORTED): TRACE, CONNECT, other schemes, a bare origin form, upgrades and the like.
-        Rejected(REQUEST_TOO_LARGE): over `limits`; `field` is "target", "headers", "content-length" or "body".
+        Rejected(REQUEST_TOO_LARGE): over `limits`; `field` is "target", "headers" or "body".
     """
     check_head(received, limits)
     method = _method(received.method)
@@ -67,25 +75,33 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
     call = replace(call, headers=with_length(headers, 0, declared=True) if chunked else headers)
     if received.body is None:
         return call
-    declared = field_value(received, b"content-length")
-    if declared is not None and int(declared) != len(received.body):
-        detail = f"Content-Length says {int(declared)} bytes, the body has {len(received.body)}"
+    declared = announced_bytes(received)
+    if declared is not None and declared != len(received.body):
+        detail = f"Content-Length says {declared} bytes, the body has {len(received.body)}"
         raise Rejected(Code.REQUEST_MALFORMED, detail, field="content-length")
     return with_body(call, received.body, limits)
 
 
-def with_body(call: Call, body: bytes, limits: Limits = DEFAULT_LIMITS) -> Call:
-    """The call with its whole body, `Content-Length` rewritten to match.
+def with_body(call: Call, body: bytes | Unread, limits: Limits = DEFAULT_LIMITS) -> Call:
+    """The call with its whole body, in memory or not, `Content-Length` rewritten to match.
 
     Raises:
         Rejected(REQUEST_TOO_LARGE): the body is over `limits.body_bytes`.
         Rejected(REQUEST_MALFORMED): a body behind the handshake of a WebSocket.
     """
-    if call.websocket and body:
+    whole = replace(call, body=body)
+    size = whole.body_bytes
+    if call.websocket and size != 0:
         raise Rejected(Code.REQUEST_MALFORMED, "a request that opens a WebSocket has no body", field="body")
-    if len(body) > limits.body_bytes:
+    if size is None or size > limits.body_bytes:
         raise Rejected(Code.REQUEST_TOO_LARGE, f"a body may have at most {limits.body_bytes} bytes", field="body")
-    return replace(call, headers=with_length(call.headers, len(body)), body=body)
+    return replace(whole, headers=with_length(call.headers, size))
+
+
+def with_stream(call: Call, received: Received) -> Call:
+    """The call with a body that is still to come, of a length only its `Content-Length` may tell."""
+    headers = call.headers if announced_bytes(received) is not None else without_length(call.headers)
+    return replace(call, headers=headers, body=Unread(size=None, sha256=None))
 
 
 def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tuple[str, int]:

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 
 from proxy.core.bodies.narrowing import narrowing_faults
 from proxy.core.bodies.reading import Reading
+from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import CompiledCluster, Policy
 from proxy.core.delegation import location_covers
 from proxy.core.errors import Code, Rejected
@@ -65,6 +66,7 @@ class Coverage:
     chosen: Covering | None  # of the weakest link, the declared cluster's or the first by id; None: nothing covers
     found: tuple[Covering, ...]  # every grant of every link that reaches, declared or not: their terms apply
     unread: Unreadable | None = None  # with Reach.UNREAD, and only then
+    unexamined: bool = False  # every link leaves the body unexamined
 
 
 def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination, *, declared: str | None) -> Coverage:
@@ -86,7 +88,8 @@ def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination
     if weakest.fault is not None:
         unread = Unreadable(operation=weakest.operation, fault=weakest.fault)
         return Coverage(reach=Reach.UNREAD, chosen=None, found=tuple(found), unread=unread)
-    return Coverage(reach=weakest.reach, chosen=weakest, found=tuple(found))
+    unexamined = all(isinstance(each.operation.body, Unexamined) for each in chosen)
+    return Coverage(reach=weakest.reach, chosen=weakest, found=tuple(found), unexamined=unexamined)
 
 
 def cover_one(policy: Policy, grant: Grant, reading: Reading, there: Destination) -> Covering | None:

@@ -297,4 +297,5 @@ def _decision(
         risk=terms.risk,
         addresses=networks,
         bundle_sha256=question.policy.bundle.sha256,
+        unexamined=coverage.unexamined and finding.verdict is Verdict.ALLOW,
     )

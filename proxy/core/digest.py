@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from proxy.core.bodies.coding import BodyCaps, uncoded
 from proxy.core.bodies.media import MediaType, media_type
 from proxy.core.bodies.multipart import FormPart, read_multipart
+from proxy.core.content_digest import CONTENT_DIGEST, check_content_digest
 from proxy.core.encoding import Json, b64u, canonical_json, sha256_b64u
 from proxy.core.errors import Rejected
 from proxy.core.model import Call, Unread
-from proxy.core.proof import CONTENT_DIGEST, check_content_digest
 
 _FORM = 1
 _VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})

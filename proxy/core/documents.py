@@ -13,7 +13,7 @@ POLL_S = 5
 """How long an agent should wait before it asks again about a hold."""
 
 WAITING = frozenset({HoldState.HELD, HoldState.APPROVED, HoldState.RELEASING})
-REDEEMABLE = frozenset({HoldState.HELD, HoldState.APPROVED})
+_REDEEMABLE = frozenset({HoldState.HELD, HoldState.APPROVED})
 
 _NEXT: Mapping[HoldState, str] = {
     HoldState.HELD: "Wait: a person has been asked. Go on with other work and ask again later.",
@@ -25,6 +25,14 @@ _NEXT: Mapping[HoldState, str] = {
     HoldState.EXPIRED: "Nobody decided in time and nothing was sent. Send the call again if it is still needed.",
     HoldState.CANCELLED: "Stop: the call was withdrawn and nothing was sent.",
 }
+
+
+_SEND_AGAIN = "Send the same call again; it passes once. Its body was too large to be kept for redeeming."
+
+
+def redeemable(hold: Hold) -> bool:
+    """Whether the stored call may be redeemed, now or once it is approved."""
+    return hold.stored and hold.state in _REDEEMABLE
 
 
 def hold_url(hold_id: str) -> str:
@@ -60,8 +68,8 @@ def hold_document(hold: Hold, *, now: datetime) -> dict[str, Json]:
         "decided_at": None if hold.decided_at is None else instant(hold.decided_at),
         "reason": hold.reason,
         "status_endpoint": hold_url(hold.id),
-        "redeem_endpoint": f"{hold_url(hold.id)}/redeem" if hold.state in REDEEMABLE else None,
-        "next": _NEXT[hold.state],
+        "redeem_endpoint": f"{hold_url(hold.id)}/redeem" if redeemable(hold) else None,
+        "next": _NEXT[hold.state] if hold.stored or hold.state is not HoldState.APPROVED else _SEND_AGAIN,
         "retry_after_s": retry_after_s(hold, now=now),
     }
 

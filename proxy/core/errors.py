@@ -54,6 +54,7 @@ class Code(StrEnum):
     REQUEST_UNSUPPORTED = "request.unsupported"
     BODY_MALFORMED = "body.malformed"
     BODY_NOT_INSPECTED = "body.not_inspected"
+    BODY_BUDGET = "body.budget"
 
     # 3. guardrails
     GUARD_ADDRESS = "guard.address"
@@ -76,6 +77,7 @@ class Code(StrEnum):
     HOLD_UNKNOWN = "hold.unknown"
     HOLD_TAMPERED = "hold.tampered"
     HOLD_NOT_PERMITTED = "hold.not_permitted"
+    HOLD_NOT_STORED = "hold.not_stored"
     RELEASE_INVALID = "release.invalid"
 
     # the world behind us
@@ -94,6 +96,7 @@ class Code(StrEnum):
     REPLAY_EPOCH = "service.replay_epoch"
     DRAINING = "service.draining"
     BUSY = "service.busy"
+    SPOOL = "service.spool"
 
     # what people write
     CONFIG_INVALID = "config.invalid"

@@ -18,12 +18,17 @@ from proxy.core.proof import LABEL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How large a request may be, in bytes; `header_count` counts lines."""
+    """How large a request may be, in bytes; `header_count` counts lines.
+
+    A body is kept in memory up to `inspected_bytes` and may be examined; a larger one waits on disk, up to
+    `body_bytes`. What an operation leaves unexamined may be of any size.
+    """
 
     header_bytes: int = 65_536
     header_count: int = 100
     target_bytes: int = 8_192
-    body_bytes: int = 10_485_760
+    inspected_bytes: int = 4_194_304
+    body_bytes: int = 67_108_864
     unproven_body_bytes: int = 65_536
 
 
@@ -103,11 +108,12 @@ _TRAILERS = b"trailers"
 def check_head(received: Received, limits: Limits) -> None:
     """Refuse a head that is not exactly one unambiguous request of HTTP/1.1 or (`received.http2`) of HTTP/2.
 
-    Not checked here: what the method, the target and `Host` say (`proxy.core.canonical`), the proof fields, and of
-    HTTP/2 the pseudo-header fields themselves, which are no fields: one of their names among `headers` is refused.
+    Not checked here: what the method, the target and `Host` say (`proxy.core.canonical`), the proof fields, how large a
+    body is announced (`check_announced`; some may be of any size), and of HTTP/2 the pseudo-header fields themselves,
+    which are no fields: one of their names among `headers` is refused.
 
     Raises:
-        Rejected(REQUEST_TOO_LARGE): more than `limits`; `field` is "target", "headers" or "content-length".
+        Rejected(REQUEST_TOO_LARGE): more than `limits`; `field` is "target" or "headers".
         Rejected(REQUEST_MALFORMED): bytes that no field may hold, a missing `Host`, repeated or ill-formed fields; in
             HTTP/2 also capitals in a name, fields of a connection, and `TE` other than trailers (RFC 9113 §8.2).
         Rejected(URL_AMBIGUOUS): two `Host` lines, both framings, an odd transfer coding, an override header.
@@ -132,7 +138,7 @@ def check_head(received: Received, limits: Limits) -> None:
         raise _bad(Code.REQUEST_MALFORMED, b"host", "must stand on exactly one line and name the destination")
     if lines.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise _bad(Code.REQUEST_UNSUPPORTED, b"expect", "may only be 100-continue")
-    _check_framing(lines, connect=connect, body_bytes=limits.body_bytes)
+    _check_framing(lines, connect=connect)
     options = _options(lines.get(b"connection", b""))
     websocket = opens_websocket(received, lines, options)
     for option in options:
@@ -220,6 +226,28 @@ def with_length(
     return (*headers, line) if body_bytes or declared else headers
 
 
+def without_length(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """The headers without `Content-Length`, for a body whose end is marked in another way."""
+    return tuple((name, value) for name, value in headers if name.lower() != "content-length")
+
+
+def announced_bytes(received: Received) -> int | None:
+    """What `Content-Length` of a checked head says; None without it."""
+    length = field_value(received, b"content-length")
+    return None if length is None else int(length)
+
+
+def check_announced(received: Received, limits: Limits) -> None:
+    """Refuse a body that is larger than may wait for a decision, before any of it is read.
+
+    Raises:
+        Rejected(REQUEST_TOO_LARGE): `Content-Length` says more than `limits.body_bytes`.
+    """
+    size = announced_bytes(received)
+    if size is not None and size > limits.body_bytes:
+        raise _bad(Code.REQUEST_TOO_LARGE, b"content-length", f"may be at most {limits.body_bytes}")
+
+
 def field_value(received: Received, name: bytes) -> bytes | None:
     """The value of a field that stands on one line, or None. `name` is in lower case."""
     return next((value for key, value in received.headers if key.lower() == name), None)
@@ -263,7 +291,7 @@ def _check_http2_line(name: bytes, key: bytes, value: bytes) -> None:
         raise _bad(Code.REQUEST_MALFORMED, key, "may only be trailers in HTTP/2 (RFC 9113 §8.2.2)")
 
 
-def _check_framing(lines: dict[bytes, bytes], *, connect: bool, body_bytes: int) -> None:
+def _check_framing(lines: dict[bytes, bytes], *, connect: bool) -> None:
     length, coding = lines.get(b"content-length"), lines.get(b"transfer-encoding")
     if connect and (length is not None or coding is not None):
         raise _bad(Code.REQUEST_MALFORMED, b"content-length", "has no place in a CONNECT request, which has no body")
@@ -273,8 +301,6 @@ def _check_framing(lines: dict[bytes, bytes], *, connect: bool, body_bytes: int)
         raise _bad(Code.URL_AMBIGUOUS, b"transfer-encoding", "may only be chunked")
     if length is not None and not _LENGTH.fullmatch(length):
         raise _bad(Code.REQUEST_MALFORMED, b"content-length", "must be one decimal number without leading zeros")
-    if length is not None and int(length) > body_bytes:
-        raise _bad(Code.REQUEST_TOO_LARGE, b"content-length", f"may be at most {body_bytes}")
 
 
 def _options(connection: bytes) -> list[bytes]:

@@ -429,6 +429,7 @@ class Decision:
     latency_us: int = 0
     retry_after_s: int | None = None
     hold_id: str | None = None
+    unexamined: bool = False  # an allow under which the body may stream through as it comes
 
     def __bool__(self) -> bool:
         raise TypeError("a decision is not true or false: compare decision.verdict with `is Verdict.ALLOW`")
@@ -487,3 +488,8 @@ class Hold:
     decided_at: datetime | None = None
     reason: str | None = None
     body_bytes: int = 0
+    stored: bool = True  # False: the body was too large to be kept, only its size and digest are known
+
+    @property
+    def stored_bytes(self) -> int:
+        return self.body_bytes if self.stored else 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from proxy.core.documents import REDEEMABLE, hold_document, hold_url, instant, retry_after_s
+from proxy.core.documents import hold_document, hold_url, instant, redeemable, retry_after_s
 from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
@@ -125,6 +125,9 @@ GUIDES: Mapping[Code, Guide] = {
     Code.REQUEST_MALFORMED: Guide(400, "The request is malformed", Next.FIX, _MEND),
     Code.BODY_MALFORMED: Guide(400, "The body has more than one reading", Next.FIX, _MEND),
     Code.BODY_NOT_INSPECTED: Guide(413, "The body is too large to be examined", Next.FIX, "Send less at once."),
+    Code.BODY_BUDGET: Guide(
+        429, "Too many large bodies at once", Next.RETRY, "Let the calls that are under way end, then send it again."
+    ),
     Code.REQUEST_TOO_LARGE: Guide(413, "The request is too large", Next.FIX, "Send less at once."),
     Code.REQUEST_TIMEOUT: Guide(408, "The request was not sent in time", Next.RETRY, "Send it again without pauses."),
     Code.REQUEST_UNSUPPORTED: Guide(400, "The request uses what is not accepted here", Next.FIX, _MEND),
@@ -157,6 +160,12 @@ GUIDES: Mapping[Code, Guide] = {
     Code.HOLD_UNKNOWN: Guide(404, "There is no such hold", Next.FIX, "Use the address you were given with the hold."),
     Code.HOLD_TAMPERED: Guide(403, "The stored call was changed", Next.STOP, _OPERATOR),
     Code.HOLD_NOT_PERMITTED: Guide(403, "This cannot be done with the hold", Next.STOP, "Stop, and tell your user."),
+    Code.HOLD_NOT_STORED: Guide(
+        409,
+        "The call's body was not kept",
+        Next.RETRY,
+        "Send the same call again, freshly signed; released, it passes.",
+    ),
     Code.RELEASE_INVALID: Guide(403, "The release does not hold", Next.STOP, _OPERATOR),
     Code.UPSTREAM_NAME: Guide(502, "The destination's name does not resolve", Next.FIX, "Check the name of the host."),
     Code.UPSTREAM_CONNECT: Guide(
@@ -179,6 +188,7 @@ GUIDES: Mapping[Code, Guide] = {
     Code.REPLAY_EPOCH: Guide(503, "The replay protection has just started anew", Next.RETRY, _LATER),
     Code.BUSY: Guide(503, "The proxy has too much to do", Next.RETRY, _LATER),
     Code.DRAINING: Guide(503, "This node is shutting down", Next.RETRY, _LATER),
+    Code.SPOOL: Guide(503, "The proxy has no room for the body", Next.RETRY, _LATER),
     Code.CONFIG_INVALID: Guide(503, "The configuration is not valid", Next.STOP, _OPERATOR),
     Code.BUNDLE_INVALID: Guide(503, "The policy bundle is not valid", Next.STOP, _OPERATOR),
     Code.STATEMENT_INVALID: Guide(400, "The statement is not valid", Next.FIX, _MEND),
@@ -190,7 +200,7 @@ _CHALLENGED = frozenset(code for code, guide in GUIDES.items() if guide.status =
 _PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
 _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
 _RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
-_HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, POST {status}/redeem."
+_HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, {then}."
 
 _CHALLENGE = ("Proxy-Authenticate", 'Basic realm="intent-proxy"')
 _ACCEPT_CONNECT = f'{LABEL}=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="{TAG}"'
@@ -297,7 +307,7 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
     action, advice = guide.next, guide.advice
     if decision.verdict is Verdict.HOLD:
         action = Next.WAIT
-        advice = _HELD.format(status=hold_url(hold.id)) if hold is not None else "A person has to approve it."
+        advice = _held(hold) if hold is not None else "A person has to approve it."
     # What fails inside is for the journal and the log: it may name files, addresses and whatever an exception says.
     message = "" if guide.status == 503 else decision.message
     detail = f"{message.rstrip('.')}. {advice}" if message else advice
@@ -325,6 +335,12 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
     return members
 
 
+def _held(hold: Hold) -> str:
+    status = hold_url(hold.id)
+    then = f"POST {status}/redeem" if redeemable(hold) else "send the same call again, freshly signed"
+    return _HELD.format(status=status, then=then)
+
+
 def _reasons(decision: Decision, hold: Hold | None) -> list[Json]:
     """What did not fit, in the agent's own values; what was expected stays with the reviewers."""
     code = decision.code.value
@@ -336,7 +352,7 @@ def _reasons(decision: Decision, hold: Hold | None) -> list[Json]:
 
 def _links(hold: Hold) -> str:
     links = [f'<{hold_url(hold.id)}>; rel="status"']
-    if hold.state in REDEEMABLE:
+    if redeemable(hold):
         links.append(f'<{hold_url(hold.id)}/redeem>; rel="redeem"')
     return ", ".join(links)
 

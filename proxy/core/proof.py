@@ -5,12 +5,12 @@ downgrade. Signing and verifying build the same signature base with the same fun
 """
 
 import base64
-import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.core.content_digest import CONTENT_DIGEST, content_digest
 from proxy.core.encoding import NONCE, from_epoch, to_epoch, unb64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import (
@@ -29,7 +29,6 @@ from proxy.core.model import Evidence, Intent, Proof, PublicKey, Received
 
 AGENT_INTENT = "agent-intent"
 INTENT_MANIFEST = "intent-manifest"
-CONTENT_DIGEST = "content-digest"
 SIGNATURE = "signature"
 SIGNATURE_INPUT = "signature-input"
 PROXY_AUTHORIZATION = "proxy-authorization"
@@ -54,7 +53,6 @@ _FIELDS = (
     "idempotency-key",
     "prefer",
 )
-_DIGESTS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 
 _TASK = re.compile(r"[\x20-\x7e]{1,128}")
 _JWS = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -242,35 +240,6 @@ def verify_signature(received: Received, *, target_uri: str, key: PublicKey, now
         detail = "the signature does not fit: the method, the URL or a covered header is not what was signed"
         raise Rejected(Code.PROOF_SIGNATURE, detail, field=SIGNATURE)
     return evidence
-
-
-def content_digest(body: bytes) -> str:
-    """The Content-Digest field for `body` (RFC 9530 §2)."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
-
-
-def check_content_digest(headers: Iterable[tuple[bytes, bytes]], body: bytes) -> None:
-    """Reject a body that is not the one whose digest was signed (RFC 9530 §2).
-
-    Every algorithm we know must match; others are ignored beside one we know. An empty body needs no digest. Not
-    checked here: that the signature covers the field.
-
-    Raises:
-        Rejected(PROOF_DIGEST): missing, unreadable, without sha-256 or sha-512, or another body's.
-    """
-    code = Code.PROOF_DIGEST
-    text = one_line(lines(headers), CONTENT_DIGEST, code=code)
-    if text is None:
-        if body:
-            raise Rejected(code, "a signed request with a body must carry Content-Digest", field=CONTENT_DIGEST)
-        return
-    members = dictionary(text, code=code, field=CONTENT_DIGEST)
-    known = members.keys() & _DIGESTS.keys()
-    if not known:
-        raise Rejected(code, f"{CONTENT_DIGEST} must have sha-256 or sha-512", field=CONTENT_DIGEST)
-    for algorithm in sorted(known):
-        if members[algorithm].value != _DIGESTS[algorithm](body).digest():
-            raise Rejected(code, f"{algorithm} is not the digest of the body", field=CONTENT_DIGEST)
 
 
 def _profile(method: str, found: Lines) -> tuple[str, ...]:

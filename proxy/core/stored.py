@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
@@ -66,6 +67,30 @@ def stored_from_bytes(data: bytes) -> StoredCall:
     if not exact:
         raise _tampered("another form")
     return stored
+
+
+def check_stored(stored: StoredCall) -> None:
+    """Refuse to send a call from its stored form alone when its body was too large to be kept.
+
+    Raises:
+        Rejected(HOLD_NOT_STORED): only its size and digest are there.
+    """
+    if isinstance(stored.call.body, Unread):
+        detail = "the call's body was too large to be kept: send the call again, freshly signed, and it passes once"
+        raise Rejected(Code.HOLD_NOT_STORED, detail, field="body")
+
+
+def to_send(filed: Call, again: Call) -> Call:
+    """The call as it was filed and shown; where only a fingerprint of its body was kept, with the repeated one's.
+
+    Raises:
+        Rejected(HOLD_TAMPERED): that fingerprint is not of the repeated body.
+    """
+    if not isinstance(filed.body, Unread):
+        return filed
+    if filed.body.sha256 is None or (filed.body_bytes, filed.body_sha256) != (again.body_bytes, again.body_sha256):
+        raise Rejected(Code.HOLD_TAMPERED, "the body that came is not the one that was held", field="body")
+    return replace(filed, body=again.body)
 
 
 def _tampered(why: str) -> Rejected:

@@ -48,9 +48,10 @@ class FencedProxy(modes.HttpProxy):
 
 
 class EdgeConnection(ProxyConnectionHandler):
-    """Reads from an origin only as fast as the one client takes it, and lets no call wait for another's connection."""
+    """Reads from each side only as fast as the other takes it, and lets no call wait for another's connection."""
 
     def __init__(self, master: EdgeMaster, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._valves = master.exchanges.valves
         super().__init__(master, reader, writer, master.options, mode_specs.ProxyMode.parse("regular"))
         self.layer = FencedProxy(self.layer.context, self._read)
         self.max_conns = defaultdict(lambda: asyncio.Semaphore(MOST_TO_ONE_ADDRESS))
@@ -76,6 +77,7 @@ class EdgeConnection(ProxyConnectionHandler):
         reading = self._read_by_this_task()
         if not isinstance(reading, Server):
             await super().drain_writers()
+            await self._valves.opened(self.client.id)
             return
         writer = self.transports[self.client].writer if self.client in self.transports else None
         if isinstance(writer, asyncio.StreamWriter):

@@ -17,9 +17,11 @@ from mitmproxy.flow import Error
 from mitmproxy.proxy import commands, events, layer, server_hooks
 
 from addons.admit import Admit
+from addons.carrier import Carrier
 from addons.dial import Dial, Dials
 from addons.enforce import Enforce
 from addons.exchange import Exchanges
+from addons.intake import Bodies
 from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
@@ -122,7 +124,9 @@ def refuse(event: hooks.Hook) -> None:
 class EdgeMaster(master.Master):
     """One per process: mitmproxy's `ctx` is global."""
 
-    def __init__(self, *, gate: Gate, internal: Internal, authority: Authority, upstream_roots: str | None) -> None:
+    def __init__(
+        self, *, gate: Gate, internal: Internal, bodies: Bodies, authority: Authority, upstream_roots: str | None
+    ) -> None:
         super().__init__(options.Options())
         self.addons = Dispatch(self)
         self.exchanges = Exchanges()
@@ -140,7 +144,8 @@ class EdgeMaster(master.Master):
             EdgeTls(authority, gate.offers_http2),
             errorcheck.ErrorCheck(),
             self.observe,
-            Enforce(gate, internal, tunnels, self.exchanges, dials),  # last: nothing may undo its refusal
+            Carrier(gate, self.proxyserver.connections),
+            Enforce(gate, internal, tunnels, self.exchanges, dials, bodies),  # last: nothing may undo its refusal
         )
         pin(self.options)
         self.options.update(ssl_verify_upstream_trusted_ca=upstream_roots)

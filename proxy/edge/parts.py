@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import certifi
 from cryptography import x509
 
+from addons.intake import Bodies
 from proxy.agent.keyfile import load_key, new_key
 from proxy.audit.journal import FileJournal
 from proxy.audit.lines import slot_of
@@ -46,6 +47,7 @@ from proxy.stores.redis_control import RedisControl, RedisMandates
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.redis_probe import probe
 from proxy.stores.redis_replays import RedisReplays
+from proxy.stores.spool import Spools
 from proxy.stores.statements import Statements
 from proxy.stores.vault import open_vault
 
@@ -65,6 +67,7 @@ class Parts:
     settings: Settings
     gate: Gate
     internal: Internal
+    bodies: Bodies
     authority: Authority
     upstream_roots: str
     control: RedisControl
@@ -174,6 +177,7 @@ async def assemble(
         settings=settings,
         gate=gate,
         internal=internal,
+        bodies=Bodies(Spools(state / "spool"), settings.request_limits, settings.body_room),
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
         control=control,

@@ -48,7 +48,11 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         dev=arguments.dev,
     )
     master = EdgeMaster(
-        gate=parts.gate, internal=parts.internal, authority=parts.authority, upstream_roots=parts.upstream_roots
+        gate=parts.gate,
+        internal=parts.internal,
+        bodies=parts.bodies,
+        authority=parts.authority,
+        upstream_roots=parts.upstream_roots,
     )
     listener = Listener(master, shared_socket(arguments.host, arguments.port))
     loop = asyncio.get_running_loop()

@@ -27,7 +27,7 @@ from proxy.policy.values import (
     span,
 )
 from proxy.policy.yaml import Items, Node, Table, load, plain
-from proxy.ports import HoldCaps
+from proxy.ports import BodyRoom, HoldCaps
 
 _EXPECTED = {
     "bool_type": "expected true or false",
@@ -67,9 +67,25 @@ class LimitSettings(_Part):
     headers: Annotated[int, size("1KiB", "1MiB")] = _key("64KiB", "All header lines together.")
     header_count: Annotated[int, count(10, 1000)] = _key(100, "Number of header lines.")
     target: Annotated[int, size("256B", "64KiB")] = _key("8KiB", "The request target, as received.")
-    body: Annotated[int, size("1KiB", "1GiB")] = _key("10MiB", "The body of a call.")
+    inspected: Annotated[int, size("1KiB", "64MiB")] = _key(
+        "4MiB", "What is kept of a body in memory, and may be examined; at most limits.body."
+    )
+    body: Annotated[int, size("1KiB", "1GiB")] = _key(
+        "64MiB", "The body of a call, unless its operation leaves it unexamined."
+    )
     unproven_body: Annotated[int, size("1KiB", "1MiB")] = _key(
         "64KiB", "What is read of a body before its sender is known."
+    )
+
+
+class BodySettings(_Part):
+    """How much of bodies one worker keeps at once, until they were sent or refused."""
+
+    memory: Annotated[int, size("1MiB", "64GiB")] = _key("256MiB", "In memory, all together.")
+    memory_per_mandate: Annotated[int, size("1MiB", "64GiB")] = _key("64MiB", "In memory, under one root mandate.")
+    spool: Annotated[int, size("1MiB", "1024GiB")] = _key("1GiB", "Encrypted on disk, all together.")
+    spool_per_mandate: Annotated[int, size("1MiB", "1024GiB")] = _key(
+        "256MiB", "Encrypted on disk, under one root mandate."
     )
 
 
@@ -135,6 +151,7 @@ class Settings(_Part):
     )
     lifetimes: LifetimeSettings = Field(default_factory=LifetimeSettings, description="How long authority may live.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How large a request may be.")
+    bodies: BodySettings = Field(default_factory=BodySettings, description="How much of bodies a worker keeps at once.")
     holds: HoldSettings = Field(default_factory=HoldSettings, description="How much may wait for reviewers.")
     journal: JournalSettings = Field(default_factory=JournalSettings, description="Where checkpoints also go.")
 
@@ -170,8 +187,19 @@ class Settings(_Part):
             header_bytes=self.limits.headers,
             header_count=self.limits.header_count,
             target_bytes=self.limits.target,
+            inspected_bytes=min(self.limits.inspected, self.limits.body),
             body_bytes=self.limits.body,
             unproven_body_bytes=self.limits.unproven_body,
+        )
+
+    @property
+    def body_room(self) -> BodyRoom:
+        """`bodies` as whoever keeps them takes it."""
+        return BodyRoom(
+            memory=self.bodies.memory,
+            memory_per_root=self.bodies.memory_per_mandate,
+            spool=self.bodies.spool,
+            spool_per_root=self.bodies.spool_per_mandate,
         )
 
     @property

@@ -236,6 +236,7 @@ def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
         proof=stored.proof,
         who=decision.review.who,
         body_bytes=stored.call.body_bytes or 0,
+        stored=not isinstance(stored.call.body, Unread),
     )
 
 

@@ -207,7 +207,7 @@ class MemoryHolds(Holds):
             raise cap_reached(caps, "open_per_sponsor")
         if last_hour >= caps.per_hour_per_root:
             raise cap_reached(caps, "per_hour_per_root")
-        if draft.body_bytes + sum(hold.body_bytes for hold in open_of_root) > caps.bytes_per_root:
+        if draft.stored_bytes + sum(hold.stored_bytes for hold in open_of_root) > caps.bytes_per_root:
             raise cap_reached(caps, "bytes_per_root")
 
     def _counting(self, root_id: str, call_digest: str, now: datetime) -> _Record | None:

@@ -29,7 +29,7 @@ _REQUIRED = frozenset(
     {"id", "state", "version", "fence", "call_digest", "root_id", "agent", "sponsor", "cluster", "task"}
     | {"code", "risk", "proof", "who", "filed_at", "expires_at", "body_bytes"}
 )
-_OPTIONAL = frozenset({"statement", "decided_by", "decided_at", "reason", "sticky_until"})
+_OPTIONAL = frozenset({"statement", "decided_by", "decided_at", "reason", "sticky_until", "not_stored"})
 
 
 class RedisHolds(Holds):
@@ -160,6 +160,7 @@ def _fields(draft: Hold) -> dict[str, Json]:
         "proof": draft.proof.label,
         "who": json.dumps(draft.who),
         "body_bytes": str(draft.body_bytes),
+        **({} if draft.stored else {"not_stored": "body"}),
     }
 
 
@@ -200,6 +201,7 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
             decided_at=None if decided_at is None else _moment(decided_at),
             reason=fields.get("reason"),
             body_bytes=_number(fields["body_bytes"]),
+            stored="not_stored" not in fields,
         )
     except (ValueError, KeyError, OverflowError) as fault:
         raise Rejected(Code.HOLD_TAMPERED, f"a stored hold was changed by someone else: {fault}") from None

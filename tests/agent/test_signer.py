@@ -14,11 +14,12 @@ from requests import Request
 
 from proxy.agent.keyfile import new_key, save_key
 from proxy.agent.signer import OWN_FIELDS, Signer
+from proxy.core.content_digest import check_content_digest
 from proxy.core.errors import Code, Rejected
 from proxy.core.keys import verifies
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Manifest, Proof, Received
-from proxy.core.proof import check_content_digest, read_chain, read_intent, target_uri, verify_signature
+from proxy.core.proof import read_chain, read_intent, target_uri, verify_signature
 
 NOW = identities.NOW
 URL = f"https://{identities.HOST}/v1/invoices/17"

@@ -14,9 +14,10 @@ from proxy.core.canonical import (
     canonical_connect,
     canonicalise,
     with_body,
+    with_stream,
 )
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Call, Leg, Received
+from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.urls import canonical_path, canonical_query
 
 
@@ -396,6 +397,33 @@ def test_a_body_over_the_limit_is_refused() -> None:
     with pytest.raises(Rejected) as caught:
         with_body(call, b"fives", small)
     assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, "body")
+
+
+def test_a_body_that_is_not_in_memory_has_its_length_and_its_limit() -> None:
+    call = canonicalise(
+        heads.absolute("http://erp.example/", "Transfer-Encoding: chunked", method="PUT"), heads.OUTSIDE
+    )
+    waiting = Unread(size=5, sha256=bytes(32))
+    assert with_body(call, waiting).headers == (("Host", "erp.example"), ("Content-Length", "5"))
+    assert with_body(call, waiting).body == waiting
+    for beyond in (waiting, Unread(size=None, sha256=None)):
+        with pytest.raises(Rejected) as caught:
+            with_body(call, beyond, Limits(body_bytes=4))
+        assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, "body")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        pytest.param("Content-Length: 5", (("Host", "erp.example"), ("Content-Length", "5")), id="of a known length"),
+        pytest.param("Transfer-Encoding: chunked", (("Host", "erp.example"),), id="whose end is marked"),
+        pytest.param("X: 1", (("Host", "erp.example"), ("X", "1")), id="that nothing announces, as HTTP/2 has it"),
+    ],
+)
+def test_a_stream_has_the_length_it_came_with(line: str, expected: tuple[tuple[str, str], ...]) -> None:
+    received = heads.absolute("http://erp.example/", line, method="PUT")
+    call = with_stream(canonicalise(received, heads.OUTSIDE), received)
+    assert (call.headers, call.body) == (expected, Unread(size=None, sha256=None))
 
 
 # --- the protocol it came by -----------------------------------------------------------------------------------------

@@ -12,10 +12,22 @@ from identities import cluster, grant, operation
 from questions import URL, bundle_of, call, mandate_of
 
 from proxy.core.bodies.reading import Reading
+from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import compile_policy
 from proxy.core.coverage import MAX_NEAREST, Coverage, Reach, both_networks, cover, cover_one, dialable, nearest
 from proxy.core.matching import destination_of
-from proxy.core.model import Bundle, Call, Cluster, Constraints, Grant, HostPattern, Nearest, Operation, QueryRule
+from proxy.core.model import (
+    Bundle,
+    Call,
+    Cluster,
+    Constraints,
+    Grant,
+    HostPattern,
+    Nearest,
+    Operation,
+    QueryRule,
+    Unread,
+)
 
 READ = operation("read", template="/v1/{tenant}/invoices/{id}")
 WRITE = operation("write", methods=("PUT",), template="/v1/{tenant}/invoices/{id}")
@@ -308,6 +320,42 @@ def test_the_weakest_link_decides_whatever_verification_let_through() -> None:
         coverage = cover(policy, replace(mandate, chain=chain), Reading(asked), destination_of(asked), declared=None)
         assert coverage.reach is expected
         assert (coverage.chosen is None) is (expected is Reach.NONE)
+
+
+LOOSE = cluster("loose", operations=(replace(operation("read"), body=Unexamined()),))
+CLOSE = cluster("close", operations=(operation("read"),))
+
+
+@pytest.mark.parametrize(
+    ("links", "declared", "streams"),
+    [
+        pytest.param([(LOOSE,)], None, True, id="it is left so"),
+        pytest.param([(LOOSE,), (LOOSE,)], None, True, id="by every link"),
+        pytest.param([(LOOSE, CLOSE), (LOOSE,)], None, True, id="by one of a parent's grants"),
+        pytest.param([(CLOSE,)], None, False, id="it is not"),
+        pytest.param([(LOOSE, CLOSE), (CLOSE,)], None, False, id="not by the last link"),
+        pytest.param([(LOOSE, CLOSE)], "close", False, id="not by what was declared"),
+        pytest.param([()], None, False, id="nothing is granted"),
+    ],
+)
+def test_a_body_streams_only_where_every_link_leaves_it_unexamined(
+    links: list[tuple[Cluster, ...]], declared: str | None, streams: bool
+) -> None:
+    house = bundle_of(LOOSE, CLOSE)
+    mandate = mandate_of(house, *(tuple(map(grant, granted)) for granted in links))
+    asked = replace(call(URL), body=Unread(size=None, sha256=None))
+    coverage = cover(compile_policy(house), mandate, Reading(asked), destination_of(asked), declared=declared)
+    assert (coverage.reach is Reach.COVERED, coverage.unexamined) == (streams, streams)
+
+
+def test_a_body_streams_only_where_the_sponsor_left_it_unexamined_too() -> None:
+    old = replace(LOOSE, operations=CLOSE.operations, digest="D" * 43)
+    mandate = mandate_of(bundle_of(LOOSE), (grant(LOOSE),))
+    signed = replace(mandate.leaf, grants=(replace(grant(LOOSE), digest=old.digest),))
+    asked = replace(call(URL), body=Unread(size=None, sha256=None))
+    policy = compile_policy(bundle_of(LOOSE, approved=[old]))
+    coverage = cover(policy, replace(mandate, chain=(signed,)), Reading(asked), destination_of(asked), declared=None)
+    assert coverage.reach is not Reach.COVERED
 
 
 # --- where the destination may lie -----------------------------------------------------------------------------------

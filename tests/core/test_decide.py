@@ -14,6 +14,7 @@ from identities import AGENT, HELPER, NOW, agent, cluster, grant, operation, per
 from questions import URL, bundle_of, call, deny, evidence, mandate_of, question
 
 from proxy.core.addresses import OwnSurfaces
+from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import compile_policy
 from proxy.core.control import Act, ControlView, Statement
 from proxy.core.decide import Question, after_release, decide
@@ -548,6 +549,16 @@ def test_a_verdict_that_is_none_is_a_fault_and_no_release() -> None:
 def test_a_held_call_may_go_where_its_host_lives() -> None:
     held = decide(question(cluster(addresses=["10.0.0.0/8"]), url=f"{URL}/lines"))
     assert (held.verdict, [str(network) for network in held.addresses]) == (Verdict.HOLD, ["10.0.0.0/8"])
+
+
+def test_only_an_allow_through_an_operation_that_leaves_the_body_unexamined_may_stream() -> None:
+    streams = cluster(operations=(replace(operation(), body=Unexamined()),))
+    allowed = decide(question(streams))
+    assert (allowed.verdict, allowed.unexamined) == (Verdict.ALLOW, True)
+    assert not decide(question()).unexamined
+    reviewed = decide(question(replace(streams, review=Review(always=True))))
+    assert (reviewed.verdict, reviewed.unexamined) == (Verdict.HOLD, False)
+    assert not after_release(reviewed, hold_id="h-1").unexamined
 
 
 # --- properties ------------------------------------------------------------------------------------------------------

@@ -84,6 +84,16 @@ def test_every_state_says_something_of_its_own() -> None:
     assert len({hold_document(replace(HOLD, state=state), now=NOW)["next"] for state in HoldState}) == len(HoldState)
 
 
+@pytest.mark.parametrize("state", HoldState)
+def test_a_hold_whose_body_was_not_kept_is_sent_again_and_not_redeemed(state: HoldState) -> None:
+    hold = replace(HOLD, state=state, stored=False, body_bytes=5_000_000)
+    assert (hold.stored_bytes, HOLD.stored_bytes) == (0, HOLD.body_bytes)
+    told = hold_document(hold, now=NOW)
+    assert told["redeem_endpoint"] is None
+    assert ("redeem_endpoint" in str(told["next"])) is False
+    assert ("Send the same call again" in str(told["next"])) is (state is HoldState.APPROVED)
+
+
 def test_a_denied_hold_gives_the_reason_and_not_the_reviewer() -> None:
     denied: Hold = replace(
         HOLD, state=HoldState.DENIED, decided_by="cleo", decided_at=NOW, reason="Not needed.", statement="a.b.c"

@@ -194,6 +194,16 @@ def test_a_hold_that_is_settled_meanwhile_is_accepted_without_a_time_to_ask_agai
     assert "redeem" not in headers(of)["Link"]
 
 
+def test_a_hold_whose_body_was_not_kept_is_not_redeemed_but_sent_again() -> None:
+    of = answer(HELD, hold=replace(HOLD, stored=False))
+    assert headers(of)["Link"] == '<http://intent.internal/holds/h-1>; rel="status"'
+    detail = json.loads(of.body)["detail"]
+    assert "once released, send the same call again, freshly signed" in detail
+    assert "redeem" not in detail
+    kept = json.loads(answer(HELD, hold=HOLD).body)["detail"]
+    assert "once released, POST http://intent.internal/holds/h-1/redeem." in kept
+
+
 # --- denied ----------------------------------------------------------------------------------------------------------
 
 

@@ -14,14 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from identities import AGENT, HOST, NOW, intent_header, key, leaf_key, nonce, received, signed_headers, signed_request
 
+from proxy.core.content_digest import check_content_digest, content_digest
 from proxy.core.encoding import unb64, unb64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import SignatureInput
 from proxy.core.keys import ED25519, ES256, private_key, sign, verifies
 from proxy.core.model import Evidence, Intent, Proof, Received
 from proxy.core.proof import (
-    check_content_digest,
-    content_digest,
     present,
     read_chain,
     read_intent,
@@ -475,50 +474,6 @@ def test_no_url_to_verify(request_: Received) -> None:
 
 
 # --- the body --------------------------------------------------------------------------------------------------------
-
-SHA256 = content_digest(b"body")
-SHA512 = f"sha-512=:{base64.b64encode(hashlib.sha512(b'body').digest()).decode()}:"
-WRONG512 = f"sha-512=:{base64.b64encode(bytes(64)).decode()}:"
-
-
-def digests(*values: str) -> list[tuple[bytes, bytes]]:
-    return [(b"Content-Digest", value.encode()) for value in values]
-
-
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        pytest.param([], b"", id="no body and no digest"),
-        pytest.param(digests(content_digest(b"")), b"", id="the digest of nothing"),
-        pytest.param(digests(SHA256), b"body", id="sha-256"),
-        pytest.param(digests(SHA512), b"body", id="sha-512"),
-        pytest.param(digests(f"{SHA256}, {SHA512}"), b"body", id="both"),
-        pytest.param(digests(f"md5=:AAAA:, {SHA256}"), b"body", id="an unknown one beside a known one"),
-    ],
-)
-def test_a_body_that_fits_its_digest(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    check_content_digest(headers, body)
-
-
-@pytest.mark.parametrize(
-    ("headers", "body"),
-    [
-        pytest.param([], b"body", id="no digest"),
-        pytest.param(digests(SHA256), b"Body", id="another body"),
-        pytest.param(digests(SHA256), b"", id="no body"),
-        pytest.param(digests(f"{SHA256}, {WRONG512}"), b"body", id="one of two is wrong"),
-        pytest.param(digests("md5=:hBotaJrKa9FhFEdFPCLG/A==:"), b"body", id="unknown algorithms only"),
-        pytest.param(digests(""), b"body", id="an empty field"),
-        pytest.param(digests(SHA256, SHA256), b"body", id="two lines"),
-        pytest.param(digests(f"{SHA256}, {SHA256}"), b"body", id="one algorithm twice"),
-        pytest.param(digests("sha-256=abc"), b"body", id="no byte sequence"),
-        pytest.param(digests("sha-256=:"), b"body", id="cut short"),
-    ],
-)
-def test_a_body_that_does_not(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-    with pytest.raises(Rejected) as refused:
-        check_content_digest(headers, body)
-    assert (refused.value.code, refused.value.field) == (Code.PROOF_DIGEST, "content-digest")
 
 
 def test_a_body_swapped_after_signing_is_refused() -> None:

@@ -1,5 +1,6 @@
 """The stored call: the same thing comes back, or `hold.tampered`."""
 
+import hashlib
 import json
 from dataclasses import fields, replace
 from datetime import UTC, datetime
@@ -12,8 +13,20 @@ from hypothesis import strategies as st
 
 from proxy.core.canonical import canonicalise
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Decision, Intent, Mismatch, Nearest, Proof, Review, Risk, RuleRef, StoredCall, Verdict
-from proxy.core.stored import stored_from_bytes, stored_to_bytes
+from proxy.core.model import (
+    Decision,
+    Intent,
+    Mismatch,
+    Nearest,
+    Proof,
+    Review,
+    Risk,
+    RuleRef,
+    StoredCall,
+    Unread,
+    Verdict,
+)
+from proxy.core.stored import check_stored, stored_from_bytes, stored_to_bytes, to_send
 
 RULE = RuleRef(id="supplier-invoices.read", file="clusters.yaml", line=7)
 MISMATCH = Mismatch(field="path", expected="/v1/invoices/{id}", got="/v1/payroll \u202e")
@@ -59,6 +72,11 @@ def opening() -> StoredCall:
     return replace(stored(), call=call)
 
 
+def fingerprint(body: Unread) -> StoredCall:
+    whole = stored()
+    return replace(whole, call=replace(whole.call, body=body))
+
+
 @pytest.mark.parametrize(
     "kept",
     [
@@ -67,6 +85,8 @@ def opening() -> StoredCall:
         pytest.param(stored("http://[2001:db8::1]:8080/"), id="no query"),
         pytest.param(stored("http://erp.example/?"), id="an empty query"),
         pytest.param(stored(body=b""), id="no body"),
+        pytest.param(fingerprint(Unread(size=5_000_000, sha256=bytes(32))), id="a body that was not kept"),
+        pytest.param(fingerprint(Unread(size=None, sha256=None)), id="a body of which nothing is known"),
         pytest.param(opening(), id="a WebSocket"),
     ],
 )
@@ -80,7 +100,36 @@ def test_what_was_stored_comes_back(kept: StoredCall) -> None:
 
 
 def test_no_field_of_a_decision_is_forgotten() -> None:
-    assert all(getattr(FULL, each.name) != getattr(BARE, each.name) or each.name == "at" for each in fields(Decision))
+    same = {each.name for each in fields(Decision) if getattr(FULL, each.name) == getattr(BARE, each.name)}
+    assert same == {"at", "unexamined"}, "what is held is never an allow"
+
+
+def test_a_body_that_was_not_kept_is_taken_from_the_repeated_call_if_it_is_the_same() -> None:
+    whole = stored(body=b"large").call
+    filed = replace(whole, body=Unread(size=5, sha256=hashlib.sha256(b"large").digest()))
+    assert to_send(whole, replace(whole, body=b"other")) is whole, "what was kept is sent as it was kept"
+    assert to_send(filed, whole) == whole
+    assert to_send(filed, filed) == filed
+    other = (
+        replace(whole, body=b"Large"),
+        replace(whole, body=Unread(size=5, sha256=bytes(32))),
+        replace(whole, body=Unread(size=None, sha256=None)),
+    )
+    for again in other:
+        with pytest.raises(Rejected) as caught:
+            to_send(filed, again)
+        assert (caught.value.code, caught.value.field) == (Code.HOLD_TAMPERED, "body")
+    nothing_known = replace(whole, body=Unread(size=None, sha256=None))
+    with pytest.raises(Rejected):
+        to_send(nothing_known, nothing_known)
+
+
+def test_a_call_whose_body_was_not_kept_is_not_sent_from_what_was() -> None:
+    kept = stored()
+    check_stored(kept)
+    with pytest.raises(Rejected) as caught:
+        check_stored(replace(kept, call=replace(kept.call, body=Unread(size=5, sha256=bytes(32)))))
+    assert caught.value.code is Code.HOLD_NOT_STORED
 
 
 def refused(data: bytes) -> None:

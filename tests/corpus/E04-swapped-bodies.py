@@ -8,7 +8,7 @@ from dataclasses import replace
 from attacks import Case, against
 from shots import Lines, Shot
 
-from proxy.core.proof import content_digest
+from proxy.core.content_digest import content_digest
 
 DIGEST = "proof.digest"
 CALL = Shot(method="POST", path="/v1/invoices", body='{"total": 12}', headers=(("Content-Type", "application/json"),))

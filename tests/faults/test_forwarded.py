@@ -23,10 +23,11 @@ from rawclient import Response, request_bytes
 from towns import Town, open_town
 
 from proxy.core.canonical import canonicalise
+from proxy.core.content_digest import content_digest
 from proxy.core.encoding import b64u, sha256_b64u
 from proxy.core.errors import Rejected
 from proxy.core.model import Call, Leg, Received
-from proxy.core.proof import content_digest, sign_request, target_uri
+from proxy.core.proof import sign_request, target_uri
 
 EXAMPLES = 60
 

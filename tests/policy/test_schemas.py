@@ -98,7 +98,15 @@ WHOLE: dict[str, dict[str, object]] = {
         "redis_fast_url": "unix:///run/fast.sock",
         "upstream_cas": ["ca.pem"],
         "lifetimes": {"root_max": "30d", "leaf_max": "15m", "sponsor_grace": "7d"},
-        "limits": {"headers": "64KiB", "header_count": 100, "target": "8KiB", "body": "1MiB", "unproven_body": "4KiB"},
+        "limits": {
+            "headers": "64KiB",
+            "header_count": 100,
+            "target": "8KiB",
+            "inspected": "64KiB",
+            "body": "1MiB",
+            "unproven_body": "4KiB",
+        },
+        "bodies": {"memory": "1GiB", "memory_per_mandate": "1MiB", "spool": "9GiB", "spool_per_mandate": "1GiB"},
         "holds": {
             "max_ttl": "1h",
             "max_wait": "30s",

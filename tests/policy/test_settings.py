@@ -16,7 +16,7 @@ from proxy.core.verify import Lifetimes
 from proxy.policy.faults import Faults
 from proxy.policy.settings import Settings, load_settings, read_settings
 from proxy.policy.values import Listen
-from proxy.ports import HoldCaps
+from proxy.ports import BodyRoom, HoldCaps
 
 BASE = "version: 1\ndeployment: edge\n"
 FILE = Path("/srv/edge/proxy.yaml")
@@ -82,7 +82,8 @@ redis_url: rediss://user:pass@redis.example:6380/1
 redis_fast_url: unix:///run/fast.sock?db=0
 upstream_cas: [ca/internal.pem]
 lifetimes: {{root_max: 30d, leaf_max: 15m, sponsor_grace: 0s}}
-limits: {{headers: 32KiB, header_count: 50, target: 4096B, body: 1MiB, unproven_body: 8KiB}}
+limits: {{headers: 32KiB, header_count: 50, target: 4096B, inspected: 64KiB, body: 1MiB, unproven_body: 8KiB}}
+bodies: {{memory: 2MiB, memory_per_mandate: 1MiB, spool: 4GiB, spool_per_mandate: 3GiB}}
 holds: {{max_ttl: 1h, max_wait: 30s, open_per_mandate: 1, open_per_sponsor: 2, per_hour: 3, bytes: 1MiB}}
 journal: {{sink: /mnt/other/checkpoints.jsonl}}
 """)
@@ -95,11 +96,22 @@ journal: {{sink: /mnt/other/checkpoints.jsonl}}
     assert got.upstream_cas == (FILE.parent / "ca/internal.pem",)
     assert got.authority == Lifetimes(root_max_s=2_592_000, leaf_max_s=900, grace_s=0)
     assert got.request_limits == Limits(
-        header_bytes=32_768, header_count=50, target_bytes=4_096, body_bytes=1_048_576, unproven_body_bytes=8_192
+        header_bytes=32_768,
+        header_count=50,
+        target_bytes=4_096,
+        inspected_bytes=65_536,
+        body_bytes=1_048_576,
+        unproven_body_bytes=8_192,
     )
+    assert got.body_room == BodyRoom(memory=2 << 20, memory_per_root=1 << 20, spool=4 << 30, spool_per_root=3 << 30)
     assert got.hold_caps == HoldCaps(open_per_root=1, open_per_sponsor=2, per_hour_per_root=3, bytes_per_root=1_048_576)
     assert (got.holds.max_ttl, got.holds.max_wait) == (timedelta(hours=1), timedelta(seconds=30))
     assert got.journal.sink == Path("/mnt/other/checkpoints.jsonl")
+
+
+def test_nothing_larger_than_a_body_is_examined() -> None:
+    limits = good(BASE + "limits: {body: 1MiB}").request_limits
+    assert (limits.inspected_bytes, limits.body_bytes) == (1 << 20, 1 << 20)
 
 
 def test_one_path_may_stand_without_a_list() -> None:

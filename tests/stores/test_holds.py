@@ -187,6 +187,15 @@ async def test_bytes_held_for_one_root_are_capped(holds):
     await filed(holds, caps=CAPS, body_bytes=60)
 
 
+async def test_a_body_that_was_not_kept_takes_no_room(holds):
+    large = await holds.file(replace(draft(body_bytes=5000), stored=False), b"", ttl_s=600, caps=CAPS)
+    assert (large.hold.stored, large.hold.body_bytes, large.hold.stored_bytes) == (False, 5000, 0)
+    assert await holds.get(large.hold.id) == large.hold
+    with pytest.raises(Rejected, match="bytes_per_root is 100"):
+        await filed(holds, caps=CAPS, body_bytes=101)
+    assert (await filed(holds, caps=CAPS, body_bytes=100)).stored
+
+
 async def test_an_equal_call_is_answered_at_the_cap(holds):
     hold = await filed(holds, caps=CAPS, call="same")
     await filed(holds, caps=CAPS)

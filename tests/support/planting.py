@@ -56,7 +56,11 @@ PATIENCE_S = 2.0
 """For what happens after the agent has its answer."""
 
 _TOOL = 4
-_OWN_THREADS = ("journal", "resolve")  # executors whose jobs are made for calls, but do not inherit their context
+_OWN_THREADS = (
+    "journal",
+    "resolve",
+    "spool",
+)  # executors whose jobs are made for calls, but do not inherit their context
 _client_port: ContextVar[int] = ContextVar("client_port", default=0)
 
 

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from origins import Reply, Request, echo
 
+from proxy.core.content_digest import check_content_digest
 from proxy.core.errors import Code, Rejected
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Evidence, Received
-from proxy.core.proof import check_content_digest, read_chain, target_uri, verify_signature
+from proxy.core.proof import read_chain, target_uri, verify_signature
 
 
 class Verifier:

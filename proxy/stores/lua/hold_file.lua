@@ -13,12 +13,17 @@ local of_root = key('open', 'root', hold.root_id)
 local of_sponsor = key('open', 'sponsor', hold.sponsor)
 local caps = asked.caps
 
-local open, bytes = 0, tonumber(hold.body_bytes)
+local function stored_bytes(each)
+  if each.not_stored then return 0 end
+  return tonumber(each.body_bytes)
+end
+
+local open, bytes = 0, stored_bytes(hold)
 for _, id in ipairs(redis.call('ZRANGE', of_root, 0, -1)) do
   local other = fetch(id)
   if other then
     open = open + 1
-    bytes = bytes + tonumber(other.body_bytes)
+    bytes = bytes + stored_bytes(other)
   elseif other == nil then
     redis.call('ZREM', of_root, id)
     redis.call('ZREM', of_sponsor, id)
