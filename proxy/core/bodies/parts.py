@@ -1,6 +1,5 @@
 """Form rules on the fields and files of a form: only listed ones, each at most once, none missing."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from proxy.core.bodies.media import check_charset
 from proxy.core.bodies.multipart import FormPart
 from proxy.core.bodies.rules import FileRule, FormBody, FormField, MultipartBody
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import folded
+from proxy.core.folding import folded_parameter
 from proxy.core.model import Mismatch
 from proxy.core.shown import shown, some_of
 
@@ -83,10 +82,7 @@ def form_part(name: str, value: str) -> FormPart:
 
 
 def _alike(name: str) -> str:
-    head, bracket, index = name.partition("[")
-    if bracket and "]" not in index:  # to PHP no list, but one more odd character, which becomes "_"
-        head = f"{head}_{index}"
-    return folded(re.sub(r"[. \[]", "_", head))
+    return folded_parameter(name).partition("[")[0]
 
 
 def _field_faults(rule: FormField, part: FormPart) -> Iterator[Mismatch]:
