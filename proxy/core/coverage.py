@@ -17,7 +17,8 @@ from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import CompiledCluster, Policy
 from proxy.core.delegation import location_covers
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import Destination, PreparedOperation, same_parameter
+from proxy.core.folding import same_parameter
+from proxy.core.matching import Destination, PreparedOperation
 from proxy.core.model import Call, Cluster, Constraints, Grant, IPNetwork, Mandate, Mismatch, Nearest, Operation
 from proxy.core.shown import shown, some_of
 

@@ -1,5 +1,6 @@
 """Names that some readers take for the same name although they are spelt differently."""
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
@@ -25,3 +26,27 @@ def other_spelling(name: str, names: Iterable[str]) -> str | None:
     """The first of `names` that some readers take for `name`, and that is not it."""
     sought = folded(name)
     return next((other for other in names if other != name and folded(other) == sought), None)
+
+
+def folded_parameter(name: str) -> str:
+    """One spelling for all that some reader of forms and queries takes for the same parameter, its brackets kept.
+
+    Besides `folded` (ASP.NET ignores case): PHP drops spaces before a name, and makes an underscore of a dot, of a
+    space, and of a bracket that is never closed.
+    """
+    text = folded(name.lstrip(" "))
+    base, bracket, inner = text.partition("[")
+    if "]" not in inner:
+        return re.sub(r"[. \[]", "_", text)
+    return re.sub(r"[. ]", "_", base) + bracket + inner
+
+
+def same_parameter(name: str, other: str) -> bool:
+    """Whether some server takes one for the other, or one for a list or mapping that holds the other.
+
+    `a[]` and `a[b]` extend or overwrite `a` (PHP, Rails, Express); `a[b]` and `a[c]` are two parameters.
+    """
+    if name == other:
+        return True
+    one, two = folded_parameter(name), folded_parameter(other)
+    return one == two or one.startswith(f"{two}[") or two.startswith(f"{one}[")

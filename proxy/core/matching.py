@@ -4,13 +4,12 @@ Whatever is compared yields what does not fit, as data. "Fits" is "nothing to sa
 explanation.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
 from proxy.core.bodies.judge import PreparedBody, prepare_body
-from proxy.core.folding import folded
+from proxy.core.folding import same_parameter
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
 from proxy.core.readings import encoded_twice, value_readings
 from proxy.core.shown import shown, some_of
@@ -107,26 +106,6 @@ class PreparedOperation:
             )
             for name, rule in self.query.items()
         )
-
-
-def same_parameter(name: str, other: str) -> bool:
-    """Whether some servers take one for the other, or one for a list or mapping that holds the other.
-
-    Letter case (ASP.NET), brackets (PHP, Rails, Express: `a[]` and `a[b]` overwrite or extend `a`), and what PHP makes
-    an underscore: a dot, a space, and a bracket that is never closed.
-    """
-    if name == other:
-        return True
-    one, two = _folded(name), _folded(other)
-    return one == two or one.startswith(f"{two}[") or two.startswith(f"{one}[")
-
-
-def _folded(name: str) -> str:
-    text = folded(name.lstrip(" "))
-    base, bracket, inner = text.partition("[")
-    if "]" not in inner:
-        base, bracket, inner = text.replace("[", "_"), "", ""
-    return re.sub(r"[ .]", "_", base) + bracket + inner
 
 
 def _twice(name: str) -> Mismatch:

@@ -1,6 +1,6 @@
 """An index of many path templates: what a path leads to, at a cost that does not grow with how many there are."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Never
@@ -37,16 +37,15 @@ class _Fixed[T]:
     lengths: tuple[int, ...]  # of the texts, each length once
     texts: Mapping[str, T]
 
-    def beginning(self, segment: str) -> Iterator[tuple[str, T]]:
-        for length in self.lengths:
-            if (found := self.texts.get(segment[:length])) is not None and length <= len(segment):
-                yield segment[:length], found
+    def beginning(self, segment: str) -> list[tuple[str, T]]:
+        return self._among([segment[:length] for length in self.lengths if length <= len(segment)])
 
-    def ending(self, segment: str) -> Iterator[tuple[str, T]]:
-        for length in self.lengths:
-            start = len(segment) - length
-            if start >= 0 and (found := self.texts.get(segment[start:])) is not None:
-                yield segment[start:], found
+    def ending(self, segment: str) -> list[tuple[str, T]]:
+        end = len(segment)
+        return self._among([segment[end - length :] for length in self.lengths if length <= end])
+
+    def _among(self, texts: Sequence[str]) -> list[tuple[str, T]]:
+        return [(text, found) for text in texts if (found := self.texts.get(text)) is not None]
 
 
 def _fixed[T](texts: Mapping[str, T]) -> _Fixed[T]:
@@ -72,25 +71,32 @@ class PathIndex[T]:
         found: list[T] = []
         nodes: list[PathIndex[T]] = [self]
         for place, segment in enumerate(segments):
-            resting = [taker for node in nodes for taker in node.rest.get(method, ())] if segment else []
-            if resting:
-                odd = oddities("/".join(segments[place:]))
-                found.extend(value for takes, value in resting if odd <= takes)
-            nodes = [after for node in nodes for after in node._onward(segment)]
-            if not nodes:
+            onward: list[PathIndex[T]] = []
+            for node in nodes:
+                if segment and (resting := node.rest.get(method)):
+                    odd = oddities("/".join(segments[place:]))
+                    found += [value for takes, value in resting if odd <= takes]
+                if (literal := node.literals.get(segment)) is not None:
+                    onward.append(literal)
+                if node.parameters.lengths:
+                    onward += node._through_parameters(segment)
+            if not onward:
                 return found
+            nodes = onward
         for node in nodes:
             found.extend(node.ends.get(method, ()))
         return found
 
-    def _onward(self, segment: str) -> Iterator["PathIndex[T]"]:
-        if (literal := self.literals.get(segment)) is not None:
-            yield literal
-        for before, behind in self.parameters.beginning(segment):
-            for after, takers in behind.ending(segment):
-                if inner := between(segment, before, after):
-                    odd = oddities(inner)
-                    yield from (node for takes, node in takers if odd <= takes)
+    def _through_parameters(self, segment: str) -> list["PathIndex[T]"]:
+        odd = oddities(segment)  # the parameter's: fixed text is never odd
+        return [
+            node
+            for before, behind in self.parameters.beginning(segment)
+            for after, takers in behind.ending(segment)
+            if between(segment, before, after)
+            for takes, node in takers
+            if odd <= takes
+        ]
 
 
 def index_paths[T](entries: Iterable[Entry[T]]) -> PathIndex[T]:
@@ -179,7 +185,8 @@ def _widest[T](values: Mapping[str, tuple[T, ...]]) -> int:
 def _check_lengths[T](
     parameters: _Fixed[_Fixed[_Takers[PathIndex[T]]]], entries: Sequence[Entry[T]], depth: int
 ) -> None:
-    if any(len(fixed.lengths) > MAX_LENGTHS for fixed in (parameters, *parameters.texts.values())):
+    lengths = [parameters.lengths, *(behind.lengths for behind in parameters.texts.values())]
+    if any(len(each) > MAX_LENGTHS for each in lengths):
         raise _refused(
             [entry for entry in entries if len(entry.template.parts) > depth],
             depth,

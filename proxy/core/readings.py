@@ -31,7 +31,7 @@ _MAX_DECODINGS = 8
 
 def oddities(part: str) -> frozenset[str]:
     """What a part of a canonical path holds that only some parameters take."""
-    return _ODDITIES[_SLASH in part, _SEMICOLON.search(part) is not None]
+    return _ODDITIES[_SLASH in part, ";" in part or "%3B" in part]
 
 
 def encoded_twice(value: str) -> bool:

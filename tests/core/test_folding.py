@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from proxy.core.folding import folded, other_spelling
+from proxy.core.folding import folded, other_spelling, same_parameter
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,26 @@ def test_every_character_is_one_with_its_upper_lower_and_title_case() -> None:
 def test_folding_twice_changes_nothing() -> None:
     for number in range(0x3000):
         assert folded(folded(chr(number))) == folded(chr(number))
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "same"),
+    [
+        pytest.param("a", "a", True, id="the name itself"),
+        pytest.param("a", "A", True, id="in capitals (ASP.NET)"),
+        pytest.param("a", "a[]", True, id="a list (PHP, Rails, Express)"),
+        pytest.param("a", "a[b][c]", True, id="a mapping"),
+        pytest.param("a[b]", "a[b][]", True, id="a list in a mapping"),
+        pytest.param("a[b]", "a", True, id="what holds it"),
+        pytest.param("a_b", "a.b", True, id="a dot (PHP)"),
+        pytest.param("a_b", "a b", True, id="a space (PHP)"),
+        pytest.param("a_b", "a[b", True, id="a bracket that stays open (PHP)"),
+        pytest.param("a", " a", True, id="a space before it (PHP)"),
+        pytest.param("a", "ab", False, id="a longer name"),
+        pytest.param("a", "b[a]", False, id="a member of another"),
+        pytest.param("a[b]", "a[c]", False, id="another member"),
+        pytest.param("a_b", "a-b", False, id="a dash"),
+    ],
+)
+def test_which_names_some_servers_take_for_one(name: str, other: str, same: bool) -> None:
+    assert same_parameter(name, other) is same_parameter(other, name) is same

@@ -8,7 +8,7 @@ from identities import operation
 from questions import call
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import destination_of, prepare, same_parameter
+from proxy.core.matching import destination_of, prepare
 from proxy.core.model import IPAddress, QueryRule
 
 
@@ -99,29 +99,6 @@ def test_any_query_does_not_permit_text_encoded_twice() -> None:
     prepared = prepare(operation(template="/x", any_query=True))
     found = list(prepared.query_faults((("a", "100%"), ("b", "%2e"))))
     assert [(item.field, item.expected, item.got) for item in found] == [("query.b", "encoded once", "encoded twice")]
-
-
-@pytest.mark.parametrize(
-    ("name", "other", "same"),
-    [
-        pytest.param("a", "a", True, id="the name itself"),
-        pytest.param("a", "A", True, id="in capitals (ASP.NET)"),
-        pytest.param("a", "a[]", True, id="a list (PHP, Rails, Express)"),
-        pytest.param("a", "a[b][c]", True, id="a mapping"),
-        pytest.param("a[b]", "a[b][]", True, id="a list in a mapping"),
-        pytest.param("a[b]", "a", True, id="what holds it"),
-        pytest.param("a_b", "a.b", True, id="a dot (PHP)"),
-        pytest.param("a_b", "a b", True, id="a space (PHP)"),
-        pytest.param("a_b", "a[b", True, id="a bracket that stays open (PHP)"),
-        pytest.param("a", " a", True, id="a space before it (PHP)"),
-        pytest.param("a", "ab", False, id="a longer name"),
-        pytest.param("a", "b[a]", False, id="a member of another"),
-        pytest.param("a[b]", "a[c]", False, id="another member"),
-        pytest.param("a_b", "a-b", False, id="a dash"),
-    ],
-)
-def test_which_names_some_servers_take_for_one(name: str, other: str, same: bool) -> None:
-    assert same_parameter(name, other) is same_parameter(other, name) is same
 
 
 @pytest.mark.parametrize(

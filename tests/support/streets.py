@@ -54,6 +54,7 @@ clusters:
     schemes: [http, https]
     ports: [{http}, {https}]
     addresses: [127.0.0.0/8]
+    http2: true
     operations:
       - {{name: read-invoice, methods: [GET], path: "/v1/invoices/{{id}}"}}
       - {{name: list-invoices, methods: [GET], path: /v1/invoices, query: {{page: any, status: [open, paid]}}}}

@@ -1,6 +1,5 @@
 """Form rules on the fields and files of a form: only listed ones, each at most once, none missing."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -8,7 +7,7 @@ from proxy.core.bodies.media import check_charset
 from proxy.core.bodies.multipart import FormPart
 from proxy.core.bodies.rules import FileRule, FormBody, FormField, MultipartBody
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import folded
+from proxy.core.folding import same_parameter
 from proxy.core.model import Mismatch
 from proxy.core.shown import shown, some_of
 
@@ -21,7 +20,6 @@ class PreparedForm:
     files: Mapping[str, FileRule]
     listed: frozenset[str]
     others: bool
-    alike: frozenset[str]  # how the listed names read to an origin that ignores case, or takes brackets for a list
     required: tuple[str, ...]
 
     def faults(self, parts: Iterable[FormPart]) -> Iterator[Mismatch]:
@@ -35,7 +33,7 @@ class PreparedForm:
         """
         given = tuple(parts)
         for name in {part.name for part in given} - self.listed:
-            if _alike(name) in self.alike:
+            if any(same_parameter(name, listed) for listed in self.listed):
                 detail = f"the form must spell the fields {some_of(self.listed)} so: in the same letters, once each"
                 raise Rejected(Code.BODY_MALFORMED, detail, field="body")
         seen: set[str] = set()
@@ -72,7 +70,6 @@ def prepare_form(rule: FormBody | MultipartBody) -> PreparedForm:
         files={item.name: item for item in files},
         listed=frozenset(names),
         others=rule.others,
-        alike=frozenset(_alike(name) for name in names),
         required=tuple(sorted(item.name for item in listed if item.required)),
     )
 
@@ -80,13 +77,6 @@ def prepare_form(rule: FormBody | MultipartBody) -> PreparedForm:
 def form_part(name: str, value: str) -> FormPart:
     """A field of a URL-encoded form as a part of a multipart one."""
     return FormPart(name=name, filename=None, media=None, data=value.encode(), headers=())
-
-
-def _alike(name: str) -> str:
-    head, bracket, index = name.partition("[")
-    if bracket and "]" not in index:  # to PHP no list, but one more odd character, which becomes "_"
-        head = f"{head}_{index}"
-    return folded(re.sub(r"[. \[]", "_", head))
 
 
 def _field_faults(rule: FormField, part: FormPart) -> Iterator[Mismatch]:

@@ -60,6 +60,22 @@ def test_a_field_spelled_otherwise_has_no_one_reading(name: str, others: bool) -
     assert refused.value.code is Code.BODY_MALFORMED
 
 
+NESTED = FormField(name="filter[Status]", values=frozenset({"open"}))
+
+
+@pytest.mark.parametrize("name", ["filter[status]", "FILTER[Status]", "filter", "filter[Status][]"])
+def test_another_spelling_of_a_key_or_what_holds_it_has_no_one_reading(name: str) -> None:
+    with pytest.raises(Rejected, match="in the same letters") as refused:
+        told(form(NESTED, others=True), form_part(name, "all"))
+    assert refused.value.code is Code.BODY_MALFORMED
+
+
+def test_another_key_is_another_field() -> None:
+    pairs = [form_part("filter[Status]", "open"), form_part("filter[page]", "2"), form_part("sort[Status]", "up")]
+    assert told(form(NESTED, others=True), *pairs) == []
+    assert told(form(NESTED), *pairs[:2]) == [("body", "filter[Status]", "filter[page]=")]
+
+
 PNG = part("scan", b"PNG", filename="a.png", media="image/png")
 
 
