@@ -59,6 +59,9 @@ deny:
       - name: folder
         methods: [GET, HEAD, PROPFIND]
         path: /secrets/
+      - name: rpc
+        methods: [POST]
+        path: /acme.Ledger/Secrets
       - name: below
         methods: [GET, HEAD, POST, PUT, DELETE, PROPFIND]
         path: /secrets/{{rest:rest}}
@@ -210,3 +213,9 @@ def signed_environment(town: ClientTown) -> dict[str, str]:
         "INTENT_KEY": str(town.key),
         "PYTHONPATH": str(ROOT),
     }
+
+
+def answered(line: str) -> Told:
+    """What a program that makes several calls told of one; a status other than 200 stands for its exit code."""
+    document = json.loads(line)
+    return Told(exit_code=0 if document["status"] == 200 else document["status"], out=document["text"], err="")
