@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import folded
+from proxy.core.folding import are_apart
 
 type Json = bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None
 
@@ -74,16 +74,16 @@ def sha256_b64u(data: bytes) -> str:
 
 
 def parse_json(
-    data: bytes, *, code: Code, what: str, depth: int = 64, members: int = 100_000, one_case: bool = False
+    data: bytes, *, code: Code, what: str, depth: int = 64, members: int = 100_000, one_reading: bool = False
 ) -> Json:
-    """One JSON value from UTF-8 bytes, as every reader of JSON would read it (RFC 8259, RFC 7493 §2).
+    """One JSON value from UTF-8 bytes: no duplicate members, no NaN or Infinity, no byte-order mark (RFC 8259).
 
-    No byte-order mark, no member twice, no lone surrogates, no NaN or Infinity; integers fit into 64 bits, and other
-    numbers into a double without becoming infinite, or zero. At most `depth` levels, and `members` values in all:
-    both are counted before anything is built. `one_case`: nor two members whose names some readers take for the same
-    (`proxy.core.folding`).
+    At most `depth` levels, and `members` values in all: both are counted before anything is built.
 
-    Not checked here: that a reader keeps more digits of a number than a double has, or fewer of an integer.
+    `one_reading` is for what others read as well: it must not mean two things to two of them (RFC 7493 §2). No lone
+    surrogates, no two members of an object whose names some readers take for the same (`proxy.core.folding`), integers
+    that fit into 64 bits, and other numbers into a double without becoming infinite, or zero. Not checked even then:
+    that a reader keeps more digits of a number than a double has, or fewer of an integer.
 
     Raises:
         Rejected(code): anything else; the message names `what` and the first fault.
@@ -93,7 +93,7 @@ def parse_json(
         found = dict(pairs)
         if len(found) < len(pairs):
             raise ValueError("a member appears twice in one object")
-        if one_case and len({folded(name) for name in found}) < len(found):
+        if one_reading and not are_apart(found):
             raise ValueError("two members of one object differ only in case, or in another way that some do not see")
         return found
 
@@ -101,9 +101,13 @@ def parse_json(
         text = data.decode("utf-8", "strict")
         _check_bounds(text, depth, members)
         value: Json = json.loads(
-            text, object_pairs_hook=distinct, parse_constant=_no_number, parse_float=_double, parse_int=_integer
+            text,
+            object_pairs_hook=distinct,
+            parse_constant=_no_number,
+            parse_float=_double if one_reading else None,
+            parse_int=_integer if one_reading else None,
         )
-        if _SURROGATE.search(text):
+        if one_reading and _SURROGATE.search(text):
             _check_surrogates(value)
     except ValueError as fault:
         raise Rejected(code, f"{what} must be strict JSON in UTF-8: {fault}") from None

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 _DOTLESS_I = {0x130: "i", 0x131: "i"}  # Java's equalsIgnoreCase takes both for "i"; the Unicode folding does not
 
@@ -20,6 +20,13 @@ def folded(name: str) -> str:
         return text.lower()
     plain = unicodedata.normalize("NFC", text).translate(_DOTLESS_I)
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", plain).casefold())
+
+
+def are_apart(names: Collection[str]) -> bool:
+    """Whether no reader takes one of these names, each given once, for another."""
+    together = "".join(names)
+    fold = str.lower if together.isascii() and "\0" not in together else folded  # the same, and faster
+    return len(set(map(fold, names))) == len(names)
 
 
 def other_spelling(name: str, names: Iterable[str]) -> str | None:

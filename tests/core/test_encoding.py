@@ -170,3 +170,17 @@ def test_times_are_whole_seconds_rounded_down() -> None:
     moment = datetime(2026, 3, 2, 9, 30, 0, 999_999, tzinfo=UTC)
     assert from_epoch(to_epoch(moment)) == moment.replace(microsecond=0)
     assert to_epoch(datetime(1970, 1, 1, tzinfo=UTC) - timedelta(milliseconds=1)) == -1
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        pytest.param(b'"\\ud800"', "\ud800", id="half a surrogate pair, which a caller sent and we wrote down"),
+        pytest.param(b'{"a":1,"A":2}', {"a": 1, "A": 2}, id="members that differ in case"),
+        pytest.param(b"18446744073709551616", 2**64, id="a large integer"),
+    ],
+)
+def test_what_only_we_read_may_hold_what_others_read_otherwise(data: bytes, value: object) -> None:
+    assert parse_json(data, code=CODE, what="x") == value
+    with pytest.raises(Rejected):
+        parse_json(data, code=CODE, what="x", one_reading=True)

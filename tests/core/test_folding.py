@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from proxy.core.folding import folded, other_spelling, same_parameter
+from proxy.core.folding import are_apart, folded, other_spelling, same_parameter
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ from proxy.core.folding import folded, other_spelling, same_parameter
 def test_one_name_for_some_reader_is_one_name(one: str, other: str) -> None:
     assert folded(one) == folded(other)
     assert other_spelling(one, ["x", one, other]) == other
+    assert not are_apart([one, "x", other])
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,7 @@ def test_one_name_for_some_reader_is_one_name(one: str, other: str) -> None:
 def test_other_names_stay_other_names(one: str, other: str) -> None:
     assert folded(one) != folded(other)
     assert other_spelling(one, [other]) is None
+    assert are_apart([one, other])
 
 
 def test_every_character_is_one_with_its_upper_lower_and_title_case() -> None:

@@ -6,9 +6,9 @@ from proxy.core.errors import Code
 
 
 def read_json(data: bytes, caps: BodyCaps) -> Json:
-    """The document a decoded body holds, read as `parse_json` does, with no two members that differ only in case.
+    """The document a decoded body holds, in the `one_reading` of `parse_json`.
 
-    Many servers match member names regardless of case (Go's encoding/json, .NET), and so take the one or the other.
+    Many servers match member names regardless of case (Go's encoding/json, .NET), and of two would take either.
 
     Raises:
         Rejected(BODY_MALFORMED): not strict JSON, or deeper or more than `caps` allow.
@@ -16,5 +16,5 @@ def read_json(data: bytes, caps: BodyCaps) -> Json:
     """
     check_size(len(data), caps)
     return parse_json(
-        data, code=Code.BODY_MALFORMED, what="the body", depth=caps.depth, members=caps.members, one_case=True
+        data, code=Code.BODY_MALFORMED, what="the body", depth=caps.depth, members=caps.members, one_reading=True
     )
