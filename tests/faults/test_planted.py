@@ -45,7 +45,7 @@ AFTERWARDS = {
     "addons.dial:Dial.server_disconnected": "the origin's connection ends",
     "addons.http1_client:": "the connection to the origin is made, written to and read",
     "addons.http_layer:GatedHttpLayer.register_connection": "the connection to the judged address stands",
-    "addons.exchange:Exchanges.is_gone": "the connection to the judged address stands",
+    "addons.exchange:Exchanges.note_sent": "the connection to the judged address stands",
     "addons.observe:Observe.responseheaders": "the origin has answered",
     "addons.observe:Observe._forwarded": "the origin has answered",
     "addons.exchange:Exchange.under_way": "the origin has answered",
