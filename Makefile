@@ -57,7 +57,7 @@ lock: ## pin every dependency anew, with hashes (needs uv)
 		--custom-compile-command "make lock" -o requirements.lock
 	@$(UV) pip compile -q pyproject.toml --extra server --group dev -c requirements.lock --generate-hashes --universal \
 		--python-version 3.12 --custom-compile-command "make lock" -o requirements-dev.lock
-	@$(UV) pip compile -q requirements-clients.txt --generate-hashes --universal --python-version 3.12 \
+	@$(UV) pip compile -q tests/clients/requirements.txt --generate-hashes --universal --python-version 3.12 \
 		--custom-compile-command "make lock" -o requirements-clients.lock
 
 clean: ## remove the environment and every cache

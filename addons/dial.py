@@ -93,7 +93,6 @@ class Dial:
         self._named[server.id] = (host, port)
         self._exchanges[server.id], server.exchange = token.exchange, None
         self._of_client[data.client.id].add(server.id)
-        token.exchange.dialled = True
         server.address = (str(chosen), port)
         server.sni = host if server.tls else None
         server.error = None
@@ -143,7 +142,6 @@ class Dial:
         exchange = self._exchanges.pop(server.id, None)
         if exchange is not None:
             exchange.fault, exchange.fault_detail = code, detail
-            exchange.dial_failed = True
 
     def _avoid(self, address: IPAddress) -> None:
         now_s = time.monotonic()

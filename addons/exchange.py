@@ -39,8 +39,7 @@ class Exchange:
     stopped: Rejected | Unavailable | None = None  # why it was ended while its bytes still flowed
     status: int | None = None  # of the origin's response, once its head came
     conversation: Conversation | None = None  # of a call that opens a WebSocket
-    dialled: bool = False  # a connection was begun for it
-    dial_failed: bool = False  # that connection, or its TLS, never came to be: nothing was sent
+    sent: bool = False  # it has a connection to its origin: from then on, bytes of it may have left
     settled: bool = False  # its hold was told what became of it
     recorded: bool = False  # its outcome line was written
     bytes_up: int = 0
@@ -66,11 +65,6 @@ class Exchange:
         """Forget the body: it was sent, or never will be."""
         if self.intake is not None:
             self.intake.let_go()
-
-    @property
-    def maybe_sent(self) -> bool:
-        """Whether bytes of this call may have left. For calls that dial afresh, as released ones do."""
-        return self.dialled and not self.dial_failed
 
 
 class Head(NamedTuple):
@@ -129,15 +123,13 @@ class Exchanges:
         if exchange is not None:
             exchange.gone.set()
 
-    def is_gone(self, flow: http.HTTPFlow) -> bool:
+    def note_sent(self, flow: http.HTTPFlow) -> bool:
+        """Whether the call may be sent now: not when its client gave it up. If so, that is noted before it is."""
         exchange = self.find(flow)
-        return exchange is not None and exchange.gone.is_set()
-
-    def note_unsent(self, flow: http.HTTPFlow) -> None:
-        """A connection was made for the call, but not a byte of it was sent."""
-        exchange = self.find(flow)
-        if exchange is not None:
-            exchange.dialled = False
+        if exchange is None or exchange.gone.is_set():
+            return False
+        exchange.sent = True
+        return True
 
     def forget(self, flow: http.HTTPFlow) -> None:
         exchange = self.find(flow)

@@ -131,12 +131,10 @@ class GatedStream(UploadStream):
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         self._dialled_for_once = self._exchanges.is_claimed(self.flow)
         ok = yield from super().make_server_connection()
-        if ok and self._exchanges.is_gone(self.flow):
-            self._exchanges.note_unsent(self.flow)
-            return False  # that the client left is the next event
-        if ok:
+        if ok and self._exchanges.note_sent(self.flow):
             self.origin = self.flow.server_conn
-        return ok
+            return True
+        return False  # where the client gave the call up, that is the next event
 
     def flow_done(self) -> Commands:
         """As mitmproxy does; a connection that was dialled for one released call ends with it.

@@ -60,6 +60,9 @@ class StrictHttp1Client(Http1Client):
         self._alarm = Alarm()
         self._interim = 0
 
+    is_ready = True
+    has_ended = False
+
     @property
     def takes_another(self) -> bool:
         """Whether one more call may be sent now."""

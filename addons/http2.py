@@ -199,7 +199,7 @@ class StrictHttp2Server(Http2Side):
         self._forget_answered()
         yield from self._flush()
         yield from super()._afterwards()
-        if self._ended:
+        if self.has_ended:
             return
         now_s = time.monotonic()
         self._note_head(now_s)

@@ -42,9 +42,6 @@ from addons.http2_heads import HOP_BY_HOP, read_response_head, read_trailers
 from addons.http2_side import Http2Side
 from addons.http2_wire import MAX_STREAMS, ORIGIN_WINDOW_BYTES, GoingAway, StrictH2Connection
 
-BEFORE_SETTINGS = 10
-"""Streams to open before the origin has said how many it takes."""
-
 _SECRET = frozenset((b"authorization", b"cookie"))
 _NOT_SENT = (HOP_BY_HOP - {b"te"}) | {b"host"}
 
@@ -65,8 +62,8 @@ class StrictHttp2Client(Http2Side):
         self._lengths: dict[int, int | None] = {}  # bytes still to come of a response, where that is known
         self._to_head: set[int] = set()  # answers to HEAD have no body
         self._interim: dict[int, int] = {}
-        self._settled = False  # the origin's settings have come
-        self._head_from: tuple[int, float] | None = None
+        self.is_ready = False  # the origin's settings have come: how many streams it takes is known
+        self._head_from: tuple[int, float] = (0, time.monotonic())
 
     def wire_id(self, stream_id: int) -> int:
         return self._wire_ids.get(stream_id, 0)
@@ -77,10 +74,10 @@ class StrictHttp2Client(Http2Side):
     @property
     def takes_another(self) -> bool:
         """Whether one more call may be sent now."""
-        if self._leaving or self._ended or not self.conn.connected:
+        if not self.is_ready or self._leaving or self.has_ended or not self.conn.connected:
             return False
         most = min(MAX_STREAMS, self.h2_conn.remote_settings.max_concurrent_streams)
-        return self.h2_conn.open_outbound_streams < (most if self._settled else BEFORE_SETTINGS)
+        return self.h2_conn.open_outbound_streams < most
 
     @property
     def is_idle(self) -> bool:
@@ -131,7 +128,7 @@ class StrictHttp2Client(Http2Side):
                 yield from self._was_reset(event)
                 return False
             case RemoteSettingsChanged():
-                self._settled = True
+                self.is_ready = True
                 return False
         return (yield from super().handle_h2_event(event))
 
@@ -211,19 +208,20 @@ class StrictHttp2Client(Http2Side):
                 self._to_head.discard(wire_id)
         yield from self._flush()
         yield from super()._afterwards()
-        if not self._ended:
+        if not self.has_ended:
             yield from self._time_head()
 
     def _time_head(self) -> Commands:
-        if not self.h2_conn.incoming_buffer.is_within_head:
-            self._head_from = None
-            self._alarm.clear()
-        elif self._head_from is None or self._head_from[0] != self.h2_conn.frames_read:
+        """Its settings, and each head that has begun, have their time."""
+        if self._head_from[0] != self.h2_conn.frames_read:
             self._head_from = (self.h2_conn.frames_read, time.monotonic())
+        if not self.is_ready or self.h2_conn.incoming_buffer.is_within_head:
             yield from self._alarm.set(self._head_from[1] + RESPONSE_HEAD_TIMEOUT_S)
+        else:
+            self._alarm.clear()
 
     def _overdue(self) -> Commands:
-        yield from self._broken(ProtocolError("a head was not complete in time"))
+        yield from self._broken(ProtocolError("its settings, or a head, were not complete in time"))
 
 
 def _fields(request: http.Request) -> list[tuple[bytes, bytes]]:

@@ -42,7 +42,7 @@ class Http2Side(Http2Connection):
         self.untaken: dict[int, int] = {}  # bytes handed to each call's stream that it has not used yet
         self._alarm = Alarm()
         self._leaving = False  # the peer said that it is going away
-        self._ended = False
+        self.has_ended = False
         self._depth = 0  # what one event leads to may come back here before it is done with
 
     def is_full(self, stream_id: int) -> bool:
@@ -61,7 +61,7 @@ class Http2Side(Http2Connection):
         self._depth += 1
         yield from self._react(event)
         self._depth -= 1
-        if not self._depth and not self._ended:
+        if not self._depth and not self.has_ended:
             yield from self._afterwards()
 
     def _react(self, event: events.Event) -> Commands:
@@ -152,7 +152,7 @@ class Http2Side(Http2Connection):
         yield from self.close_connection("the frames that came break the rules of HTTP/2")
 
     def close_connection(self, msg: str) -> Commands:
-        self._ended = True
+        self.has_ended = True
         self._alarm.clear()
         yield commands.CloseConnection(self.conn)
         left = list(self.streams)

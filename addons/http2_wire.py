@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from h2.config import H2Configuration
 from h2.connection import AllowedStreamIDs, H2Connection
 from h2.events import Event
-from h2.exceptions import DenialOfServiceError
+from h2.exceptions import DenialOfServiceError, FrameTooLargeError
 from h2.frame_buffer import FrameBuffer
 from h2.settings import SettingCodes
 from h2.stream import H2Stream
@@ -30,6 +30,7 @@ CLIENT_WINDOW_BYTES = 65_535
 ORIGIN_WINDOW_BYTES = 524_288
 
 FRAME_BYTES = 16_384
+HEAD_FRAMES = 32
 LISTED_BYTES = 2 * HEAD_BYTES
 """Header lists up to this size are read, so that one over the limit can be answered; a larger one ends it all."""
 
@@ -91,12 +92,19 @@ class Meter:
 
 
 class BoundedFrames(FrameBuffer):
-    """Frames of a head are collected until the last has come, up to the size that a head may have."""
+    """Bytes on their way to be a frame, frames on their way to be a head: neither grows beyond what it may be."""
+
+    def __next__(self) -> frames.Frame:
+        # h2 looks at the length of a frame when all of it has come.
+        if len(self._data) >= 9 and int.from_bytes(self._data[:3], "big") > self.max_frame_size:
+            raise FrameTooLargeError(f"a frame must be at most {self.max_frame_size} bytes")
+        return super().__next__()
 
     def _update_header_buffer(self, f: frames.Frame | None) -> frames.Frame | None:
         whole = super()._update_header_buffer(f)
-        if sum(len(part.data) for part in self._headers_buffer) > HEAD_BYTES:
-            raise LongHead(f"a head must be at most {HEAD_BYTES} bytes")
+        parts = self._headers_buffer
+        if len(parts) > HEAD_FRAMES or sum(len(part.data) for part in parts) > HEAD_BYTES:
+            raise LongHead(f"a head must be at most {HEAD_BYTES} bytes, in at most {HEAD_FRAMES} frames")
         return whole
 
     @property
@@ -158,8 +166,11 @@ class StrictH2Connection(BufferedH2Connection):
         return sent
 
     def reset_stream(self, stream_id: int, error_code: int = 0) -> None:
+        """End a stream; one that has ended already, perhaps in this very batch of frames, stays as it is."""
         self.stream_trailers.pop(stream_id, None)
-        super().reset_stream(stream_id, error_code)
+        stream = self.streams.get(stream_id)
+        if stream is not None and not stream.closed:
+            super().reset_stream(stream_id, error_code)
 
     def _receive_frame(self, frame: frames.Frame) -> list[Event]:
         self.frames_read += 1

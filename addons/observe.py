@@ -96,7 +96,7 @@ class Observe:
         self._dials.revoke(exchange)
         self._write(exchange, fault)
         if exchange.outcome is not None and exchange.outcome.claim is not None:
-            await self._settle(exchange, Event.LOST if exchange.maybe_sent else Event.UNSENT)
+            await self._settle(exchange, Event.LOST if exchange.sent else Event.UNSENT)
 
     async def written(self) -> None:
         """Return once every outcome noted so far has its line, or could not get one."""

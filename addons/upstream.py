@@ -16,6 +16,7 @@ class StrictHttpClient(layer.Layer):
     """
 
     wire: StrictHttp1Client | StrictHttp2Client | None = None
+    _registered = False
 
     def __init__(self, context: Context, *, named: tuple[str, int], alone: bool) -> None:
         super().__init__(context)
@@ -33,12 +34,20 @@ class StrictHttpClient(layer.Layer):
         return self.wire is not None and self.wire.is_idle and self.context.server.connected
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if self.wire is not None:
-            yield from self.wire.handle_event(event)
-        elif isinstance(event, events.Start):
+        if isinstance(event, events.Start):
             server = self.context.server
             err = None if server.connected else (yield commands.OpenConnection(server))
-            if not err:
-                self.wire = (StrictHttp2Client if server.alpn == b"h2" else StrictHttp1Client)(self.context)
-                yield from self.wire.handle_event(event)
-            yield RegisterHttpConnection(server, err)
+            if err:
+                yield RegisterHttpConnection(server, err)
+                return
+            self.wire = (StrictHttp2Client if server.alpn == b"h2" else StrictHttp1Client)(self.context)
+        if self.wire is not None:
+            yield from self.wire.handle_event(event)
+            yield from self._register(self.wire)
+
+    def _register(self, wire: StrictHttp1Client | StrictHttp2Client) -> Commands:
+        """Once it is ready: an HTTP/2 origin says first how many calls it takes at a time (RFC 9113 §3.4)."""
+        if not self._registered and (wire.is_ready or wire.has_ended):
+            self._registered = True
+            err = None if wire.is_ready else "the origin does not speak HTTP/2, though it agreed to"
+            yield RegisterHttpConnection(self.context.server, err)

@@ -48,7 +48,7 @@ class LetThrough(Admit):
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         self._exchanges.take_head(flow.request)
-        self._exchanges.open(Exchange(flow_id=flow.id, client_id=flow.client_conn.id, body_cap=1 << 20))
+        self._exchanges.open(Exchange(flow=flow, client_id=flow.client_conn.id))
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         assert flow.response is not None

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 TOP_LEVEL = {
     *(".ci", ".gitignore", ".python-version", "CHANGELOG.md", "Dockerfile", "LICENSE", "Makefile", "README.md"),
     *("SECURITY.md", "addons", "bench", "config", "docs", "proxy", "pyproject.toml", "requirements-dev.lock"),
-    *("requirements.lock", "tests", ".dockerignore"),
+    *("requirements.lock", "requirements-clients.lock", "tests", ".dockerignore"),
 }
 ROOMS = {
     *(
@@ -255,13 +255,21 @@ def third_party(path: Path) -> set[str]:
     return {canonicalize_name(distributions().get(name, [name])[0]) for name in names}
 
 
+ITS_LIBRARY = {
+    "flow.py": {"httpx"},
+    "httpx_auth.py": {"httpx"},
+    "httpx2_auth.py": {"httpx2"},
+    "requests_auth.py": {"requests"},
+}
+"""What a module of the agent's side is for: who imports the one has the other."""
+
+
 @pytest.mark.parametrize("path", modules("proxy/agent"), ids=named)
 def test_the_agents_side_needs_the_base_distribution_only(path: Path) -> None:
-    its_library = {"httpx_auth.py": {"httpx"}, "requests_auth.py": {"requests"}}.get(path.name, set())
-    assert third_party(path) <= declared() | its_library
+    assert third_party(path) <= declared() | ITS_LIBRARY.get(path.name, set())
 
 
 @pytest.mark.parametrize("path", modules("proxy", "addons"), ids=named)
 def test_every_import_is_declared(path: Path) -> None:
-    optional = {"httpx", "requests"} if path.is_relative_to(ROOT / "proxy/agent") else set()
+    optional = ITS_LIBRARY.get(path.name, set()) if path.is_relative_to(ROOT / "proxy/agent") else set()
     assert third_party(path) <= declared("server") | optional | {"pydantic-core"}  # part of pydantic's own interface

@@ -69,6 +69,16 @@ class EdgeConnection(ProxyConnectionHandler):
         else:
             self._unread.setdefault(command.connection, asyncio.Event())
 
+    async def handle_connection(self, connection: Connection) -> None:
+        """As mitmproxy does; it leaves a connection open that is told to end while what it brought waits its turn."""
+        writer = self.transports[connection].writer
+        try:
+            await super().handle_connection(connection)
+        finally:
+            self.transports.pop(connection, None)
+            if isinstance(writer, asyncio.StreamWriter):
+                writer.close()
+
     async def drain_writers(self) -> None:
         """Called after each read, before the next from the same connection.
 

@@ -17,3 +17,4 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 def http2_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http2Town]:
     with open_http2_town(tmp_path_factory.mktemp("http2-town")) as running:
         yield running
+    assert not [line for line in running.house.output if "failed; it is closed" in line], "no layer ever raises"

@@ -19,6 +19,7 @@ from mitmproxy.proxy import context, layer, server_hooks
 from rawclient import request_bytes
 from towns import Town, open_town
 
+from addons.intake import Bodies
 from addons.lockdown import PINNED, check
 from proxy.core.model import HoldState, Verdict
 from proxy.edge.ca import load_authority
@@ -73,7 +74,9 @@ HARMLESS = {
 async def master(tmp_path: Path) -> AsyncIterator[EdgeMaster]:
     """An embedded mitmproxy that serves nobody: only its options, addons and dispatch are looked at."""
     authority = load_authority(tmp_path / "ca", deployment="edge-test", now=datetime.now(UTC))
-    yield EdgeMaster(gate=Mock(Gate), internal=Mock(Internal), authority=authority, upstream_roots=None)
+    yield EdgeMaster(
+        gate=Mock(Gate), internal=Mock(Internal), bodies=Mock(Bodies), authority=authority, upstream_roots=None
+    )
 
 
 def other_than(name: str) -> object:
@@ -219,6 +222,9 @@ NO_VERDICT = {
     "http_connect_error": "it is over",
     "refused_head": "without an answer the connection ends",
     "conversation_ended": "it is over",
+    "write_body": "a job that is not said to be done has failed",
+    "send_piece": "a job that is not said to be done has failed",
+    "end_body": "a job that is not said to be done has failed",
 } | dict.fromkeys(
     [name for name in hooks.all_hooks if name.startswith(("tcp_", "udp_", "dns_", "quic_", "websocket_"))]
     + ["http_connect_upstream", "socks5_auth"],

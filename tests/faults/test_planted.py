@@ -43,9 +43,11 @@ AFTERWARDS = {
     "addons.dial:Dial.server_connected": "the connection to the judged address stands, the decision is on disk",
     "addons.dial:Dial.tls_start_server": "the connection stands, but without TLS no byte of the call follows",
     "addons.dial:Dial.server_disconnected": "the origin's connection ends",
+    "addons.dial:Dial.tls_established_server": "the connection to the judged address stands, certificate and all",
     "addons.http1_client:": "the connection to the origin is made, written to and read",
+    "addons.upstream:": "the connection to the origin is made, written to and read",
     "addons.http_layer:GatedHttpLayer.register_connection": "the connection to the judged address stands",
-    "addons.exchange:Exchanges.is_gone": "the connection to the judged address stands",
+    "addons.exchange:Exchanges.note_sent": "the connection to the judged address stands",
     "addons.observe:Observe.responseheaders": "the origin has answered",
     "addons.observe:Observe._forwarded": "the origin has answered",
     "addons.exchange:Exchange.under_way": "the origin has answered",
@@ -84,6 +86,7 @@ that ends in ":" stands for all of its module."""
 RETURNING = {
     "addons.http_layer:GatedHttpLayer.get_connection": "the connection to the judged address is under way",
     "addons.gated:GatedStream.make_server_connection": "the connection to the judged address stands",
+    "addons.uploads:UploadStream._taken_in": "the judged call is on its way",
     "proxy.audit.journal:FileJournal._write": "the lines are with the thread that writes them",
     "proxy.audit.journal:FileJournal._written": "the lines are on disk, and who waited for them was told",
 }

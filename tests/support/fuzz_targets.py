@@ -38,6 +38,7 @@ from proxy.core.canonical import (
     canonicalise,
     with_body,
 )
+from proxy.core.content_digest import check_content_digest
 from proxy.core.digest import call_digest
 from proxy.core.encoding import b64u, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
@@ -49,7 +50,7 @@ from proxy.core.manifest import MANIFEST_TYP, detail_claims, parse_manifest
 from proxy.core.model import Call, Leg, Received
 from proxy.core.names import canonical_host, parse_authority
 from proxy.core.problems import read_prefer
-from proxy.core.proof import LABEL, TAG, check_content_digest, present, read_chain, read_intent, target_uri
+from proxy.core.proof import LABEL, TAG, present, read_chain, read_intent, target_uri
 from proxy.core.proof import verify_signature as verify
 from proxy.core.session import read_basic
 

@@ -10,6 +10,7 @@ It validates nothing that it sends, and takes every DATA frame at once unless to
 """
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -151,6 +152,24 @@ class Http2Wire:
     def until_closed(self, *, timeout_s: float = 10.0) -> None:
         self.until(lambda: self.closed, timeout_s=timeout_s)
 
+    def rest(self, *, timeout_s: float = 10.0) -> list[Frame]:
+        """Every frame until the connection ends; for whoever wrote frames past the library."""
+        self.wire.extend(timeout_s)
+        data, found = bytearray(), []
+        try:
+            while more := self.wire.receive():
+                data += more
+        except (ConnectionError, ssl.SSLError):
+            pass
+        while len(data) >= 9:
+            frame, length = Frame.parse_frame_header(memoryview(data[:9]))
+            if len(data) < 9 + length:
+                break
+            frame.parse_body(memoryview(data[9 : 9 + length]))
+            found.append(frame)
+            del data[: 9 + length]
+        return found
+
     def settle(self) -> None:
         """Everything sent so far has been read by the proxy: a ping came back, or the connection ended."""
         seen: list[bool] = []
@@ -178,8 +197,11 @@ class Http2Wire:
         self.flush_if_open()
 
     def flush_if_open(self) -> None:
-        if self.goaway is None:
-            self.flush()
+        try:
+            if self.goaway is None:
+                self.flush()
+        except (BrokenPipeError, ConnectionResetError):
+            self.closed = True
 
     def _note(self, event: h2.events.Event) -> None:
         found = self.answers.get(getattr(event, "stream_id", None) or 0, Answer2())
