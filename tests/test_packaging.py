@@ -134,7 +134,7 @@ def test_an_agent_signs_beside_its_own_pins(wheel: Path, origin: Origin, tmp_pat
     assert said == {
         "status": 200,
         "held": False,
-        "without_a_client": "IntentAuth needs httpx or requests: install one of them, or use proxy.agent.signer",
+        "without_a_client": "IntentAuth needs httpx, httpx2 or requests: install one, or use proxy.agent.signer",
         "server_side": [],
     }
     assert (len(verifier.evidence), verifier.refused) == (1, [])

@@ -16,8 +16,8 @@ from proxy.core.control import Act, ControlView, Statement
 from proxy.core.decide import Question, after_release, decide
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import AgentClass, Intent, Mandate, Proof, Received, Review, Risk, Verdict
+from proxy.core.content_digest import check_content_digest
 from proxy.core.proof import (
-    check_content_digest,
     read_chain,
     read_intent,
     sign_request,

@@ -117,6 +117,7 @@ async def test_only_the_named_addons_are_loaded(master: EdgeMaster) -> None:
         "proxy.edge.tls.EdgeTls",
         "mitmproxy.addons.errorcheck.ErrorCheck",
         "addons.observe.Observe",
+        "addons.carrier.Carrier",
         "addons.enforce.Enforce",
     ]
     assert [type(addon).__name__ for addon in master.addons.chain if hasattr(addon, "request")][-1] == "Enforce"
