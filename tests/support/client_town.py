@@ -59,6 +59,9 @@ deny:
       - name: folder
         methods: [GET, HEAD, PROPFIND]
         path: /secrets/
+      - name: rpc
+        methods: [POST]
+        path: /acme.Ledger/Secrets
       - name: below
         methods: [GET, HEAD, POST, PUT, DELETE, PROPFIND]
         path: /secrets/{{rest:rest}}
