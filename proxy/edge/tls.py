@@ -42,12 +42,13 @@ class EdgeTls(TlsConfig):
         """Nothing to read: `Lockdown` pins every TLS option."""
 
     def tls_start_client(self, tls_start: tls.TlsData) -> None:
-        """Offer HTTP/2 where it is wanted; the client's order of preference decides among what is offered."""
+        """Speak HTTP/2 where it is wanted and the client can, as servers do: httpx, which can, names it last."""
         super().tls_start_client(tls_start)
         tunnel = tls_start.context.server.address  # set by an accepted CONNECT alone
-        http2 = tunnel is not None and self._offers_http2(tunnel[0], tunnel[1])
+        wanted = tunnel is not None and self._offers_http2(tunnel[0], tunnel[1])
+        spoken = b"h2" if wanted and b"h2" in tls_start.conn.alpn_offers else None
         assert tls_start.ssl_conn is not None
-        tls_start.ssl_conn.set_app_data(AppData(client_alpn=None, server_alpn=None, http2=http2))
+        tls_start.ssl_conn.set_app_data(AppData(client_alpn=spoken, server_alpn=None, http2=False))
 
     def tls_start_server(self, tls_start: tls.TlsData) -> None:
         """Offer the origin HTTP/2 for a client that speaks it, whose calls it can then carry side by side."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import foreign
 import pytest
-from client_town import COVERED, DENIED, OUTSIDE, ClientTown, Told, client_town, seen_by, signed_environment
+from client_town import COVERED, DENIED, OUTSIDE, ClientTown, Told, answered, client_town, seen_by, signed_environment
 from houses import WAYS
 
 from proxy.core.model import HoldState, Verdict
@@ -62,12 +62,7 @@ class Client:
             command = [foreign.clients_python(), PROGRAMS / "python_clients.py"]
         told = town.run([*command, self.name, *urls], given=environment, session=not self.signed)
         assert told.exit_code == 0, told
-        return [parsed(line) for line in told.out.splitlines()]
-
-
-def parsed(line: str) -> Told:
-    document = json.loads(line)
-    return Told(exit_code=0 if document["status"] == 200 else document["status"], out=document["text"], err="")
+        return [answered(line) for line in told.out.splitlines()]
 
 
 def curl(town: ClientTown, url: str, *, method: str, body: str | None, prefer: str) -> Told:

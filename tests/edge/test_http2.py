@@ -32,9 +32,16 @@ def outcomes(town: Http2Town, after: int, number: int) -> list[str]:
 # --- where it is spoken ----------------------------------------------------------------------------------------------
 
 
-def test_it_is_offered_where_a_rule_asks_for_it_and_nowhere_else(town: Http2Town) -> None:
+@pytest.mark.parametrize(
+    "alpn",
+    [
+        pytest.param(("h2", "http/1.1"), id="named first"),
+        pytest.param(("http/1.1", "h2"), id="named last, as httpx does that can speak it"),
+    ],
+)
+def test_it_is_offered_where_a_rule_asks_for_it_and_nowhere_else(town: Http2Town, alpn: tuple[str, ...]) -> None:
     for over, agreed in (("h2", "h2"), ("h1", "h2"), ("other", "http/1.1")):
-        with tunnel(town.house, town.url("/", over=over)) as wire:
+        with tunnel(town.house, town.url("/", over=over), alpn=alpn) as wire:
             assert wire.tls is not None and wire.tls.alpn == agreed, over
 
 

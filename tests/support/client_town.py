@@ -213,3 +213,9 @@ def signed_environment(town: ClientTown) -> dict[str, str]:
         "INTENT_KEY": str(town.key),
         "PYTHONPATH": str(ROOT),
     }
+
+
+def answered(line: str) -> Told:
+    """What a program that makes several calls told of one; a status other than 200 stands for its exit code."""
+    document = json.loads(line)
+    return Told(exit_code=0 if document["status"] == 200 else document["status"], out=document["text"], err="")

@@ -25,7 +25,7 @@ def auth():
         return None
     from proxy.agent import IntentAuth
 
-    return IntentAuth(os.environ["INTENT_MANIFEST"], os.environ["INTENT_KEY"], cluster="erp", task="T-1")
+    return IntentAuth(os.environ["INTENT_MANIFEST"], os.environ["INTENT_KEY"], task="T-1")
 
 
 def by_requests(urls: list[str]) -> Iterator[Told]:
