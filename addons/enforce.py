@@ -36,7 +36,7 @@ class Enforce:
             return  # refused by mitmproxy itself, or its client has left: the refusal stands
         limits = self._gate.settings.limits
         exchange = Exchange(
-            flow_id=flow.id,
+            flow=flow,
             client_id=flow.client_conn.id,
             body_cap=limits.unproven_body_bytes,
             started_s=time.monotonic(),

@@ -23,7 +23,7 @@ from proxy.recording import Admission, Outcome
 class Exchange:
     """One request from its head to its outcome. Mutable: each stage fills in what it learned."""
 
-    flow_id: str
+    flow: http.HTTPFlow
     client_id: str
     body_cap: int  # bytes of body that may be buffered
     gone: asyncio.Event = field(default_factory=asyncio.Event)  # the client left
@@ -42,6 +42,10 @@ class Exchange:
     bytes_up: int = 0
     bytes_down: int = 0
     started_s: float = 0.0  # the worker's monotonic clock
+
+    @property
+    def flow_id(self) -> str:
+        return self.flow.id
 
     @property
     def under_way(self) -> bool:

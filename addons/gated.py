@@ -28,6 +28,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from addons.exchange import Exchanges
 from addons.http1 import Commands, RefusedHead, RefusedHeadHook, UnwantedBody
 from addons.http2 import BodyFault, RefusedHeaders
+from addons.tidings import Stopped, Tidings
 from addons.translate import response_of
 from addons.websocket import Conversation, Relay
 from proxy.core.errors import Code
@@ -67,12 +68,21 @@ class GatedStream(HttpStream):
                 yield from self._refuse_body(
                     Code.REQUEST_UNSUPPORTED, "trailers are not accepted: send them as headers"
                 )
+            case Tidings():
+                if isinstance(event, Stopped) and event.flow_id == self.flow.id:
+                    yield from self._stop()
             case _:
                 yield from super()._handle_event(event)
         if isinstance(event, RequestData):
             self.used_up += len(event.data)
         elif isinstance(event, ResponseData):
             self.used_down += len(event.data)
+
+    def _stop(self) -> Commands:
+        """Nothing more of this call goes to either side; an agent whose answer has not begun is told why."""
+        if self.origin is not None:
+            yield SendHttp(RequestProtocolError(self.stream_id, "stopped", ErrorCode.CANCEL), self.origin)
+        yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, "stopped", ErrorCode.CANCEL))
 
     def _refuse_head(self, event: RefusedHeaders) -> Commands:
         self.flow = http.HTTPFlow(self.context.client, self.context.server, live=True)

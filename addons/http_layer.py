@@ -26,6 +26,7 @@ from addons.gated import GatedStream
 from addons.http1 import Commands, StrictHttp1Server
 from addons.http2 import StrictHttp2Server
 from addons.http2_side import Http2Side, Taken
+from addons.tidings import Tidings
 from addons.upstream import StrictHttpClient
 
 KEPT_CONNECTIONS = 3
@@ -58,7 +59,11 @@ class GatedHttpLayer(HttpLayer):
             if self.mode is HTTPMode.transparent and self.context.client.alpn == b"h2":
                 self._client2 = StrictHttp2Server(self.context.fork(), under_way=lambda: len(self.streams))
             self.connections[self.context.client] = self._client2 or StrictHttp1Server(self.context.fork())
-        yield from super()._handle_event(event)
+        if isinstance(event, Tidings):
+            for stream in tuple(self.streams.values()):
+                yield from self.event_to_child(stream, event)
+        else:
+            yield from super()._handle_event(event)
         if self._client2 is not None:
             yield from self._relieve(self._client2)
 

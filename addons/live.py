@@ -16,6 +16,7 @@ from typing import Any
 from mitmproxy.proxy.server import ConnectionHandler, ConnectionIO
 
 from addons.exchange import Exchange, Exchanges
+from addons.tidings import Stopped
 from proxy.core.control import ControlView
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Mandate
@@ -49,20 +50,20 @@ class Live:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
-                self.look()
+                await self.look()
             except Exception:
                 logger.exception("what is under way could not be looked at")
                 if self._is_blind:
                     raise
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """End every exchange under way whose mandate does not stand at this moment."""
         try:
             view = self._gate.view()
         except Unavailable as blind:
             if self._is_blind:
                 for exchange in self._exchanges.under_way():
-                    self._stop(exchange, blind)
+                    await self._stop(exchange, blind)
             return
         faults: dict[int, Rejected | None] = {}  # by mandate: many exchanges have the same one
         for exchange in self._exchanges.under_way():
@@ -71,7 +72,7 @@ class Live:
                 faults[id(mandate)] = self._fault(mandate, view)
             fault = faults[id(mandate)]
             if fault is not None:
-                self._stop(exchange, fault)
+                await self._stop(exchange, fault)
         self._seen_s = time.monotonic()
 
     @property
@@ -85,18 +86,27 @@ class Live:
             return fault
         return None
 
-    def _stop(self, exchange: Exchange, why: Rejected | Unavailable) -> None:
-        """Abort both sides. An agent whose answer has not begun is told why, if it takes that before the next look."""
-        told = exchange.stopped is not None or exchange.status is not None
-        if exchange.stopped is None:
-            exchange.stopped = why
-            logger.warning("a call under way is ended: %s", why.detail)
+    async def _stop(self, exchange: Exchange, why: Rejected | Unavailable) -> None:
+        """End a call on both sides. An agent whose answer has not begun is told why.
+
+        Over HTTP/1 the connections carry nothing else, and are aborted. Over HTTP/2 the call's own streams are ended,
+        which leaves the others; but what has not ended so by the next look ends with its connections.
+        """
+        first, exchange.stopped = exchange.stopped is None, exchange.stopped or why
+        exchange.gone.set()  # what has not been sent is not sent any more
         handler = self._connections.get(exchange.client_id)
         if handler is None:
             return  # its client has left, and its last hooks are on their way
+        if first:
+            logger.warning("a call under way is ended: %s", why.detail)
+        shared = handler.client.alpn == b"h2"
         for connection, io in tuple(handler.transports.items()):
-            if told or connection is not handler.client:
+            alone = not shared or (connection is exchange.flow.server_conn and connection.alpn != b"h2")
+            tells = connection is handler.client and exchange.status is None
+            if not first or (alone and not tells):
                 _abort(io)
+        if first and shared:
+            await handler.server_event(Stopped(exchange.flow_id))
 
 
 def _mandate(exchange: Exchange) -> Mandate:

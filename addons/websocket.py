@@ -18,6 +18,7 @@ from mitmproxy.proxy.context import Context
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
 
 from addons.alarm import Alarm
+from addons.tidings import Leaving
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
 from proxy.core.handshake import ANSWER, answer_lines, check_opened, offered_protocols, opening_lines
@@ -50,7 +51,7 @@ class Conversation:
     bytes_up: int = 0
     bytes_down: int = 0
     close_code: int | None = None  # of the first side to close, as it said it
-    closed_by: str | None = None  # "agent" or "origin"
+    closed_by: str | None = None  # "agent", "origin" or "proxy"
     fault: Code | None = None  # why it ended without a closing handshake
     fault_detail: str = ""
 
@@ -165,6 +166,8 @@ class Relay(layer.Layer):
                     yield from self._look()
             case events.DataReceived() if not self._ended:
                 yield from self._read(self._side(event.connection), event.data)
+            case Leaving() if not self._ended:
+                yield from self._take_leave()
             case events.ConnectionClosed() if not self._ended:
                 yield from self._lost(self._side(event.connection))
             case _:
@@ -249,6 +252,15 @@ class Relay(layer.Layer):
         else:
             self._close_by_s = time.monotonic() + CLOSE_S
             yield from self._alarm.set(self._close_by_s)
+
+    def _take_leave(self) -> Commands:
+        """The proxy is about to end: both sides are told, and have their time to answer."""
+        if self._said.closed_by is None:
+            self._said.closed_by, self._said.close_code = "proxy", int(CloseReason.GOING_AWAY)
+            self._close_by_s = time.monotonic() + CLOSE_S
+            yield from self._alarm.set(self._close_by_s)
+        for side in (self._agent, self._origin):
+            yield from self._tell_close(side, CloseReason.GOING_AWAY, "the proxy is stopping")
 
     def _tell_close(self, side: _Side, code: int, reason: str) -> Commands:
         if not side.told_close:

@@ -6,6 +6,7 @@ import socket
 import time
 from collections import Counter
 
+from addons.tidings import Leaving
 from proxy.edge.connection import EdgeConnection
 from proxy.edge.descriptors import room
 from proxy.edge.master import EdgeMaster
@@ -38,7 +39,12 @@ class Listener:
             self._server.close()
 
     async def drain(self) -> None:
-        """Return once no connection is open. Those without a call under way are ended, now and as their calls end."""
+        """Return once no connection is open. Those without a call under way are ended, now and as their calls end.
+
+        What would never end by itself is told that we are leaving.
+        """
+        for handler in tuple(self._master.proxyserver.connections.values()):
+            await handler.server_event(Leaving())
         idle: set[str] = set()
         while not self._idle.is_set():
             idle = self._end_idle(idle)

@@ -389,3 +389,30 @@ def test_an_end_without_a_close_is_told_to_the_other_side(place: Place, way: str
     assert agent.hear()[:2] == ("close", 1011)
     assert agent.hear() == ("gone",)
     assert place.outcome(chain[0])["error"] == "upstream.broken"
+
+
+def test_a_proxy_that_stops_takes_its_leave(place: Place, ends: ExitStack) -> None:
+    """The last test of this file, for it stops the proxy."""
+    talks = []
+    for way in WAYS:
+        chain = place.house.chain()
+        talks.append((chain, *place.talk(way, ends, chain=chain)))
+    codes: list[int] = []
+    stopping = threading.Thread(target=lambda: codes.append(place.house.stop()))
+    stopping.start()
+    for _, agent, origin in talks:
+        for end in (agent, origin):
+            assert end.hear() == ("close", 1001, "the proxy is stopping")
+            end.close(1001)
+            assert end.hear() == ("gone",)
+    stopping.join(20)
+    assert codes == [0]
+    for chain, _, _ in talks:
+        outcome = place.outcome(chain[0])
+        assert outcome.get("error") is None
+        assert outcome["websocket"] == {
+            "messages_up": 0,
+            "messages_down": 0,
+            "close_code": 1001,
+            "closed_by": "proxy",
+        }

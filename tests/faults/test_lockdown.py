@@ -218,6 +218,7 @@ NO_VERDICT = {
     "http_connected": "the tunnel was judged by http_connect",
     "http_connect_error": "it is over",
     "refused_head": "without an answer the connection ends",
+    "conversation_ended": "it is over",
 } | dict.fromkeys(
     [name for name in hooks.all_hooks if name.startswith(("tcp_", "udp_", "dns_", "quic_", "websocket_"))]
     + ["http_connect_upstream", "socks5_auth"],

@@ -60,6 +60,7 @@ AFTERWARDS = {
     "addons.observe:Observe.response": "the agent has the answer",
     "addons.gated:GatedStream.send_response": "the origin has answered",
     "addons.gated:GatedStream.flow_done": "the agent has the answer",
+    "addons.gated:GatedStream._begun_conversation": "the agent has the answer",
     "addons.observe:Observe._write": "the outcome is recorded, after the answer",
     "addons.observe:Observe._record": "the outcome is recorded, after the answer",
     "proxy.recording:Recorder.outcome": "the outcome is recorded, after the answer",

@@ -242,12 +242,6 @@ class Wire:
         """The next chunk of a chunked body, b"" for the last one."""
         return self._chunk()[0]
 
-    def some(self) -> bytes:
-        """Whatever has come, or comes next; b"" when the peer has closed. For protocols that follow HTTP."""
-        if not self._buffer:
-            self._more()
-        return self._take(len(self._buffer))
-
     def ended(self) -> bool:
         """Whether the peer ends the connection here; a byte instead is an answer nobody asked for, hence False."""
         if self._buffer:

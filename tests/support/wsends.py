@@ -94,7 +94,7 @@ class Agent(End):
     """The agent's end, through the proxy."""
 
     def __init__(self, wire: rawclient.Wire) -> None:
-        super().__init__(ConnectionType.CLIENT, wire.send, wire.some)
+        super().__init__(ConnectionType.CLIENT, wire.send, wire.receive)
         self.wire = wire
 
     def opened(self, key: str = KEY) -> rawclient.Response:
