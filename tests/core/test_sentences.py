@@ -12,11 +12,11 @@ import pytest
 from identities import AGENT, HELPER, HOST, NOW, agent, cluster, grant, key, leaf_key, signed_request
 from questions import bundle_of, deny, question
 
+from proxy.core.content_digest import check_content_digest
 from proxy.core.control import Act, ControlView, Statement
 from proxy.core.decide import Question, after_release, decide
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import AgentClass, Intent, Mandate, Proof, Received, Review, Risk, Verdict
-from proxy.core.content_digest import check_content_digest
 from proxy.core.proof import (
     read_chain,
     read_intent,
