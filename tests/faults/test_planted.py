@@ -93,6 +93,9 @@ RETURNING = {
 """Functions that have done all they are for when they return."""
 
 
+pytestmark = pytest.mark.system  # of all tests these take longest; make test is for between two changes
+
+
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlantedTown]:
     with planted_town(tmp_path_factory.mktemp("planted")) as town:
