@@ -4,7 +4,9 @@ seconds.
 Beside each stands its twin, the same call under a mandate that goes on: it ends as if nothing had happened.
 """
 
+import os
 import secrets
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -18,8 +20,10 @@ from towns import Town, open_town
 from under_way import CUT, WHOLE, Sink, UnderWay, download, stream, upload, websocket
 from wsends import Listener
 
+from addons.live import BLIND_S
 from proxy.core.control import Act
 from proxy.core.manifest import parse_manifest
+from proxy.stores.embedded import EmbeddedStore
 
 HEAR = """\
       - name: hear
@@ -155,3 +159,24 @@ def test_what_is_under_way_ends_with_its_mandate_and_a_stream_that_only_pauses_g
         check_ended(place, brief, flows, code="manifest.window", deadline_s=time.monotonic() + left_s + PROMISE_S)
         assert town.now() >= over_at
         check_whole(place, other, twins)
+
+
+@pytest.mark.long
+def test_without_its_store_a_node_ends_what_is_under_way_after_seven_seconds_and_not_before(place: Place) -> None:
+    """Nobody could tell it of a stop any more. A store that is away for three seconds does no harm."""
+    town, chain = place.town, place.town.house.chain()
+    pid = EmbeddedStore(town.house.settings.state).pid()
+    assert pid is not None
+    with ExitStack() as ends:
+        flow, twin = (stream(town.house, town.plain, chain, ends) for _ in range(2))
+        for away_s, survives in ((3.0, True), (2.0 + BLIND_S + PROMISE_S, False)):
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                assert flow.aborted(away_s) is not survives
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            if survives:
+                assert twin.goes_on() == WHOLE
+                town.settle_control("plain")
+        assert flow.goes_on() == CUT
+    assert (200, "service.stale") in outcomes(town, chain, due=2)

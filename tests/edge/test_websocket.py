@@ -405,6 +405,7 @@ def test_a_proxy_that_stops_takes_its_leave(place: Place, ends: ExitStack) -> No
             assert end.hear() == ("close", 1001, "the proxy is stopping")
             end.close(1001)
             assert end.hear() == ("gone",)
+        agent.wire.close()
     stopping.join(20)
     assert codes == [0]
     for chain, _, _ in talks:

@@ -43,7 +43,7 @@ from proxy.stores.statements import Statements
 
 SUPPORT = Path(__file__).parent
 ROOT = SUPPORT.parent.parent
-START_S = 40.0
+START_S = 90.0
 
 WAYS = ("plain", "tls")
 """The ways in of explicit mode: absolute form, and CONNECT with TLS inside."""
