@@ -85,4 +85,4 @@ def _split(parts: Sequence[str]) -> tuple[str, ...]:
 
 
 def _stripped(parts: Sequence[str], parameter: str) -> tuple[str, ...]:
-    return tuple(re.split(parameter, part, maxsplit=1)[0] for part in parts)
+    return tuple(re.split(parameter, part)[0] for part in parts)

@@ -144,13 +144,75 @@ def test_an_absolute_form_without_a_path_means_the_root() -> None:
     assert (call.path, call.has_query, call.url) == ("/", False, "http://erp.example/")
 
 
-def test_the_reason_says_how_to_write_it() -> None:
-    with pytest.raises(Rejected, match="%22"):
-        canonical_path('/a"b')
-    with pytest.raises(Rejected, match='write "&", or %3B'):
-        canonical_query("a=b;c=d")
-    with pytest.raises(Rejected, match="UTF-8"):
-        canonical_path("/caf\xe9")
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param("/a#b", "a fragment (#…) is not sent to a server: leave it out", id="a fragment"),
+        pytest.param("/a\\b", "a backslash must not stand in a URL", id="a backslash"),
+        pytest.param('/a"b', "'\"' must be percent-encoded, as %22", id="a quotation mark"),
+        pytest.param("/a<b", "'<' must be percent-encoded, as %3C", id="an angle bracket"),
+        pytest.param("/a b", "spaces, controls and non-ASCII characters must be percent-encoded UTF-8", id="a space"),
+        pytest.param(
+            "/a\tb", "spaces, controls and non-ASCII characters must be percent-encoded UTF-8", id="a control"
+        ),
+        pytest.param(
+            "/caf\xe9", "spaces, controls and non-ASCII characters must be percent-encoded UTF-8", id="a letter"
+        ),
+        pytest.param("a", 'a path must start with "/"', id="no slash"),
+        pytest.param(
+            "/a%", 'a "%" in a path must be followed by two hex digits; a plain one is written %25', id="a percent sign"
+        ),
+        pytest.param("/a%e9", "the escapes of a path must be well-formed UTF-8", id="half a letter"),
+        pytest.param("/a%00", "a path must not hold control characters, encoded or not", id="a NUL"),
+        pytest.param("/a%5cb", "a path must not hold a backslash, encoded or not", id="an encoded backslash"),
+        pytest.param("/a//b", 'a path must not hold "//": write one "/"', id="an empty part"),
+        pytest.param("/a%2f", "an encoded slash (%2F) must stand between two names", id="an encoded empty part"),
+        pytest.param(
+            "/;a", 'a ";" must stand behind a name: without it the part is empty to some servers', id="a lone parameter"
+        ),
+        pytest.param(
+            "/a/..", 'a path must not hold "." or ".." as a part: send the path they lead to', id="dot segments"
+        ),
+        pytest.param(
+            "/%2541",
+            "a path must not be percent-encoded twice, save in a query value whose rule permits it",
+            id="encoded twice",
+        ),
+    ],
+)
+def test_the_reason_says_what_is_amiss_and_how_to_write_it(text: str, reason: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        canonical_path(text)
+    assert (caught.value.detail, caught.value.field) == (reason, "path")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        pytest.param(
+            "a=b;c",
+            'a raw ";" in a query is a separator to some servers alone: write "&", or %3B where it is data',
+            id="a semicolon",
+        ),
+        pytest.param("a=b#", "a fragment (#…) is not sent to a server: leave it out", id="a fragment"),
+        pytest.param(
+            "a=%",
+            'a "%" in a query must be followed by two hex digits; a plain one is written %25',
+            id="a percent sign",
+        ),
+        pytest.param("a=%e9", "the escapes of a query must be well-formed UTF-8", id="half a letter"),
+        pytest.param("a=%00", "a query must not hold control characters, encoded or not", id="a NUL"),
+        pytest.param(
+            "%2561=b",
+            "a query must not be percent-encoded twice, save in a query value whose rule permits it",
+            id="a name encoded twice",
+        ),
+    ],
+)
+def test_the_reason_for_a_query_too(text: str, reason: str) -> None:
+    with pytest.raises(Rejected) as caught:
+        canonical_query(text)
+    assert (caught.value.detail, caught.value.field) == (reason, "query")
 
 
 # --- the query -------------------------------------------------------------------------------------------------------
