@@ -33,7 +33,7 @@ _FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable i
 _OPERATION = frozenset({"name", "methods", "path", "query"})
 _OPERATION_MAY = frozenset({"body", "websocket"})
 _QUERY = frozenset({"name", "values", "required"})
-_QUERY_MAY = frozenset({"encoded"})
+_QUERY_MAY = frozenset({"encoded", "repeated"})
 _REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
 
 
@@ -81,8 +81,12 @@ def _normal_operation(operation: Operation) -> Json:
 
 def _normal_query_rule(rule: QueryRule) -> Json:
     values: Json = None if rule.values is None else sorted(rule.values)
-    encoded: Mapping[str, Json] = {"encoded": True} if rule.encoded else {}
-    return {"name": rule.name, "values": values, "required": rule.required, **encoded}
+    normal: dict[str, Json] = {"name": rule.name, "values": values, "required": rule.required}
+    if rule.encoded:
+        normal["encoded"] = True
+    if rule.repeated:
+        normal["repeated"] = True
+    return normal
 
 
 def cluster_digest(cluster: Cluster) -> str:
@@ -163,6 +167,7 @@ def _query_rule(value: Json) -> QueryRule:
         values=None if values is None else frozenset(as_texts(values, "values", empty=True)),
         required=as_flag(members["required"], "required"),
         encoded=as_flag(members.get("encoded", False), "encoded"),
+        repeated=as_flag(members.get("repeated", False), "repeated"),
     )
 
 

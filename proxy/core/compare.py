@@ -50,6 +50,12 @@ def required(what: str, old: bool, new: bool) -> Iterator[str]:
         yield f"tightens {what} to required" if new else f"loosens {what} to optional"
 
 
+def repeated(what: str, old: bool, new: bool) -> Iterator[str]:
+    """Whether something may come more than once."""
+    if old != new:
+        yield f"loosens {what} to any number of times" if new else f"tightens {what} to once"
+
+
 def _listed(texts: frozenset[str] | None) -> str:
     if texts is None:
         return "any value"

@@ -47,8 +47,8 @@ def _query_words(operation: Operation) -> str:
 
 def _rule_words(rule: QueryRule) -> str:
     values = "any value" if rule.values is None else any_of([value or '""' for value in rule.values]) or "no value"
-    encoded = ", also encoded twice" if rule.encoded else ""
-    return f"{shown(rule.name)} ({values}{', required' if rule.required else ''}{encoded})"
+    flags = ((rule.required, "required"), (rule.repeated, "also repeated"), (rule.encoded, "also encoded twice"))
+    return f"{shown(rule.name)} ({', '.join([values, *(words for said, words in flags if said)])})"
 
 
 def _review_words(cluster: Cluster) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from proxy.core.bodies.changes import body_changes
-from proxy.core.compare import required, sets, values
+from proxy.core.compare import repeated, required, sets, values
 from proxy.core.describe import operation_words
 from proxy.core.model import Cluster, Constraints, Grant, Manifest, Operation, QueryRule, Risk
 from proxy.core.shown import shown, some_of
@@ -82,6 +82,7 @@ def _operation(old: Operation, new: Operation) -> Iterator[str]:
 def _query_rule(old: QueryRule, new: QueryRule) -> Iterator[str]:
     what = f"query parameter {shown(old.name)}"
     yield from required(what, old.required, new.required)
+    yield from repeated(what, old.repeated, new.repeated)
     if old.encoded != new.encoded:
         yield f"loosens {what} to text encoded twice" if new.encoded else f"tightens {what} to text encoded once"
     yield from values(what, old.values, new.values)

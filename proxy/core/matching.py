@@ -65,7 +65,8 @@ class PreparedOperation:
         return self.operation.websocket is call.websocket
 
     def query_faults(self, parameters: Sequence[tuple[str, str]]) -> Iterator[Mismatch]:
-        """What in a query the operation does not permit: only listed parameters, each at most once, none missing.
+        """What in a query the operation does not permit: only listed parameters, none missing, and each
+        at most once unless its rule says `repeated`.
 
         A parameter also counts as there under another name that some servers take for it (`same_parameter`). Values are
         named only where a rule constrains them; those of unlisted parameters may be anything, secrets too.
@@ -78,7 +79,7 @@ class PreparedOperation:
             rule = self.query.get(name)
             if rule is None:
                 yield Mismatch(field="query", expected=some_of(self.query) or "no query", got=f"{shown(name)}=")
-            elif name in seen or any(same_parameter(name, other) for other in seen):
+            elif any(same_parameter(name, other) for other in seen if not (rule.repeated and other == name)):
                 yield Mismatch(field=f"query.{shown(name)}", expected="at most once", got="more than once")
             elif not rule.encoded and encoded_twice(value):
                 yield _twice(name)

@@ -121,6 +121,7 @@ class QueryRule:
     values: frozenset[str] | None = None
     required: bool = False
     encoded: bool = False  # values may hold percent-encoded text themselves: a URL within a URL
+    repeated: bool = False  # it may come more than once, each time with a permitted value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,6 +201,7 @@ def _form_field(fields: Fields, name: Scalar, node: Node) -> FormField:
         name=name.text,
         values=inner.take("one_of", _texts, None),
         required=inner.take("required", flag, False),
+        repeated=inner.take("repeated", flag, False),
     )
     inner.done()
     return rule
@@ -219,6 +220,7 @@ def _file(fields: Fields, name: Scalar, node: Node) -> FileRule:
         media_types=inner.take("types", _media_types, None),
         max_bytes=inner.take("max_size", sized("1B", "64MiB"), None),
         required=inner.take("required", flag, False),
+        repeated=inner.take("repeated", flag, False),
     )
     inner.done()
     return rule

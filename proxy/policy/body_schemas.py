@@ -10,6 +10,7 @@ from proxy.policy.pieces import Schema, listing, record
 _SCALARS = listing({"type": ["string", "integer", "boolean", "null"]}, "The JSON values that may stand there.")
 _TEXTS = listing({"type": "string"}, "The values the field may have.")
 _REQUIRED: Schema = {"description": "Whether it must be there.", "type": "boolean", "default": False}
+_REPEATED: Schema = {"description": "Whether it may come more than once.", "type": "boolean", "default": False}
 _FLAG: Schema = {"type": "boolean", "default": False}
 _SIZE: Schema = {"type": "integer", "minimum": 0, "maximum": MOST}
 _NUMBER: Schema = {"type": "integer", "minimum": -MOST, "maximum": MOST}
@@ -57,9 +58,13 @@ _DOCUMENT = record(
 _FORM_FIELDS = _each(
     _any_or(
         _TEXTS,
-        record({"one_of": _TEXTS, "required": _REQUIRED}, needed=(), description="Values, and whether it is needed."),
+        record(
+            {"one_of": _TEXTS, "required": _REQUIRED, "repeated": _REPEATED},
+            needed=(),
+            description="Values, whether it is needed, and whether it may come more than once.",
+        ),
     ),
-    "The fields of the form, each at most once.",
+    "The fields of the form, each at most once unless repeated.",
     names=_WORDS,
 )
 _OTHERS: Schema = {**_FLAG, "description": "Whether fields that are not listed may be there, too."}
@@ -77,12 +82,13 @@ _FILES = _each(
                     "pattern": f"^{SIZE_PATTERN}$",
                 },
                 "required": _REQUIRED,
+                "repeated": _REPEATED,
             },
             needed=(),
             description="What the file may be.",
         )
     ),
-    "The files of the form, by the names of their fields, each at most once.",
+    "The files of the form, by the names of their fields, each at most once unless repeated.",
     names=_WORDS,
 )
 

@@ -288,6 +288,7 @@ def _query_rule(item: Fields, name: Scalar, node: Node) -> QueryRule:
         values=fields.take("one_of", _values, None),
         required=fields.take("required", flag, False),
         encoded=fields.take("encoded", flag, False),
+        repeated=fields.take("repeated", flag, False),
     )
     fields.done()
     return rule

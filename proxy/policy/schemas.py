@@ -67,6 +67,11 @@ _QUERY: Schema = {
                                 "type": "boolean",
                                 "default": False,
                             },
+                            "repeated": {
+                                "description": "Whether the parameter may come more than once.",
+                                "type": "boolean",
+                                "default": False,
+                            },
                             "encoded": {
                                 "description": "Whether values may hold percent-encoded text, as URLs do.",
                                 "type": "boolean",

@@ -96,6 +96,10 @@ def test_what_does_not_change_the_digest(same: Cluster) -> None:
             id="a query value encoded twice",
         ),
         pytest.param(
+            replace(INVOICES, operations=(replace(LIST, query=(replace(LIST.query[0], repeated=True),)), SEARCH)),
+            id="a query parameter that may be repeated",
+        ),
+        pytest.param(
             replace(INVOICES, operations=(LIST, SEARCH, replace(SEARCH, template="/v2"))),
             id="an operation hidden behind another's name",
         ),
@@ -179,17 +183,18 @@ def test_an_empty_query_value_is_a_value() -> None:
 
 
 def test_what_was_added_later_comes_back_and_changes_no_older_digest() -> None:
-    encoded = replace(LIST, query=(QueryRule(name="to", encoded=True),))
-    newer = replace(INVOICES, operations=(encoded, replace(SEARCH, websocket=True)))
+    listed = replace(LIST, query=(QueryRule(name="id", repeated=True), QueryRule(name="to", encoded=True)))
+    newer = replace(INVOICES, operations=(listed, replace(SEARCH, websocket=True)))
     assert {
-        op.name: (op.websocket, [rule.encoded for rule in op.query])
+        op.name: (op.websocket, [(rule.encoded, rule.repeated) for rule in op.query])
         for op in from_normalised(normalised(newer)).operations
     } == {
-        "list": (False, [True]),
+        "list": (False, [(True, False), (False, True)]),
         "search": (True, []),
     }
     assert b"websocket" not in canonical_json(normalised(INVOICES))
     assert b"encoded" not in canonical_json(normalised(INVOICES))
+    assert b"repeated" not in canonical_json(normalised(INVOICES))
 
 
 def test_parsing_a_pin_raises_nothing_but_rejected() -> None:

@@ -84,6 +84,11 @@ def test_every_part_is_said(of: Cluster, sentence: str) -> None:
             id="a value encoded twice",
         ),
         pytest.param(
+            operation("a", query=[QueryRule(name="id", required=True, repeated=True, encoded=True)]),
+            "a: GET /v1/invoices/{id} with query id (any value, required, also repeated, also encoded twice)",
+            id="all that may be said of a parameter",
+        ),
+        pytest.param(
             operation("a", websocket=True),
             "a: GET /v1/invoices/{id} without a query, only to open a WebSocket",
             id="a WebSocket",

@@ -100,6 +100,18 @@ def with_query(*rules: QueryRule, any_query: bool = False) -> Cluster:
         ),
         pytest.param(
             with_query(STATE),
+            with_query(replace(STATE, repeated=True)),
+            ["loosens query parameter state to any number of times (operation read)"],
+            id="a parameter that may be repeated",
+        ),
+        pytest.param(
+            with_query(replace(STATE, repeated=True)),
+            with_query(STATE),
+            ["tightens query parameter state to once (operation read)"],
+            id="a parameter that may not be repeated",
+        ),
+        pytest.param(
+            with_query(STATE),
             with_query(replace(STATE, encoded=True)),
             ["loosens query parameter state to text encoded twice (operation read)"],
             id="a value encoded twice",

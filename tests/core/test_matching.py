@@ -37,6 +37,7 @@ TENANT = QueryRule(name="tenant", required=True)
 ARRAY = QueryRule(name="page[]")
 NUMBER, SIZE = QueryRule(name="page[number]"), QueryRule(name="page[size]")
 LINK = QueryRule(name="to", encoded=True)
+MANY = QueryRule(name="id", values=frozenset({"1", "2"}), repeated=True)
 
 QUERIES = [
     pytest.param((), "", [], id="no rule and no query"),
@@ -64,6 +65,18 @@ QUERIES = [
     ),
     pytest.param((PAGE, ARRAY), "?page[]=1", [], id="D02 the array alone"),
     pytest.param((NUMBER, SIZE), "?page[number]=1&page[size]=2", [], id="D02 two members of one mapping"),
+    pytest.param((MANY,), "?id=1&id=2&id=1", [], id="D02 repeated where a rule says so"),
+    pytest.param((MANY,), "?id=1&id=3", [("query.id", "1, 2", "3")], id="D02 repeated with another value"),
+    pytest.param(
+        (MANY, PAGE), "?id=1&page=1&page=2", [("query.page", "at most once", "more than once")], id="D02 other"
+    ),
+    pytest.param((MANY,), "?id=1&id[]=2", [("query", "id", "id[]=")], id="D02 an array beside what may be repeated"),
+    pytest.param(
+        (MANY, QueryRule(name="id[]", repeated=True)),
+        "?id=1&id[]=2",
+        [("query.id[]", "at most once", "more than once")],
+        id="D02 an array and what may be repeated, both listed",
+    ),
     pytest.param((PAGE,), "?page=%252e", [("query.page", "encoded once", "encoded twice")], id="D02 encoded twice"),
     pytest.param((LINK,), "?to=https%3A//a.example/%252e", [], id="D02 encoded twice where a rule says so"),
     pytest.param((LINK,), "?to=/x", [], id="and once, too"),

@@ -107,12 +107,14 @@ def values(*scalars: bool | int | str | None) -> frozenset[str]:
             id="a schema",
         ),
         pytest.param(
-            """{form: {fields: {a: any, b: [x, ""], c: {one_of: ["1"], required: true}}, any: true}}""",
+            """{form: {fields: {a: any, b: [x, ""], c: {one_of: ["1"], required: true},
+                d: {repeated: true}}, any: true}}""",
             FormBody(
                 fields=(
                     FormField(name="a"),
                     FormField(name="b", values=frozenset({"x", ""})),
                     FormField(name="c", values=frozenset({"1"}), required=True),
+                    FormField(name="d", repeated=True),
                 ),
                 others=True,
             ),
@@ -120,12 +122,14 @@ def values(*scalars: bool | int | str | None) -> frozenset[str]:
         ),
         pytest.param("{form: {}}", FormBody(), id="a form without fields"),
         pytest.param(
-            "{multipart: {fields: {a: any}, files: {b: any, c: {types: [image/png], max_size: 5MiB, required: true}}}}",
+            """{multipart: {fields: {a: any}, files: {b: any, c: {types: [image/png], max_size: 5MiB, required: true},
+                d: {repeated: true}}}}""",
             MultipartBody(
                 fields=(FormField(name="a"),),
                 files=(
                     FileRule(name="b"),
                     FileRule(name="c", media_types=frozenset({"image/png"}), max_bytes=5 * 1024**2, required=True),
+                    FileRule(name="d", repeated=True),
                 ),
             ),
             id="a multipart form",

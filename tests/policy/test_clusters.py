@@ -106,6 +106,7 @@ clusters:
           page: any
           status: [open, ""]
           sort: {one_of: [up], required: true}
+          tag: {one_of: [a, b], repeated: true}
           to: {encoded: true}
           trace: {required: true}
       - {name: anything, methods: [GET], path: /, query: any}
@@ -126,6 +127,7 @@ clusters:
         QueryRule(name="page"),
         QueryRule(name="sort", values=frozenset({"up"}), required=True),
         QueryRule(name="status", values=frozenset({"open", ""})),
+        QueryRule(name="tag", values=frozenset({"a", "b"}), repeated=True),
         QueryRule(name="to", encoded=True),
         QueryRule(name="trace", required=True),
     )

@@ -137,7 +137,11 @@ WHOLE: dict[str, dict[str, object]] = {
                         "name": "read",
                         "methods": ["GET", "M-SEARCH"],
                         "path": "/v1/{id}",
-                        "query": {"a": "any", "b": ["x"], "c": {"one_of": ["y"], "required": True, "encoded": True}},
+                        "query": {
+                            "a": "any",
+                            "b": ["x"],
+                            "c": {"one_of": ["y"], "required": True, "repeated": True, "encoded": True},
+                        },
                     },
                     {"name": "any", "methods": ["GET"], "path": "/", "query": "any", "body": "none"},
                     {"name": "live", "methods": ["GET"], "path": "/live", "websocket": True},

@@ -16,7 +16,7 @@ from proxy.core.bodies.rules import (
     Unexamined,
 )
 from proxy.core.bodies.words import body_words, field_words, schema_words
-from proxy.core.compare import ceiling, floor, required, sets, values
+from proxy.core.compare import ceiling, floor, repeated, required, sets, values
 from proxy.core.shown import any_of, shown
 
 
@@ -124,6 +124,7 @@ def _form(old: FormBody | MultipartBody, new: FormBody | MultipartBody) -> Itera
     yield from sets("form field", before, after)
     for name in sorted(before.keys() & after.keys()):
         yield from required(f"form field {shown(name)}", before[name].required, after[name].required)
+        yield from repeated(f"form field {shown(name)}", before[name].repeated, after[name].repeated)
         yield from values(f"form field {shown(name)}", before[name].values, after[name].values)
 
 
@@ -132,6 +133,7 @@ def _files(old: MultipartBody, new: MultipartBody) -> Iterator[str]:
     yield from sets("file", before, after)
     for name in sorted(before.keys() & after.keys()):
         yield from required(f"file {shown(name)}", before[name].required, after[name].required)
+        yield from repeated(f"file {shown(name)}", before[name].repeated, after[name].repeated)
         yield from values(f"the types of file {shown(name)}", before[name].media_types, after[name].media_types)
         yield from ceiling(f"the bytes of file {shown(name)}", before[name].max_bytes, after[name].max_bytes)
 

@@ -43,6 +43,6 @@ def _json_faults(pointer: str, values: frozenset[str], reading: Reading) -> Iter
 
 def _form_faults(name: str, values: frozenset[str], reading: Reading) -> Iterator[Mismatch]:
     texts = frozenset(text for text in map(json.loads, values) if isinstance(text, str))
-    field = FormField(name=name, values=texts, required=True)
+    field = FormField(name=name, values=texts, required=True, repeated=True)
     parts = (form_part(given, value) for given, value in reading.form())
     return prepare_form(FormBody(fields=(field,), others=True)).faults(parts)

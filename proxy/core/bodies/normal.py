@@ -31,6 +31,7 @@ _WHOLE: Mapping[str, BodyRule] = {"any": ANY_BODY, "none": NoBody(), "unexamined
 _FIELD = frozenset({"pointer", "values", "least", "most", "max_chars", "max_items", "required"})
 _FORM_FIELD = frozenset({"name", "values", "required"})
 _FILE = frozenset({"name", "media_types", "max_bytes", "required"})
+_REPEATED = frozenset({"repeated"})
 _JSON = frozenset({"fields", "only", "schema"})
 _FORM = frozenset({"fields", "others"})
 _MULTIPART = _FORM | {"files"}
@@ -60,6 +61,7 @@ def normal_body(rule: BodyRule) -> Json:
                     "media_types": _normal_set(file.media_types),
                     "max_bytes": file.max_bytes,
                     "required": file.required,
+                    **_normal_repeated(file),
                 }
                 for file in rule.files
             ]
@@ -113,9 +115,19 @@ def _normal_json(rule: JsonBody) -> Json:
 
 def _normal_fields(fields: tuple[FormField, ...]) -> Json:
     normal: list[Json] = [
-        {"name": field.name, "values": _normal_set(field.values), "required": field.required} for field in fields
+        {
+            "name": field.name,
+            "values": _normal_set(field.values),
+            "required": field.required,
+            **_normal_repeated(field),
+        }
+        for field in fields
     ]
     return sorted(normal, key=canonical_json)
+
+
+def _normal_repeated(rule: FormField | FileRule) -> dict[str, Json]:
+    return {"repeated": True} if rule.repeated else {}
 
 
 def _normal_set(texts: frozenset[str] | None) -> Json:
@@ -207,24 +219,26 @@ def _scalar(value: Json) -> str:
 def _form_fields(value: Json) -> tuple[FormField, ...]:
     fields = []
     for item in as_list(value, "fields"):
-        members = as_members(item, _FORM_FIELD, "a form field")
+        members = as_members(item, _FORM_FIELD, "a form field", may=_REPEATED)
         fields.append(
             FormField(
                 name=as_text(members["name"], "name"),
                 values=_set(members["values"], "values", empty=True),
                 required=as_flag(members["required"], "required"),
+                repeated=as_flag(members.get("repeated", False), "repeated"),
             )
         )
     return tuple(fields)
 
 
 def _file(value: Json) -> FileRule:
-    members = as_members(value, _FILE, "a file")
+    members = as_members(value, _FILE, "a file", may=_REPEATED)
     return FileRule(
         name=as_text(members["name"], "name"),
         media_types=_set(members["media_types"], "media_types"),
         max_bytes=_size(members["max_bytes"], "max_bytes"),
         required=as_flag(members["required"], "required"),
+        repeated=as_flag(members.get("repeated", False), "repeated"),
     )
 
 

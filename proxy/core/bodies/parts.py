@@ -1,4 +1,4 @@
-"""Form rules on the fields and files of a form: only listed ones, each at most once, none missing."""
+"""Form rules on the fields and files of a form: only listed ones, none missing, and once each unless repeated."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ class PreparedForm:
     files: Mapping[str, FileRule]
     listed: frozenset[str]
     others: bool
+    repeated: frozenset[str]
     required: tuple[str, ...]
 
     def faults(self, parts: Iterable[FormPart]) -> Iterator[Mismatch]:
@@ -39,7 +40,7 @@ class PreparedForm:
         seen: set[str] = set()
         for part in given:
             name = part.name
-            if name in self.listed and name in seen:
+            if name in seen and name in self.listed - self.repeated:
                 yield _fault(name, "at most once", "more than once")
             elif name in self.files:
                 yield from _file_faults(self.files[name], part)
@@ -70,6 +71,7 @@ def prepare_form(rule: FormBody | MultipartBody) -> PreparedForm:
         files={item.name: item for item in files},
         listed=frozenset(names),
         others=rule.others,
+        repeated=frozenset(item.name for item in listed if item.repeated),
         required=tuple(sorted(item.name for item in listed if item.required)),
     )
 

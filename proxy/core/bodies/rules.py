@@ -54,6 +54,7 @@ class FormField:
     name: str
     values: frozenset[str] | None = None
     required: bool = False
+    repeated: bool = False  # it may come more than once, each time with a permitted value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +63,9 @@ class FileRule:
 
     name: str
     media_types: frozenset[str] | None = None  # lower case, without parameters; None: any, or none
-    max_bytes: int | None = None
+    max_bytes: int | None = None  # of each
     required: bool = False
+    repeated: bool = False
 
 
 # --- bodies ----------------------------------------------------------------------------------------------------------
@@ -95,7 +97,7 @@ class JsonBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FormBody:
-    """A URL-encoded form: each field at most once, and only those listed unless `others`."""
+    """A URL-encoded form: each field at most once unless `repeated`, and only those listed unless `others`."""
 
     fields: tuple[FormField, ...] = ()
     others: bool = False
@@ -103,7 +105,7 @@ class FormBody:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MultipartBody:
-    """A multipart form: each field and file at most once, and only those listed unless `others`."""
+    """A multipart form: each field and file at most once unless `repeated`, and only those listed unless `others`."""
 
     fields: tuple[FormField, ...] = ()
     files: tuple[FileRule, ...] = ()

@@ -85,14 +85,18 @@ def schema_words(schema: str) -> str:
     return json.dumps(json.loads(schema))
 
 
+def _flags(rule: FormField | FileRule) -> str:
+    return f"{', required' if rule.required else ''}{', also repeated' if rule.repeated else ''}"
+
+
 def _form(fields: tuple[FormField, ...], files: tuple[FileRule, ...], *, others: bool) -> str:
     parts = [
-        f"{shown(field.name)} ({_any_of(field.values, 'value')}{', required' if field.required else ''})"
+        f"{shown(field.name)} ({_any_of(field.values, 'value')}{_flags(field)})"
         for field in sorted(fields, key=lambda field: field.name)
     ]
     parts += [
         f"the file {shown(file.name)} ({_any_of(file.media_types, 'type')}{_at_most(file.max_bytes, 'bytes')}"
-        f"{', required' if file.required else ''})"
+        f"{_flags(file)})"
         for file in sorted(files, key=lambda file: file.name)
     ]
     parts += ["anything else"] if others else []

@@ -222,6 +222,18 @@ LLM = LlmBody(shape=LlmShape.OPENAI_CHAT, models=frozenset({"m"}))
             MultipartBody(files=(F,)), MultipartBody(fields=(B,)), ["adds form field b", "removes file f"], id="files"
         ),
         pytest.param(
+            MultipartBody(fields=(A,), files=(F,)),
+            MultipartBody(fields=(replace(A, repeated=True),), files=(replace(F, repeated=True),)),
+            ["loosens form field a to any number of times", "loosens file f to any number of times"],
+            id="a field and a file that may be repeated",
+        ),
+        pytest.param(
+            MultipartBody(fields=(replace(A, repeated=True),), files=(replace(F, repeated=True),)),
+            MultipartBody(fields=(A,), files=(F,)),
+            ["tightens form field a to once", "tightens file f to once"],
+            id="a field and a file that may not be repeated",
+        ),
+        pytest.param(
             MultipartBody(files=(F,)),
             MultipartBody(files=(FileRule(name="f", required=True),)),
             [

@@ -120,6 +120,7 @@ def test_order_is_not_signed(rule: BodyRule, same: BodyRule) -> None:
                 "name": replace(FORM_FIELD, name="b"),
                 "values": replace(FORM_FIELD, values=frozenset()),
                 "required": replace(FORM_FIELD, required=True),
+                "repeated": replace(FORM_FIELD, repeated=True),
             }.items()
         ),
         pytest.param(MultipartBody(), MultipartBody(others=True), id="other parts"),
@@ -134,6 +135,7 @@ def test_order_is_not_signed(rule: BodyRule, same: BodyRule) -> None:
                 "types": replace(FILE, media_types=None),
                 "size": replace(FILE, max_bytes=6),
                 "required": replace(FILE, required=True),
+                "repeated": replace(FILE, repeated=True),
             }.items()
         ),
         pytest.param(GRAPHQL, replace(GRAPHQL, kinds=frozenset({"query"})), id="kinds"),

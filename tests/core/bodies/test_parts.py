@@ -42,6 +42,12 @@ def form(*fields: FormField, others: bool = False) -> FormBody:
         pytest.param(
             form(NOTE), [("note", "1"), ("note", "2")], [("body.note", "at most once", "more than once")], id="twice"
         ),
+        pytest.param(
+            form(FormField(name="id", values=frozenset({"1", "2"}), repeated=True)),
+            [("id", "1"), ("id", "2"), ("id", "3")],
+            [("body.id", "1, 2", "3")],
+            id="repeated where the rule says so, each with a permitted value",
+        ),
         pytest.param(form(PAYEE), [], [("body.payee", "present", "absent")], id="a required one is missing"),
         pytest.param(form(PAYEE), [("payee", "é")], [], id="beyond ASCII"),
         pytest.param(form(PAYEE, others=True), [("payee", "88"), ("x", "1"), ("x", "2")], [], id="others may be there"),

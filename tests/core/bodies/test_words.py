@@ -9,7 +9,9 @@ from proxy.core.bodies.rules import (
     ANY_BODY,
     BodyRule,
     FieldRule,
+    FileRule,
     FormBody,
+    FormField,
     GraphqlBody,
     JsonBody,
     LlmBody,
@@ -70,6 +72,13 @@ def test_every_kind_in_words(kind: str) -> None:
             id="characters that would turn a line around",
         ),
         pytest.param(FormBody(), "with a form of nothing", id="an empty form"),
+        pytest.param(
+            MultipartBody(
+                fields=(FormField(name="a", repeated=True),), files=(FileRule(name="f", required=True, repeated=True),)
+            ),
+            "with a multipart form of a (any value, also repeated); the file f (any type, required, also repeated)",
+            id="what may be repeated",
+        ),
         pytest.param(FormBody(others=True), "with a form of anything else", id="any form"),
         pytest.param(MultipartBody(), "with a multipart form of nothing", id="an empty multipart form"),
         pytest.param(
