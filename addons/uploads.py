@@ -246,7 +246,7 @@ class UploadStream(EndingStream):
             yield from self._end()
         elif self.client_state == self.state_stream_request_body:
             yield from self._leave_origin("the origin has answered")
-            self.client_state = self.state_done
+            self.client_state = self.state_errored  # which takes whatever still waits, and forgets it
             yield SendHttp(UnwantedBody(self.stream_id), self.context.client)
             yield from self.flow_done()
 

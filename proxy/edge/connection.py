@@ -1,7 +1,9 @@
 """One client connection and what is dialled for it: mitmproxy's handler, with the bounds of this proxy."""
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -19,6 +21,13 @@ logger = logging.getLogger(__name__)
 
 MOST_TO_ONE_ADDRESS = MAX_STREAMS + 2 * KEPT_FOR_HTTP2
 """Above what can be wanted at a time, for beyond it mitmproxy lets a call wait without end."""
+
+LAST_BYTES = 65_536
+"""What is still read of a connection that broke while it was written to."""
+
+
+class Failed(Exception):
+    """Stands in the log for an exception, without its words."""
 
 
 class FencedProxy(modes.HttpProxy):
@@ -41,9 +50,12 @@ class FencedProxy(modes.HttpProxy):
                     self._read(command)
                 else:
                     yield command
-        except Exception:
+        except Exception as fault:
             self._failed = True
-            logger.exception("the layers of a connection failed; it is closed")
+            # Not what it says: mitmproxy quotes the event it did not expect, and with it bytes of a body.
+            wordless = Failed(type(fault).__name__)
+            told = (Failed, wordless, fault.__traceback__)
+            logger.exception("the layers of a connection failed; it is closed", exc_info=told)
             yield commands.CloseConnection(self.context.client)
 
 
@@ -62,6 +74,14 @@ class EdgeConnection(ProxyConnectionHandler):
         io = self.transports.get(self.client)
         if io is not None and io.handler is not None:
             io.handler.cancel(why)
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """As mitmproxy does; but an origin that answers a body early, and closes with the rest unread, is heard out."""
+        io = self.transports[connection]
+        if isinstance(connection, Server) and isinstance(io.reader, asyncio.StreamReader):
+            assert isinstance(io.writer, asyncio.StreamWriter)
+            hear_out(io.reader, io.writer)
+        await super().handle_connection(connection)
 
     def _read(self, command: Reading) -> None:
         if command.goes_on:
@@ -82,22 +102,50 @@ class EdgeConnection(ProxyConnectionHandler):
     async def drain_writers(self) -> None:
         """Called after each read, before the next from the same connection.
 
-        mitmproxy waits for every writer, so that one slow origin would stop the responses of all the others.
+        mitmproxy waits for every writer, so that one slow origin would stop the responses of all the others; and it
+        ends an origin that takes no more, though its answer may still be on its way.
         """
         reading = self._read_by_this_task()
-        if not isinstance(reading, Server):
-            await super().drain_writers()
+        if isinstance(reading, Server):
+            await self._drain(self.client)
+            if reading in self._unread:
+                await self._unread[reading].wait()
+        else:
+            for connection in tuple(self.transports):
+                await self._drain(connection)
             await self._valves.opened(self.client.id)
+
+    async def _drain(self, connection: Connection) -> None:
+        io = self.transports.get(connection)
+        if io is None or not isinstance(io.writer, asyncio.StreamWriter):
             return
-        writer = self.transports[self.client].writer if self.client in self.transports else None
-        if isinstance(writer, asyncio.StreamWriter):
-            try:
-                await writer.drain()
-            except OSError as fault:
+        try:
+            await io.writer.drain()
+        except OSError as fault:
+            if connection is self.client:  # an origin's end is read on its own connection
                 self.end(f"Error sending data: {fault}")
-        if reading in self._unread:
-            await self._unread[reading].wait()
 
     def _read_by_this_task(self) -> Connection | None:
         task = asyncio.current_task()
         return next((connection for connection, io in self.transports.items() if io.handler is task), None)
+
+
+def hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """When the connection breaks, also read what came before that.
+
+    A write fails as soon as the peer has closed, and then asyncio forgets what it has not yet read.
+    """
+    lost, sock = reader.set_exception, writer.get_extra_info("socket")
+
+    def set_exception(fault: Exception) -> None:
+        heard = 0
+        with contextlib.suppress(OSError):
+            while heard < LAST_BYTES and (data := os.read(sock.fileno(), LAST_BYTES)):
+                reader.feed_data(data)
+                heard += len(data)
+        if heard:
+            reader.feed_eof()
+        else:
+            lost(fault)
+
+    reader.set_exception = set_exception  # type: ignore[assignment,method-assign]

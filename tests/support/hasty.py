@@ -26,6 +26,7 @@ class HastyOrigin:
         self._answer, self._then = answer, then
         self._context = tls.server_context() if tls else None
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)  # else the kernel takes whole bodies
         self.port: int = self._listener.getsockname()[1]
         self._stop = threading.Event()
         self._changed = threading.Condition()
@@ -63,8 +64,9 @@ class HastyOrigin:
         try:
             sock.settimeout(WAIT_S)
             with self._context.wrap_socket(sock, server_side=True) if self._context else sock as conn:
-                while b"\r\n\r\n" not in self.received and self._read(conn):
-                    pass
+                head = b""
+                while b"\r\n\r\n" not in head and (data := self._read(conn)):
+                    head += data
                 conn.sendall(self._answer)
                 if self._then == "read":
                     while self._read(conn):
@@ -74,9 +76,9 @@ class HastyOrigin:
         except (OSError, ssl.SSLError):
             pass  # the other side has left, too
 
-    def _read(self, conn: socket.socket) -> bool:
+    def _read(self, conn: socket.socket) -> bytes:
         data = conn.recv(1024)
         with self._changed:
             self.received += data
             self._changed.notify_all()
-        return bool(data)
+        return data
