@@ -135,6 +135,8 @@ def _show_call(screen: Screen, shown: Shown) -> None:
     screen.say(f"  body: {call.body_bytes} bytes, SHA-256 {_sha256(call)}")
     if shown.body is None:
         screen.say("  (over the inspection cap: its bytes were not kept, and the agent has to send them again)")
+        if call.body_sha256 is not None:
+            screen.say(f"  (sha256sum prints {call.body_sha256.hex()} for it)")
         return
     try:
         text = shown.body.decode("utf-8")
