@@ -63,7 +63,7 @@ class StrictHttp2Client(Http2Side):
         self._to_head: set[int] = set()  # answers to HEAD have no body
         self._interim: dict[int, int] = {}
         self.is_ready = False  # the origin's settings have come: how many streams it takes is known
-        self._head_from: tuple[int, float] = (0, time.monotonic())
+        self._head_from: int | None = None  # how many frames had come before what is waited for
 
     def wire_id(self, stream_id: int) -> int:
         return self._wire_ids.get(stream_id, 0)
@@ -213,12 +213,12 @@ class StrictHttp2Client(Http2Side):
 
     def _time_head(self) -> Commands:
         """Its settings, and each head that has begun, have their time."""
-        if self._head_from[0] != self.h2_conn.frames_read:
-            self._head_from = (self.h2_conn.frames_read, time.monotonic())
-        if not self.is_ready or self.h2_conn.incoming_buffer.is_within_head:
-            yield from self._alarm.set(self._head_from[1] + RESPONSE_HEAD_TIMEOUT_S)
-        else:
+        if self.is_ready and not self.h2_conn.incoming_buffer.is_within_head:
+            self._head_from = None
             self._alarm.clear()
+        elif self._head_from != self.h2_conn.frames_read:
+            self._head_from = self.h2_conn.frames_read
+            yield from self._alarm.set(time.monotonic() + RESPONSE_HEAD_TIMEOUT_S)
 
     def _overdue(self) -> Commands:
         yield from self._broken(ProtocolError("its settings, or a head, were not complete in time"))

@@ -28,6 +28,7 @@ from addons.carrier import EndBodyHook, Ending, Sending, SendPieceHook, WriteBod
 from addons.ending import EndingStream
 from addons.exchange import Exchange, Exchanges
 from addons.http1 import Commands, RefusedBody, UnwantedBody
+from addons.http2 import Unhurried
 from addons.intake import Intake
 from proxy.core.content_digest import BodyDigests
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -183,6 +184,8 @@ class UploadStream(EndingStream):
         length = self.flow.request.headers.get("content-length")
         self._announced = None if length is None else int(length)
         yield from super().start_request_stream()
+        if self._http2:
+            yield SendHttp(Unhurried(self.stream_id), self.context.client)
         if self._expects and self.client_state == self.state_stream_request_body:
             go_on = Response.make(100)
             go_on.headers.clear()

@@ -1,18 +1,12 @@
 """What a connection waits for has its time: the layers alone, with a clock that the test moves."""
 
 import re
-import time
 from collections.abc import Iterator
 
 import pytest
-from mitmproxy.connection import Client, ConnectionState, Server
+from layer_bench import Bench
 from mitmproxy.http import Headers, Response
-from mitmproxy.options import Options
-from mitmproxy.proxy import commands, events
-from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
-    HttpEvent,
     RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
@@ -20,11 +14,10 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Connection
 from mitmproxy.test.tutils import treq
 
 from addons.heads import HEAD_BYTES, Head, HeadFault
-from addons.http1 import RefusedHeadHook, StrictHttp1Server, UnwantedBody
+from addons.http1 import StrictHttp1Server, UnwantedBody
 from addons.http1_client import StrictHttp1Client
 from proxy.core.errors import Code
 
@@ -32,58 +25,11 @@ HEAD = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n"
 
 
-class Bench:
-    """One connection layer, its wakeups, and what it did since last asked."""
-
-    def __init__(self, kind: type[Http1Connection], monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_s = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
-        client = Client(peername=("a", 1), sockname=("b", 2), timestamp_start=0, state=ConnectionState.OPEN)
-        context = Context(client, Options())
-        context.server = Server(address=("c", 3))
-        context.server.state = ConnectionState.OPEN
-        self.layer = kind(context)  # type: ignore[call-arg, arg-type]
-        self.pending: list[tuple[float, commands.RequestWakeup]] = []
-        self.done: list[commands.Command] = []
-        self.give(events.Start())
-
-    def give(self, event: events.Event) -> None:
-        for command in self.layer.handle_event(event):
-            self.done.append(command)
-            if isinstance(command, commands.RequestWakeup):
-                self.pending.append((self.now_s + command.delay, command))
-            if isinstance(command, RefusedHeadHook):
-                self.give(events.HookCompleted(command))
-
-    def data(self, data: bytes) -> None:
-        self.give(events.DataReceived(self.layer.conn, data))
-
-    def pass_time(self, seconds: float) -> None:
-        """Until then, with every wakeup at its time."""
-        until = self.now_s + seconds
-        while due := sorted((each for each in self.pending if each[0] <= until), key=lambda each: each[0]):
-            self.pending.remove(due[0])
-            self.now_s = due[0][0]
-            self.give(events.Wakeup(due[0][1]))
-        self.now_s = until
-
-    @property
-    def refused(self) -> list[Code]:
-        return [each.data.code for each in self.done if isinstance(each, RefusedHeadHook)]
-
-    @property
-    def closed(self) -> bool:
-        return any(type(each) is commands.CloseConnection for each in self.done)
-
-    def told[T: HttpEvent](self, kind: type[T]) -> list[T]:
-        """What the stream was told."""
-        return [each.event for each in self.done if isinstance(each, ReceiveHttp) and isinstance(each.event, kind)]
-
-    def answer(self) -> None:
-        assert isinstance(self.layer, StrictHttp1Server)
-        response = Response.make(200, b"", Headers(Content_Length="0"))
-        self.give(ResponseHeaders(self.layer.stream_id, response, True))
-        self.give(ResponseEndOfMessage(self.layer.stream_id))
+def answer(bench: Bench) -> None:
+    assert isinstance(bench.layer, StrictHttp1Server)
+    response = Response.make(200, b"", Headers(Content_Length="0"))
+    bench.give(ResponseHeaders(bench.layer.stream_id, response, True))
+    bench.give(ResponseEndOfMessage(bench.layer.stream_id))
 
 
 @pytest.fixture
@@ -130,10 +76,10 @@ def test_a_head_in_time_ends_its_deadline(agent: Bench) -> None:
 
 def test_a_connection_without_a_request_is_ended_after_75_seconds(agent: Bench) -> None:
     agent.data(HEAD)
-    agent.answer()
+    answer(agent)
     agent.pass_time(74)
     agent.data(HEAD)
-    agent.answer()
+    answer(agent)
     agent.pass_time(74)
     assert not agent.closed
     agent.pass_time(2)
@@ -145,7 +91,7 @@ def test_many_requests_leave_few_wakeups_pending(agent: Bench) -> None:
     for _ in range(500):
         agent.data(HEAD[:5])
         agent.data(HEAD[5:])
-        agent.answer()
+        answer(agent)
         agent.pass_time(0.05)
     assert len(agent.pending) <= 10
 
@@ -183,7 +129,7 @@ def test_a_body_nobody_wants_has_ten_seconds(agent: Bench) -> None:
 def test_a_word_about_an_earlier_body_does_not_hurry_the_next(agent: Bench) -> None:
     agent.data(HEAD)
     agent.give(UnwantedBody(1))
-    agent.answer()
+    answer(agent)
     agent.data(POST)
     agent.give(UnwantedBody(1))
     agent.pass_time(20)
@@ -193,7 +139,7 @@ def test_a_word_about_an_earlier_body_does_not_hurry_the_next(agent: Bench) -> N
 def test_the_eighth_empty_line_before_a_request_is_ignored_and_the_ninth_is_refused(agent: Bench) -> None:
     agent.data(b"\r\n" * 8 + HEAD)
     assert len(agent.told(RequestHeaders)) == 1
-    agent.answer()
+    answer(agent)
     agent.data(b"\r\n" * 9)
     assert agent.refused == [Code.REQUEST_MALFORMED]
 
