@@ -5,7 +5,7 @@ from base64 import b64decode
 from urllib.parse import unquote
 
 import pytest
-from h2client import Answer2, fields, open_http2
+from h2client import Answer2, fields, open_http2, unsigned
 from h2origin import Reply2, Stream2
 from h2towns import Http2Town
 from origin_replies import Gate
@@ -80,6 +80,58 @@ def test_trailers_that_would_frame_or_route_the_answer_are_left_out(town: Http2T
     odd = (*OK, (b"content-length", b"9"), (b"transfer-encoding", b"chunked"), (b"host", b"evil.example"))
     town.h2.on("/acme.Ledger/Odd", Reply2(headers=HEAD, body=[message(b"x")], trailers=odd))
     assert call(town, "/acme.Ledger/Odd").trailers == (("grpc-status", "0"), ("grpc-message", ""))
+
+
+def test_both_sides_stream_at_once(town: Http2Town) -> None:
+    """Its body is nobody's to examine, so that each message passes as it comes, either way."""
+    town.h2.on("/acme.Streams/Chat", Reply2(headers=HEAD, echo=True, trailers=OK))
+    url, before = town.url("/acme.Streams/Chat"), town.h2.mark()
+    with open_http2(town.house, url, chain=town.chain()) as h2:
+        stream = h2.send(unsigned("POST", url, *GRPC), end=False)
+        answer, said = h2.answers[stream], b""
+        h2.until(lambda: answer.status == 200)
+        for word in (b"one", b"two", b"three"):
+            h2.data(stream, message(word))
+            said += message(word)
+            h2.until(lambda said=said: answer.body == said)
+        h2.data(stream, b"", end=True)
+        assert h2.answer(stream).header("grpc-status") == "0"
+    (chat,) = town.h2.since(before)[1]
+    assert (chat.header("te"), chat.header("content-length")) == (b"trailers", None)
+
+
+def test_a_stream_from_the_client_arrives_message_by_message(town: Http2Town) -> None:
+    town.h2.on("/acme.Streams/Record", Reply2(headers=HEAD, body=[message(b"two of them")], trailers=OK))
+    url, before = town.url("/acme.Streams/Record"), town.h2.mark()
+    with open_http2(town.house, url, chain=town.chain()) as h2:
+        stream = h2.send(unsigned("POST", url, *GRPC), end=False)
+        h2.data(stream, message(b"one"))
+        town.h2.wait_for(lambda: any(each.body == message(b"one") for each in town.h2.since(before)[1]))
+        h2.data(stream, message(b"two"), end=True)
+        answer = h2.answer(stream)
+    assert (answer.body, answer.header("grpc-status")) == (message(b"two of them"), "0")
+
+
+def test_a_server_that_has_said_all_does_not_wait_for_its_client(town: Http2Town) -> None:
+    town.h2.on("/acme.Streams/Enough", Reply2(headers=HEAD, at_head=True, trailers=((b"grpc-status", b"8"),)))
+    url, before = town.url("/acme.Streams/Enough"), town.h2.mark()
+    with open_http2(town.house, url, chain=town.chain()) as h2:
+        stream = h2.send(unsigned("POST", url, *GRPC), end=False)
+        h2.data(stream, message(b"one"))
+        answer = h2.answer(stream)
+        assert (answer.header("grpc-status"), answer.ended) == ("8", True)
+        h2.until(lambda: answer.reset is not None)
+        assert answer.reset == 0, "stop sending, without a fault"
+        (enough,) = town.h2.since(before)[1]
+        town.h2.wait_for(lambda: enough.reset is not None)
+
+
+def test_a_stream_outside_the_mandate_is_refused_before_its_first_message(town: Http2Town) -> None:
+    url, before = town.url("/acme.Payroll/Chat"), town.h2.mark()
+    with open_http2(town.house, url) as h2:
+        answer = h2.answer(h2.send(unsigned("POST", url, *GRPC), end=False))
+    assert (answer.header("grpc-status"), problem(answer)["code"]) == ("16", "proof.missing")
+    assert town.h2.since(before)[1] == []
 
 
 def test_a_call_outside_the_mandate_is_held_in_words_a_grpc_client_hears(town: Http2Town) -> None:

@@ -34,7 +34,7 @@ class Answer2:
     """What came on one stream so far."""
 
     headers: tuple[tuple[str, str], ...] = ()
-    body: bytes = b""
+    body: bytearray = field(default_factory=bytearray)
     trailers: tuple[tuple[str, str], ...] | None = None
     ended: bool = False
     reset: int | None = None
@@ -112,14 +112,15 @@ class Http2Wire:
 
     def data(self, stream_id: int, body: bytes, *, end: bool = False) -> None:
         """A part of a body, as fast as the windows allow."""
-        while body:
+        at = 0
+        while at < len(body):
             room = min(self.h2.local_flow_control_window(stream_id), self.h2.max_outbound_frame_size)
             if room <= 0:
                 self.read_once()
                 continue
-            self.h2.send_data(stream_id, body[:room])
+            self.h2.send_data(stream_id, body[at : at + room])
             self.flush()
-            body = body[room:]
+            at += room
         if end:
             self.h2.end_stream(stream_id)
             self.flush()
@@ -231,21 +232,29 @@ def open_http2(
     url: str,
     *,
     alpn: tuple[str, ...] = ALPN,
+    chain: Sequence[str] = (),
     hoard: bool = False,
     settings: dict[int, int] | None = None,
     timeout_s: float = 10.0,
 ) -> Http2Wire:
-    """A tunnel to this URL's origin with TLS and HTTP/2 inside."""
-    wire = tunnel(house, url, alpn=alpn, timeout_s=timeout_s)
+    """A tunnel to this URL's origin with TLS and HTTP/2 inside; with a `chain`, CONNECT is signed for all inside."""
+    wire = tunnel(house, url, alpn=alpn, chain=chain, timeout_s=timeout_s)
     assert wire.tls is not None and wire.tls.alpn == "h2", f"agreed on {wire.tls and wire.tls.alpn}"
     return Http2Wire(wire, hoard=hoard, settings=settings)
 
 
-def tunnel(house: houses.House, url: str, *, alpn: tuple[str, ...] = ALPN, timeout_s: float = 10.0) -> rawclient.Wire:
+def tunnel(
+    house: houses.House,
+    url: str,
+    *,
+    alpn: tuple[str, ...] = ALPN,
+    chain: Sequence[str] = (),
+    timeout_s: float = 10.0,
+) -> rawclient.Wire:
     """A tunnel to this URL's origin with TLS inside, and whatever was agreed on."""
     wire = rawclient.connect(house.address, timeout_s=timeout_s)
     authority = url.split("/")[2]
-    answer = wire.connect(authority)
+    answer = wire.connect(authority, house.signed("CONNECT", authority, chain=chain) if chain else ())
     assert answer.status == 200, answer
     wire.start_tls(house.ca, sni=authority.rpartition(":")[0], alpn=alpn)
     return wire
@@ -266,6 +275,12 @@ def fields(
     authority, path = url.split("/", 3)[2:]
     pseudo = [(":method", method), (":scheme", "https"), (":authority", authority), (":path", f"/{path}")]
     return [*pseudo, *((name.lower(), value) for name, value in lines)]
+
+
+def unsigned(method: str, url: str, *lines: tuple[str, str]) -> list[tuple[str | bytes, str | bytes]]:
+    """A head without proof of its own."""
+    authority, path = url.split("/", 3)[2:]
+    return [(":method", method), (":scheme", "https"), (":authority", authority), (":path", f"/{path}"), *lines]
 
 
 def _text(headers: object) -> tuple[tuple[str, str], ...]:

@@ -80,6 +80,7 @@ class Http2Origin:
         self.raw = bytearray()
         self.alpn: list[str | None] = []
         self.settings = settings or {}
+        self.hoards = False  # takes what comes, and gives nothing of its windows back
         self._routes: list[tuple[str, Route2]] = []
         self._context = tls.server_context(alpn=alpn)
         self._loop, self._stop = asyncio.new_event_loop(), asyncio.Event()
@@ -116,6 +117,12 @@ class Http2Origin:
     def wait_for(self, condition: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         with self._changed:
             assert self._changed.wait_for(condition, timeout_s), f"not seen: {self.streams}"
+
+    def give_back(self) -> None:
+        """Take what comes again, and open the windows for what was hoarded."""
+        self.hoards = False
+        for wire in list(self._wires):
+            self._loop.call_soon_threadsafe(wire.give_back)
 
     @property
     def open_connections(self) -> int:
@@ -170,6 +177,7 @@ class _Wire2(asyncio.Protocol):
         )
         self._streams: dict[int, Stream2] = {}
         self._answering: set[asyncio.Task[None]] = set()
+        self._hoarded: list[tuple[int, int]] = []
         self._room = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -206,6 +214,12 @@ class _Wire2(asyncio.Protocol):
         if data := self._h2.data_to_send():
             self._transport.write(data)
 
+    def give_back(self) -> None:
+        for stream_id, size in self._hoarded:
+            self._h2.acknowledge_received_data(size, stream_id)
+        self._hoarded.clear()
+        self.flush()
+
     def data_received(self, data: bytes) -> None:
         self._origin.raw += data
         try:
@@ -228,7 +242,9 @@ class _Wire2(asyncio.Protocol):
                     self._start(stream, reply)
             case h2.events.DataReceived():
                 self._streams[stream_id].body += event.data
-                self._h2.acknowledge_received_data(event.flow_controlled_length, stream_id)
+                self._hoarded.append((stream_id, event.flow_controlled_length))
+                if not self._origin.hoards:
+                    self.give_back()
                 if self._origin.reply_to(self._streams[stream_id]).echo and event.data:
                     self._h2.send_data(stream_id, event.data)
             case h2.events.TrailersReceived():
@@ -299,14 +315,15 @@ class _Wire2(asyncio.Protocol):
         self._transport.write(head + last_stream_id.to_bytes(4, "big") + code.to_bytes(4, "big"))
 
     async def _send(self, stream_id: int, data: bytes) -> None:
-        while data:
+        at = 0
+        while at < len(data):
             room = min(self._h2.local_flow_control_window(stream_id), self._h2.max_outbound_frame_size)
             if room <= 0:
                 self._room.clear()
                 self.flush()
                 await self._room.wait()
                 continue
-            self._h2.send_data(stream_id, data[:room])
-            data = data[room:]
+            self._h2.send_data(stream_id, data[at : at + room])
+            at += room
             self.flush()
             await self._writable.wait()

@@ -32,6 +32,14 @@ clusters:
       - name: rpc
         methods: [POST]
         path: /acme.Ledger/{{method}}
+      - name: streaming-rpc
+        methods: [POST]
+        path: /acme.Streams/{{method}}
+        body: unexamined
+      - name: upload
+        methods: [POST]
+        path: /v1/uploads/{{id}}
+        body: unexamined
   - id: archive
     description: The same, where nobody asked for HTTP/2
     risk: routine
