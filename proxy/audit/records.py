@@ -14,6 +14,7 @@ from proxy.audit.lines import stamp
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u, sha256_b64u
 from proxy.core.model import Bundle, Call, Decision, Evidence, Hold, Leg, Mandate, Mismatch, Nearest, RuleRef
+from proxy.core.shown import is_plain_name
 
 type KeyedHash = Callable[[str], str]
 
@@ -22,7 +23,6 @@ MAX_TEXT_CHARS = 400
 MAX_QUERY_PARAMETERS = 64
 MAX_MISMATCHES = 6
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,32}")
 _HASH_CHARS = 22  # 132 bits of it tell values apart
 _HARMLESS = re.compile(
     r"(?:location|host|port|scheme|address|method|path|action|declared|constraints\.methods|constraints\.params)(?:\.|$)"
@@ -194,7 +194,7 @@ def _query(call: Call, keyed_hash: KeyedHash) -> Sequence[Json] | None:
     """Name and hashed value of every parameter, in order. A name that is not plainly one may be a bare secret."""
     pairs: list[Json] = []
     for name, value in call.parameters[:MAX_QUERY_PARAMETERS]:
-        shown = name if _PLAIN_NAME.fullmatch(name) else _hashed(name, keyed_hash)
+        shown = name if is_plain_name(name) else _hashed(name, keyed_hash)
         pairs.append([shown, _hashed(value, keyed_hash)])
     if len(call.parameters) > MAX_QUERY_PARAMETERS:
         pairs.append([f"and {len(call.parameters) - MAX_QUERY_PARAMETERS} more", ""])

@@ -1,9 +1,16 @@
 """Text from outside, made fit for a reviewer's eyes."""
 
+import re
 from collections.abc import Collection, Iterable
 
 _SHOWN_CHARS = 120
 _SHOWN_ITEMS = 5
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.\-\[\]]{1,32}")
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether a name from outside is plainly one. Any other may be a bare secret, and is not told where it is kept."""
+    return _PLAIN_NAME.fullmatch(text) is not None
 
 
 def shown(text: str) -> str:

@@ -70,6 +70,14 @@ clusters:
       - name: propose-payment
         methods: [POST]
         path: /v1/payments
+        body: # anything else in a payment is held for a human
+          json:
+            only: true
+            fields:
+              /invoice: {required: true}
+              /amount: {least: 1, most: 10000, required: true}
+              /currency: [EUR, USD]
+              /note: {max_chars: 140}
     review:
       always: false
       who: [sponsor, deputy]

@@ -65,7 +65,7 @@ class Shot:
     host: tuple[str, ...] | None = None  # the Host lines; None: the authority
     path: str = "/v1/invoices/17"
     headers: tuple[tuple[str, str], ...] = ()
-    body: str = ""
+    body: str | bytes = ""
     chunked: bool = False
     declares: str = ""  # the cluster in Agent-Intent; "": no declaration
     clusters: tuple[str, ...] = ()  # what the mandate grants; () is `streets.USUAL`
@@ -79,13 +79,17 @@ class Shot:
     spoil: Spoil | None = None
     age_s: int = 0  # how long ago it was signed
 
+    @property
+    def body_bytes(self) -> bytes:
+        return self.body.encode() if isinstance(self.body, str) else self.body
+
     def head(self, street: Street, way: str) -> bytes:
         """The request as bytes, body included."""
         scheme = self.scheme or ("http" if way == "plain" else "")
         target = f"{scheme}://{self.authority}{self.path}" if scheme else self.path
         hosts = (self.authority,) if self.host is None else self.host
         after = self.signed(street, way) if self.proof == "request" else [*self.headers, *self._framing()]
-        body = self.body.encode()
+        body = self.body_bytes
         coded = chunk(body) + chunk(b"") if self.chunked else body
         data = _request(self.method, target, [*(("Host", host) for host in hosts), *after]) + coded
         for old, new in self.edits:
@@ -101,7 +105,7 @@ class Shot:
         intent = identities.intent_header(call.declares) if call.declares else ""
         own = [] if connect else [*call.headers, *call._framing()]
         intents = identities.intent_headers(tokens, intent=intent)
-        body = None if connect else call.body.encode() or None
+        body = None if connect else call.body_bytes or None
         try:
             added = self._signature(method, url, [*own, *intents], body)
         except Rejected:  # no such URL can be signed, so it comes with a signature that is good for another
@@ -129,7 +133,7 @@ class Shot:
     def _framing(self) -> Lines:
         if self.chunked:
             return [("Transfer-Encoding", "chunked")]
-        return [("Content-Length", str(len(self.body.encode())))] if self.body else []
+        return [("Content-Length", str(len(self.body_bytes)))] if self.body else []
 
 
 def filled(shot: Shot, street: Street, way: str) -> Shot:

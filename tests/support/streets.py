@@ -72,6 +72,43 @@ clusters:
       - {{name: search, methods: [GET], path: /catalogue, query: any}}
       - {{name: follow, methods: [GET], path: /follow, query: {{to: {{encoded: true}}, by: any}}}}
       - {{name: export, methods: [GET], path: "/export/report.{{format}}"}}
+  - id: supplier-payments
+    risk: routine
+    hosts: [erp.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    operations:
+      - name: pay
+        methods: [POST]
+        path: /v1/payments
+        body:
+          json:
+            only: true
+            fields:
+              /amount: {{most: 500, required: true}}
+              /payee/id: [88]
+              /note: {{max_chars: 20}}
+              "/lines/*/sku": any
+      - name: pay-by-form
+        methods: [POST]
+        path: /v1/forms
+        body: {{form: {{fields: {{amount: ["5"], note: any}}}}}}
+      - name: upload
+        methods: [POST]
+        path: /v1/uploads
+        body: {{multipart: {{fields: {{payee: ["88"]}}, files: {{scan: {{types: [image/png], required: true}}}}}}}}
+      - {{name: ask, methods: [POST], path: /graphql, body: {{graphql: {{fields: [viewer, invoices]}}}}}}
+      - {{name: use-tools, methods: [POST], path: /mcp, body: {{mcp: {{tools: {{search: any}}}}}}}}
+      - name: chat
+        methods: [POST]
+        path: /v1/chat/completions
+        body: {{llm: {{shape: openai-chat, models: [small], tools: [search], max_tokens: 500}}}}
+      - name: respond
+        methods: [POST]
+        path: /v1/responses
+        body: {{llm: {{shape: openai-responses, models: [small], tools: [search]}}}}
+      - {{name: close, methods: [POST], path: /v1/close, body: none}}
   - id: partner-services
     risk: routine
     hosts: ["*.partner.example"]
@@ -101,7 +138,7 @@ deny:
       - {{name: secret, methods: [GET], path: /catalogue/secret/offers}}
       - {{name: debug, methods: [GET], path: /catalogue, query: {{debug: ["1"]}}}}
 """
-USUAL = ("supplier-invoices", "partner-services", "public-services")
+USUAL = ("supplier-invoices", "supplier-payments", "partner-services", "public-services")
 
 _YEAR, _DAY = timedelta(days=365), timedelta(days=1)
 PEOPLE: Mapping[str, tuple[timedelta, str | None]] = {  # id -> (certified until, counted from now; deputy)

@@ -17,9 +17,8 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.folding import folded
 from proxy.core.model import Mismatch
-from proxy.core.shown import shown, some_of
+from proxy.core.shown import is_plain_name, shown, some_of
 
-_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,32}")
 _INDEX = re.compile(r"0|[1-9][0-9]*")
 
 
@@ -152,7 +151,7 @@ def _check(rule: FieldRule, *, leaf: bool) -> None:
 
 def _plainly(pointer: str) -> str:
     """A pointer from a document, whose members' names may be anything, secrets too: only plain ones are told."""
-    return "".join(f"/{token if _PLAIN_NAME.fullmatch(token) else EVERY}" for token in pointer.split("/")[1:])
+    return "".join(f"/{token if is_plain_name(token) else EVERY}" for token in pointer.split("/")[1:])
 
 
 def _escaped(token: str) -> str:

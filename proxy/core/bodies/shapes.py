@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence, Set
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
+from proxy.core.shown import is_plain_name
 
 
 def malformed(where: str, detail: str) -> Rejected:
@@ -52,7 +53,7 @@ def only(value: Mapping[str, Json], known: Set[str], where: str, *, mend: str = 
     """
     unknown = next((name for name in value if name not in known), None)
     if unknown is not None:
-        place = f"{where}/{escaped(unknown)}"
+        place = f"{where}/{unknown if is_plain_name(unknown) else '*'}"  # the fault is kept, and a name may be a secret
         raise malformed(place, f"this member is not one that can be read here; {mend}")
 
 

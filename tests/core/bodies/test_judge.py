@@ -329,6 +329,14 @@ def test_rules_that_contradict_themselves_are_refused(rule: BodyRule, words: str
     assert refused.value.code is Code.CONFIG_INVALID
 
 
+def test_a_name_that_may_be_a_secret_is_not_told() -> None:
+    secret = "the password is swordfish"
+    with pytest.raises(Rejected) as refused:
+        told(EVERY_KIND["mcp"], posted_json({"jsonrpc": "2.0", "method": "ping", secret: 1}))
+    assert refused.value.field == "body./*"
+    assert "swordfish" not in refused.value.detail
+
+
 def test_field_names_in_faults_of_readers_lie_in_the_body() -> None:
     asked = posted_json({"jsonrpc": "1.0", "method": "x"})
     with pytest.raises(Rejected) as refused:
