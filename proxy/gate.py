@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from proxy.core.addresses import OwnSurfaces, check_addresses
+from proxy.core.bodies.coding import BodyCaps
 from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_body, with_stream
 from proxy.core.clusters import Policy
 from proxy.core.content_digest import BodyDigests, check_content_digest, signed_digests
@@ -341,6 +342,7 @@ class Gate:
             mandate=identity.mandate,
             evidence=identity.evidence,
             intent=identity.intent,
+            caps=BodyCaps(decoded_bytes=self.settings.limits.inspected_bytes),
         )
         return decide(question)
 

@@ -14,6 +14,7 @@ from proxy.cli.exits import Exit
 from proxy.cli.screen import BAD, GOOD, WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.addresses import OwnSurfaces
+from proxy.core.bodies.coding import BodyCaps
 from proxy.core.canonical import canonicalise, with_body
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.decide import Question, decide
@@ -122,6 +123,7 @@ def _question(
         evidence=evidence,
         refusal=refusal,
         intent=Intent(cluster=cluster),
+        caps=BodyCaps(decoded_bytes=deployment.settings.request_limits.inspected_bytes),
     )
 
 

@@ -102,7 +102,7 @@ def _narrowings(constraints: Constraints) -> Iterable[str]:
     for what, values in (
         ("path parameter", constraints.params),
         ("query parameter", constraints.query),
-        ("in the body", constraints.body),
+        ("body field", constraints.body),
     ):
         for name in sorted(values):
             yield f"{what} {name} = {' or '.join(sorted(values[name])) or 'nothing'}"

@@ -15,7 +15,8 @@ import yaml as pyyaml
 from proxy.policy.faults import Faults, shown
 
 MAX_FILE_BYTES = 4 * 1024 * 1024
-MAX_DEPTH = 16
+MAX_DEPTH = 32
+"""A JSON Schema within an operation is some levels deep by itself."""
 
 
 class Kind(enum.Enum):

@@ -81,6 +81,30 @@ def test_what_was_struck_out_and_narrowed_in_a_draft_is_signed_so(home: Path) ->
     assert cli("explain", "GET", f"{url}19?page=1", "--agent", "robot").code == 10
 
 
+def test_a_draft_narrows_what_bodies_may_hold(home: Path, tmp_path: Path) -> None:
+    cli("manifest", "draft", "--agent", "robot", "--cluster", WRITES, *PURPOSE, "--lifetime", "8h").ok()
+    path = home / "manifests" / "robot.draft.yaml"
+    hint = "# constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}, body: {/payee: [17]}}"
+    edit(path, hint, "constraints: {body: {/payee: [88, x], /amount: [true, null, '5']}}")
+    ran = cli("manifest", "sign", path, "--yes").ok()
+    assert 'Only with body field /payee = "x" or 88.' in ran.out
+    (link,) = read_links(home / "manifests" / "robot.jws")
+    assert link.grants[0].constraints.body == {"/payee": {'"x"', "88"}, "/amount": {"true", "null", '"5"'}}
+
+    def explained(body: str) -> tuple[int, object]:
+        (tmp_path / "pay.json").write_text(body)
+        pay = ("explain", "POST", "https://erp.example/v1/payments", "--agent", "robot", "--json")
+        ran = cli(*pay, "--header", "Content-Type: application/json", "--body", tmp_path / "pay.json")
+        return ran.code, ran.json["code"]
+
+    assert explained('{"payee": 88, "amount": true}') == (0, "allowed")
+    assert explained('{"payee": 89, "amount": true}') == (10, "mandate.not_covered")
+    assert explained('{"payee": 88, "payee": 89}') == (11, "body.malformed")
+    with (home / "proxy.yaml").open("a") as settings:
+        settings.write("limits: {inspected: 1KiB}\n")
+    assert explained('{"payee": 88, "amount": true}' + " " * 1024) == (10, "body.not_inspected")
+
+
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

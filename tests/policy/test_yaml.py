@@ -170,7 +170,9 @@ NUMBER = "write a plain decimal number, or put it in quotes"
             id="a wrong indent",
         ),
         pytest.param(
-            f"a: {'[' * 20}", [f"f.yaml:1: expected at most {MAX_DEPTH} levels of nesting"], id="too many levels"
+            f"a: {'[' * (MAX_DEPTH + 4)}",
+            [f"f.yaml:1: expected at most {MAX_DEPTH} levels of nesting"],
+            id="too many levels",
         ),
         pytest.param(
             "a: yes\nb: 1.5", [doubtful("yes"), doubtful("1.5", NUMBER).replace(":1:", ":2:")], id="two faults"
