@@ -75,14 +75,6 @@ class EdgeConnection(ProxyConnectionHandler):
         if io is not None and io.handler is not None:
             io.handler.cancel(why)
 
-    async def handle_connection(self, connection: Connection) -> None:
-        """As mitmproxy does; but an origin that answers a body early, and closes with the rest unread, is heard out."""
-        io = self.transports[connection]
-        if isinstance(connection, Server) and isinstance(io.reader, asyncio.StreamReader):
-            assert isinstance(io.writer, asyncio.StreamWriter)
-            hear_out(io.reader, io.writer)
-        await super().handle_connection(connection)
-
     def _read(self, command: Reading) -> None:
         if command.goes_on:
             self._unread.pop(command.connection, asyncio.Event()).set()
@@ -90,14 +82,21 @@ class EdgeConnection(ProxyConnectionHandler):
             self._unread.setdefault(command.connection, asyncio.Event())
 
     async def handle_connection(self, connection: Connection) -> None:
-        """As mitmproxy does; it leaves a connection open that is told to end while what it brought waits its turn."""
-        writer = self.transports[connection].writer
+        """As mitmproxy does, with two differences.
+
+        It hears out an origin that answers a body early and closes with the rest unread; and where it is told to end a
+        connection while what came on it waits its turn, mitmproxy would leave it open.
+        """
+        io = self.transports[connection]
+        if isinstance(connection, Server) and isinstance(io.reader, asyncio.StreamReader):
+            assert isinstance(io.writer, asyncio.StreamWriter)
+            hear_out(io.reader, io.writer)
         try:
             await super().handle_connection(connection)
         finally:
             self.transports.pop(connection, None)
-            if isinstance(writer, asyncio.StreamWriter):
-                writer.close()
+            if isinstance(io.writer, asyncio.StreamWriter):
+                io.writer.close()
 
     async def drain_writers(self) -> None:
         """Called after each read, before the next from the same connection.
