@@ -347,7 +347,14 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     },
     Kind.HOLD: hold_fields(hold(), "approve", decision_id="d-1"),
     Kind.OUTCOME: outcome_fields(
-        "d-1", status=200, bytes_up=10, bytes_down=20, duration_ms=30, error="reset", websocket={"messages_up": 1}
+        "d-1",
+        status=200,
+        bytes_up=10,
+        bytes_down=20,
+        duration_ms=30,
+        error="reset",
+        websocket={"messages_up": 1},
+        body_sha256=hashlib.sha256(b"").digest(),
     ),
     Kind.SESSION: session_fields(mandate(), source="192.0.2.10", expires_at=NOW),
     Kind.CONTROL: a_statement(),
