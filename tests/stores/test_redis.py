@@ -14,7 +14,7 @@ from valkeys import Valkey
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.model import Evidence, Proof
-from proxy.stores.redis import RedisServer, Refused
+from proxy.stores.redis import COMMAND_CONNECTIONS, RedisServer, Refused
 from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.redis_probe import ServerFacts, default_user_writes, judge_server, probe, setting
@@ -155,8 +155,9 @@ async def test_a_cancelled_command_leaves_no_answer_behind_for_the_next(server):
 
 
 async def test_more_calls_than_connections_wait_for_one(server):
-    replies = await asyncio.gather(*(server.command("ECHO", str(number)) for number in range(200)))
-    assert replies == [str(number).encode() for number in range(200)]
+    asked = [str(number) for number in range(COMMAND_CONNECTIONS + 8)]
+    replies = await asyncio.gather(*(server.command("ECHO", number) for number in asked))
+    assert replies == [number.encode() for number in asked]
 
 
 # --- when it answers something else ----------------------------------------------------------------------------------
