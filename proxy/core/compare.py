@@ -59,7 +59,7 @@ def repeated(what: str, old: bool, new: bool) -> Iterator[str]:
 def _listed(texts: frozenset[str] | None) -> str:
     if texts is None:
         return "any value"
-    return some_of([text or '""' for text in texts]) or "no value"
+    return some_of(texts) or "no value"
 
 
 def _bound(bound: int | None) -> str:

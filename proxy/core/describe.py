@@ -46,7 +46,7 @@ def _query_words(operation: Operation) -> str:
 
 
 def _rule_words(rule: QueryRule) -> str:
-    values = "any value" if rule.values is None else any_of([value or '""' for value in rule.values]) or "no value"
+    values = "any value" if rule.values is None else any_of(rule.values) or "no value"
     flags = ((rule.required, "required"), (rule.repeated, "also repeated"), (rule.encoded, "also encoded twice"))
     return f"{shown(rule.name)} ({', '.join([values, *(words for said, words in flags if said)])})"
 

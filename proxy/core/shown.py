@@ -14,7 +14,9 @@ def is_plain_name(text: str) -> bool:
 
 
 def shown(text: str) -> str:
-    """`text` fit for a reviewer's eyes: short, printable ASCII, everything else escaped."""
+    """`text` fit for a reviewer's eyes: short, printable ASCII, everything else escaped; no text is two quotes."""
+    if not text:
+        return '""'
     plain = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
     return plain if len(plain) <= _SHOWN_CHARS else f"{plain[: _SHOWN_CHARS - 3]}..."
 

@@ -14,6 +14,7 @@ from proxy.core.shown import any_of, is_plain_name, shown, some_of
         pytest.param("\x1b[2J", "\\x1b[2J", id="an escape sequence"),
         pytest.param("a\nb", "a\\nb", id="a line break"),
         pytest.param("\u202eexe", "\\u202eexe", id="a bidirectional override"),
+        pytest.param("", '""', id="no text at all"),
         pytest.param("x" * 200, "x" * 117 + "...", id="too long"),
     ],
 )

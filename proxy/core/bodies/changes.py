@@ -74,7 +74,7 @@ def _json(what: str, old: JsonBody, new: JsonBody) -> Iterator[str]:
         yield f"tightens {what} to what is named" if new.only else f"loosens {what} to members that nobody named"
     before, after = {rule.pointer: rule for rule in old.fields}, {rule.pointer: rule for rule in new.fields}
     for pointer in sorted(before.keys() | after.keys()):
-        place = f"{shown(pointer) or 'the whole'} of {what}"
+        place = f"{shown(pointer) if pointer else 'the whole'} of {what}"
         yield from _field(place, before.get(pointer), after.get(pointer), was_only=old.only, is_only=new.only)
     if old.schema != new.schema:
         verb = "loosens" if new.schema is None else "tightens" if old.schema is None else "changes"

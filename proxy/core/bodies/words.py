@@ -52,15 +52,17 @@ def body_words(rule: BodyRule) -> str:
 
 def json_words(rule: JsonBody) -> str:
     """`in which /amount is a number of at most 500 (required); nothing else is there`."""
-    parts = [
-        f"{shown(field.pointer) or 'it'} is {field_words(field, any_of)}{' (required)' if field.required else ''}"
-        for field in sorted(rule.fields, key=lambda field: field.pointer)
-    ]
+    parts = [_part(field) for field in sorted(rule.fields, key=lambda field: field.pointer)]
     if rule.only:
         parts.append("nothing else is there")
     if rule.schema is not None:
         parts.append(f"the schema {schema_words(rule.schema)} holds")
     return f"in which {'; '.join(parts)}" if parts else "of any content"
+
+
+def _part(rule: FieldRule) -> str:
+    place = shown(rule.pointer) if rule.pointer else "it"
+    return f"{place} is {field_words(rule, any_of)}{' (required)' if rule.required else ''}"
 
 
 def field_words(rule: FieldRule, listing: Callable[[Collection[str]], str]) -> str:
@@ -124,7 +126,7 @@ def _llm(rule: LlmBody) -> str:
 def _any_of(texts: frozenset[str] | None, what: str) -> str:
     if texts is None:
         return f"any {what}"
-    return any_of([text or '""' for text in texts]) or f"no {what}"
+    return any_of(texts) or f"no {what}"
 
 
 def _at_most(bound: int | None, unit: str) -> str:
