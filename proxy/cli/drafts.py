@@ -191,7 +191,7 @@ def _entries(fields: Fields, key: str) -> Iterator[tuple[str, Node, str]]:
     if isinstance(node, Table):
         yield from ((name.text, value, f"{key} {shown(name.text)}") for name, value in node.entries)
     elif node is not None:
-        fields.fault(key, "expected a mapping from names to lists of values")
+        fields.fault(key, f"expected a mapping from names to lists of values, got {node}")
 
 
 def _location(node: Node) -> str:

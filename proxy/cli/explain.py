@@ -15,14 +15,15 @@ from proxy.cli.screen import BAD, GOOD, WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.addresses import OwnSurfaces
 from proxy.core.bodies.coding import BodyCaps
+from proxy.core.bodies.reading import Reading
 from proxy.core.canonical import canonicalise, with_body
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.decide import Question, decide
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
-from proxy.core.explain import as_read
+from proxy.core.explain import AsRead, as_read
 from proxy.core.explain import explain as in_words
-from proxy.core.model import Call, Decision, Evidence, Intent, Leg, Mandate, Proof, Received, Verdict
+from proxy.core.model import Call, Decision, Evidence, Intent, Leg, Proof, Received, Verdict
 from proxy.core.verify import verify_chain
 
 
@@ -69,27 +70,31 @@ def explain(
     No name is resolved either: a call that is allowed here is still refused when
     its host resolves to an address that its cluster does not permit.
 
+    A body is read as its Content-Type says, so give both.
+
     Exit codes: 0 it would be allowed, 10 held, 11 denied.
 
     Examples:
-      intent-proxy explain GET https://erp.example/v1/invoices/17 --agent invoice-bot
-      intent-proxy explain POST https://erp.example/v1/payments --agent invoice-bot --body pay.json
+      intent-proxy explain GET https://erp.example/v1/invoices/17 \\
+        --agent invoice-bot --cluster supplier-invoices
+      intent-proxy explain POST https://erp.example/v1/payments \\
+        --agent invoice-bot --cluster supplier-payments \\
+        --header 'Content-Type: application/json' --body pay.json
     """
     deployment = open_deployment(config)
     policy = compile_policy(deployment.bundle(dev=dev))
     agent_in(policy.bundle, agent)
     question = _question(deployment, policy, agent, manifest, Proof[proof.name], cluster)
     try:
-        asked = _call(deployment, method, url, header or [], body)
-        question = replace(question, call=asked)
+        question = replace(question, call=_call(deployment, method, url, header or [], body))
     except Rejected as fault:
-        asked, question = None, replace(question, ambiguous=fault)
+        question = replace(question, ambiguous=fault)
     decision = decide(question)
     given = Given(method=method, url=url)
     if as_json:
-        document(_json(given, decision, asked, policy, question.mandate))
+        document(_json(given, question, decision))
     else:
-        _show(given, decision, asked, policy, question.mandate)
+        _show(given, question, decision)
     return _EXITS[decision.verdict]
 
 
@@ -159,23 +164,28 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _show(given: Given, decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> None:
+def _show(given: Given, question: Question, decision: Decision) -> None:
     screen = Screen()
     style = _STYLES[decision.verdict]
     rest: list[str] = []
-    if call is None:
-        first = f"Denied: the URL cannot be read in one way ({decision.code.value}): {decision.message}"
-        rest += [f"At fault: {each.field}" for each in decision.failed]
+    if question.call is not None:
+        first, *told = in_words(decision, question.call, question.policy, question.mandate).lines
+        rest = [*_as_read(question, question.call, decision).lines, *told]
     else:
-        first, *told = in_words(decision, call, policy, mandate).lines
-        rest += [*as_read(decision, call, policy).lines, *told]
+        first = f"Denied ({decision.code.value}): {decision.message}."
+        if (fault := question.ambiguous) is not None:  # what is amiss with the mandate comes before it
+            rest = [f"Cannot be read: {fault.field}: {fault.detail}"]
     screen.say(first, style=style)
     for line in (f"Given: {given.method} {given.url}", *rest):
         screen.say(f"  {line}")
 
 
-def _read(decision: Decision, call: Call, policy: Policy) -> Json:
-    read = as_read(decision, call, policy)
+def _as_read(question: Question, call: Call, decision: Decision) -> AsRead:
+    return as_read(decision, Reading(call, question.caps), question.policy)
+
+
+def _read(question: Question, call: Call, decision: Decision) -> Json:
+    read = _as_read(question, call, decision)
     return {
         "method": call.method,
         "url": call.url,
@@ -188,12 +198,12 @@ def _read(decision: Decision, call: Call, policy: Policy) -> Json:
     }
 
 
-def _json(given: Given, decision: Decision, call: Call | None, policy: Policy, mandate: Mandate | None) -> Json:
-    rule = decision.rule
-    words = None if call is None else in_words(decision, call, policy, mandate)
+def _json(given: Given, question: Question, decision: Decision) -> Json:
+    rule, call = decision.rule, question.call
+    words = None if call is None else in_words(decision, call, question.policy, question.mandate)
     return {
         "given": {"method": given.method, "url": given.url},
-        "read": None if call is None else _read(decision, call, policy),
+        "read": None if call is None else _read(question, call, decision),
         "verdict": decision.verdict.value,
         "code": decision.code.value,
         "message": decision.message,

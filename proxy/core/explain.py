@@ -77,8 +77,9 @@ class AsRead:
         return tuple(f"{title}: {text}" for title, text in sections if text)
 
 
-def as_read(decision: Decision, call: Call, policy: Policy) -> AsRead:
-    """How `call` was understood when `decision` was made on it under `policy`."""
+def as_read(decision: Decision, reading: Reading, policy: Policy) -> AsRead:
+    """How a call was understood when `decision` was made on it under `policy`; `reading` is of the same caps."""
+    call = reading.call
     prepared = _covering(decision, policy)
     opens = " to open a WebSocket" if call.websocket else ""
     read = AsRead(
@@ -97,7 +98,7 @@ def as_read(decision: Decision, call: Call, policy: Policy) -> AsRead:
         operation=f"{operation.name} of cluster {decision.cluster} ({operation.at.file}:{operation.at.line})",
         template=template.text,
         captured=tuple(template.captured(call.segments).items()),
-        body=body_told(operation.body, Reading(call)),
+        body=body_told(operation.body, reading),
     )
 
 
@@ -144,8 +145,8 @@ def _place(rule: RuleRef) -> str:
 
 
 def _condition(item: Mismatch) -> str:
-    got = f", got {item.got}" if item.got else ""
-    return f"{item.field}: expected {item.expected}{got}"
+    """What was expected and got; where nothing was got, `expected` is a whole sentence (`Rejected.detail`)."""
+    return f"{item.field}: expected {item.expected}, got {item.got}" if item.got else f"{item.field}: {item.expected}"
 
 
 def _near(item: Nearest) -> str:

@@ -73,7 +73,20 @@ def test_a_call_that_cannot_be_read_says_what_is_at_fault(home: Path) -> None:
     assert (code, said["read"], said["url"]) == (Exit.WOULD_DENY, None, None)
     assert said["failed"] == [{"field": "path", "expected": 'a path must not hold "//": write one "/"', "got": ""}]
     lines = cli("explain", "GET", "https://erp.example/v1/a//b", "--agent", "robot").out.splitlines()
-    assert lines[1:] == ["  Given: GET https://erp.example/v1/a//b", "  At fault: path"]
+    assert lines == [
+        'Denied (url.ambiguous): a path must not hold "//": write one "/".',
+        "  Given: GET https://erp.example/v1/a//b",
+        '  Cannot be read: path: a path must not hold "//": write one "/"',
+    ]
+
+
+def test_a_call_that_cannot_be_read_says_so_although_the_mandate_fails_first(home: Path) -> None:
+    agents = home / "agents.yaml"
+    agents.write_text(agents.read_text().replace("class: augmenting", "class: embedded"))
+    assert explain("GET", "https://erp.example/v1/a//b", "--dev")[1]["code"] == "intent.required"
+    lines = cli("explain", "GET", "https://erp.example/v1/a//b", "--agent", "robot", "--dev").out.splitlines()
+    assert lines[0].startswith("Denied (intent.required): agent robot must declare its intent")
+    assert lines[2:] == ['  Cannot be read: path: a path must not hold "//": write one "/"']
 
 
 def test_what_only_a_rule_can_settle_says_what_came_near(home: Path) -> None:
@@ -146,6 +159,20 @@ def test_headers_and_bodies_are_read_as_the_proxy_reads_them(home: Path, tmp_pat
     assert cli("explain", *pay, "--agent", "robot", "--header", "no colon").code == Exit.CANNOT_TELL
     ran = cli("explain", *pay, "--agent", "robot", "--body", tmp_path / "none")
     assert (ran.code, "No such file" in ran.err) == (Exit.REFUSED, True)
+
+
+def test_a_body_is_told_under_the_cap_of_its_deployment(home: Path, tmp_path: Path) -> None:
+    clusters, settings = home / "clusters.yaml", home / "proxy.yaml"
+    clusters.write_text(
+        clusters.read_text().replace("path: /v1/payments", "path: /v1/payments\n        body: {json: any}")
+    )
+    settings.write_text(f"{settings.read_text()}\nlimits: {{inspected: 8MiB}}\n")
+    (tmp_path / "pay.json").write_bytes(b'{"note": "%s"}' % (b"x" * 5_000_000))
+    words = ("--dev", "--header", "Content-Type: application/json", "--body", tmp_path / "pay.json")
+    code, said = explain("POST", "https://erp.example/v1/payments", *words)
+    read = said["read"]
+    assert isinstance(read, dict)
+    assert (code, read["body"]) == (Exit.OK, ["a JSON object with member note"])
 
 
 def test_a_manifest_that_does_not_verify_is_a_denial_and_a_missing_one_an_error(home: Path, tmp_path: Path) -> None:

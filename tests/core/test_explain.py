@@ -7,6 +7,7 @@ import pytest
 from identities import cluster, grant, operation
 from questions import URL, bundle_of, call, deny, question
 
+from proxy.core.bodies.reading import Reading
 from proxy.core.decide import Question, decide
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import AsRead, Explanation, as_read, consequence, describe_cluster, explain
@@ -35,7 +36,7 @@ def test_an_allowed_call() -> None:
 
 def read(asked: Question) -> AsRead:
     assert asked.call is not None
-    return as_read(decide(asked), asked.call, asked.policy)
+    return as_read(decide(asked), Reading(asked.call, asked.caps), asked.policy)
 
 
 def test_how_a_covered_call_was_read() -> None:
@@ -112,7 +113,7 @@ def test_a_denied_call() -> None:
 def test_a_refusal_without_a_mandate() -> None:
     refusal = Rejected(Code.PROOF_SIGNATURE, "the signature does not verify", field="signature")
     told = explained(question(mandate=None, evidence=None, refusal=refusal))
-    assert told.failed == ("signature: expected the signature does not verify",)
+    assert told.failed == ("signature: the signature does not verify",)
 
 
 WIDER = cluster(operations=(*identities.OPERATIONS, operation("lines", template="/v1/invoices/{id}/lines")))
