@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from proxy.core.bodies.pointers import parse_pointer
 from proxy.core.bodies.rules import scalar_text, scalar_values
 from proxy.core.claims import MAX_NAME_CHARS, list_of, members_of, set_of, text_of, unfit, unique
-from proxy.core.encoding import Json
+from proxy.core.encoding import MAX_EXACT_INT, Json
 from proxy.core.errors import Rejected
 from proxy.core.model import Constraints
 
@@ -82,6 +82,6 @@ def _scalar(value: Json, field: str, *, place: str) -> str:
     """The RFC 8785 text of a permitted value; a form's fields hold nothing but text."""
     if isinstance(value, str):
         return scalar_text(text_of(value, field, MAX_VALUE_CHARS, least=0))
-    if place.startswith("/") and (value is None or isinstance(value, bool | int)) and abs(value or 0) < 2**53:
+    if place.startswith("/") and (value is None or isinstance(value, bool | int)) and abs(value or 0) <= MAX_EXACT_INT:
         return scalar_text(value)
     raise unfit(field, "text, or of a JSON pointer whole numbers, true, false or null", value)

@@ -23,8 +23,10 @@ NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")
 MAX_EPOCH_S = 253_402_300_799
 """9999-12-31T23:59:59Z, the last second a datetime can hold."""
 
+MAX_EXACT_INT = 2**53 - 1
+"""The largest whole number that is exact wherever JSON is read (RFC 7493 §2.2)."""
+
 _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
-_MAX_SAFE_INT = 2**53 - 1
 
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # also one that has no end: linear in any text
 _BRACKET = re.compile(r"[\[\]{}]")
@@ -170,7 +172,7 @@ def _canonical(value: Json) -> str:
         case None | bool() | str():
             return json.dumps(value, ensure_ascii=False)
         case int():
-            if abs(value) > _MAX_SAFE_INT:
+            if abs(value) > MAX_EXACT_INT:
                 raise ValueError(f"integer out of the exact range of JSON: {value}")
             return str(value)
         case float():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from proxy.core.encoding import Json
+from proxy.core.encoding import MAX_EXACT_INT, Json
 from proxy.core.errors import Code, Rejected
 
 
@@ -42,7 +42,7 @@ def as_flag(value: Json, field: str) -> bool:
     return value
 
 
-def as_whole(value: Json, field: str, *, least: int = 0, most: int = 2**53 - 1) -> int:
+def as_whole(value: Json, field: str, *, least: int = 0, most: int = MAX_EXACT_INT) -> int:
     if type(value) is not int or not least <= value <= most:
         raise not_normal(f"{field} must be a whole number from {least} to {most}")
     return value

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 
-from proxy.core.bodies.judge import TOOLS_CALL, prepare_body
+from proxy.core.bodies.judge import prepare_body
 from proxy.core.bodies.llm import MAX_TOKENS
 from proxy.core.bodies.pointers import parse_pointer
-from proxy.core.bodies.rpc import MCP_CHATTER
+from proxy.core.bodies.rpc import MCP_CHATTER, TOOLS_CALL
 from proxy.core.bodies.rules import (
     ANY_BODY,
+    BODIES_BY_WORD,
     BodyRule,
     FieldRule,
     FileRule,
@@ -20,27 +21,21 @@ from proxy.core.bodies.rules import (
     LlmShape,
     McpBody,
     MultipartBody,
-    NoBody,
     ToolRule,
-    Unexamined,
     scalar_text,
 )
-from proxy.core.encoding import canonical_json
+from proxy.core.encoding import MAX_EXACT_INT, canonical_json
 from proxy.policy.document import Fields, Misread, any_text, choice, flag, listed, says, sized, whole, word
 from proxy.policy.faults import instead, shown
 from proxy.policy.yaml import Kind, Node, Scalar, Table, plain
 
 GRAPHQL_KINDS = frozenset({"query", "mutation", "subscription"})
-WHOLE: Mapping[str, BodyRule] = {"any": ANY_BODY, "none": NoBody(), "unexamined": Unexamined()}
 _WHATEVER: Mapping[str, BodyRule] = {
     "json": JsonBody(),
     "form": FormBody(others=True),
     "multipart": MultipartBody(others=True),
 }
 MEDIA_TYPE_PATTERN = r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+"
-MOST = 2**53 - 1
-"""The largest whole number that is exact wherever JSON is read."""
-
 _MEDIA_TYPE = re.compile(MEDIA_TYPE_PATTERN)
 
 
@@ -82,9 +77,9 @@ def _word(node: Node) -> BodyRule:
     text = word(node)
     if text in KINDS:
         raise Misread(node, f"{text} needs to be told what it may be; write it as a key below body")
-    if text not in WHOLE:
-        raise Misread(node, f"got {shown(text)}{instead(text, WHOLE)}")
-    return WHOLE[text]
+    if text not in BODIES_BY_WORD:
+        raise Misread(node, f"got {shown(text)}{instead(text, BODIES_BY_WORD)}")
+    return BODIES_BY_WORD[text]
 
 
 def _checked(rule: BodyRule) -> BodyRule:
@@ -131,14 +126,14 @@ def _field(fields: Fields, name: Scalar, node: Node) -> FieldRule:
     if not isinstance(node, Table):
         return FieldRule(pointer=name.text, values=fields.read(node, scalars, frozenset(), what=what))
     inner = Fields(node, what, fields.faults)
-    number = whole(-MOST, MOST)
+    number = whole(-MAX_EXACT_INT, MAX_EXACT_INT)
     rule = FieldRule(
         pointer=name.text,
         values=inner.take("one_of", scalars, None),
         least=inner.take("least", number, None),
         most=inner.take("most", number, None),
-        max_chars=inner.take("max_chars", whole(0, MOST), None),
-        max_items=inner.take("max_items", whole(0, MOST), None),
+        max_chars=inner.take("max_chars", whole(0, MAX_EXACT_INT), None),
+        max_items=inner.take("max_items", whole(0, MAX_EXACT_INT), None),
         required=inner.take("required", flag, False),
     )
     inner.done()
@@ -154,10 +149,12 @@ def _scalar(node: Node) -> str:
     match node:
         case Scalar(kind=Kind.TEXT):
             return scalar_text(node.text)
-        case Scalar(kind=Kind.INT) if abs(int(node.text)) <= MOST:
+        case Scalar(kind=Kind.INT) if abs(int(node.text)) <= MAX_EXACT_INT:
             return scalar_text(int(node.text))
         case Scalar(kind=Kind.INT):
-            raise Misread(node, f"expected a whole number that is exact to every reader of JSON, at most {MOST}")
+            raise Misread(
+                node, f"expected a whole number that every JSON reader takes exactly, at most {MAX_EXACT_INT}"
+            )
         case Scalar(kind=Kind.BOOL):
             return scalar_text(node.text == "true")
         case Scalar(kind=Kind.NULL, text="null"):

@@ -1,9 +1,9 @@
 """The JSON Schema of `body`, for editors. The rules themselves are read in `proxy.policy.bodies`."""
 
 from proxy.core.bodies.llm import MAX_TOKENS
-from proxy.core.bodies.rules import LlmShape
-from proxy.core.encoding import Json
-from proxy.policy.bodies import GRAPHQL_KINDS, KINDS, MEDIA_TYPE_PATTERN, MOST, WHOLE
+from proxy.core.bodies.rules import BODIES_BY_WORD, LlmShape
+from proxy.core.encoding import MAX_EXACT_INT, Json
+from proxy.policy.bodies import GRAPHQL_KINDS, KINDS, MEDIA_TYPE_PATTERN
 from proxy.policy.document import SIZE_PATTERN
 from proxy.policy.pieces import Schema, listing, record
 
@@ -12,8 +12,8 @@ _TEXTS = listing({"type": "string"}, "The values the field may have.")
 _REQUIRED: Schema = {"description": "Whether it must be there.", "type": "boolean", "default": False}
 _REPEATED: Schema = {"description": "Whether it may come more than once.", "type": "boolean", "default": False}
 _FLAG: Schema = {"type": "boolean", "default": False}
-_SIZE: Schema = {"type": "integer", "minimum": 0, "maximum": MOST}
-_NUMBER: Schema = {"type": "integer", "minimum": -MOST, "maximum": MOST}
+_SIZE: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_EXACT_INT}
+_NUMBER: Schema = {"type": "integer", "minimum": -MAX_EXACT_INT, "maximum": MAX_EXACT_INT}
 _WORDS: Schema = {"type": "string", "minLength": 1}
 
 
@@ -169,7 +169,7 @@ BODY: Schema = {
         "as it comes. Otherwise exactly one kind of body."
     ),
     "anyOf": [
-        {"enum": sorted(WHOLE)},
+        {"enum": sorted(BODIES_BY_WORD)},
         {
             "type": "object",
             "additionalProperties": False,

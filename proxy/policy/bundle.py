@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from proxy.core.clusters import compile_policy
-from proxy.core.encoding import Json, canonical_json, from_epoch, to_epoch, unb64u
+from proxy.core.encoding import MAX_EXACT_INT, Json, canonical_json, from_epoch, to_epoch, unb64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import MAX_TOKEN_BYTES, Envelope, check_signature, open_envelope, seal
 from proxy.core.keys import PrivateKey
@@ -26,7 +26,6 @@ SIGN = "run: intent-proxy bundle sign"
 
 _CLAIMS = frozenset({"iss", "aud", "iat", "version", "files"})
 _HASH = re.compile(r"[0-9a-f]{64}")
-_MAX_VERSION = 2**53 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +153,7 @@ def _signed(envelope: Envelope, settings: Settings) -> Signed:
     if claims["aud"] != settings.deployment:
         raise _invalid(settings, f"it is for another deployment than {shown(settings.deployment)}")
     version, iat, files = claims["version"], claims["iat"], claims["files"]
-    if type(version) is not int or not 1 <= version <= _MAX_VERSION or type(iat) is not int or not 0 <= iat < 2**36:
+    if type(version) is not int or not 1 <= version <= MAX_EXACT_INT or type(iat) is not int or not 0 <= iat < 2**36:
         raise _invalid(settings, "expected a version of at least 1, and a time of signing")
     hashes = {name: text for name, text in files.items() if isinstance(text, str)} if isinstance(files, Mapping) else {}
     if not hashes or hashes != files or not all(_HASH.fullmatch(text) for text in hashes.values()):
@@ -228,7 +227,7 @@ def _version_on_disk(settings: Settings) -> int:
         version = _open(data, settings).claims.get("version")
     except Rejected:
         return 0  # what is there is no bundle; the floor still counts
-    return version if type(version) is int and 0 < version < _MAX_VERSION else 0
+    return version if type(version) is int and 0 < version < MAX_EXACT_INT else 0
 
 
 def read_floor(state: Path) -> int:

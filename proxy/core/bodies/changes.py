@@ -88,7 +88,7 @@ def _field(what: str, old: FieldRule | None, new: FieldRule | None, *, was_only:
     elif old is None:
         words = f"{field_words(new, any_of)}{' (required)' if new.required else ''}"
         yield f"adds {what}: {words}" if was_only else f"tightens {what} to {words}"
-    elif _condition(old) == _condition(new):
+    elif old.conditions == new.conditions:
         yield from values(what, old.values, new.values)
         yield from floor(f"the least of {what}", old.least, new.least)
         for each, before, after in (
@@ -99,15 +99,9 @@ def _field(what: str, old: FieldRule | None, new: FieldRule | None, *, was_only:
             yield from ceiling(f"{each} of {what}", before, after)
         yield from required(what, old.required, new.required)
     else:
-        verb = "loosens" if not any(_condition(new)) else "tightens" if not any(_condition(old)) else "changes"
+        verb = "loosens" if not any(new.conditions) else "tightens" if not any(old.conditions) else "changes"
         yield f"{verb} {what} from {field_words(old, any_of)} to {field_words(new, any_of)}"
         yield from required(what, old.required, new.required)
-
-
-def _condition(rule: FieldRule) -> tuple[bool, ...]:
-    """For which kind of value the rule has a condition."""
-    numeric = rule.least is not None or rule.most is not None
-    return rule.values is not None, numeric, rule.max_chars is not None, rule.max_items is not None
 
 
 def _schema(schema: str | None) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from proxy.core.bodies.pointers import EVERY, parse_pointer
+from proxy.core.bodies.pointers import EVERY, parse_pointer, token_text
 from proxy.core.bodies.rules import FieldRule, JsonBody
 from proxy.core.bodies.schema import CompiledSchema, compile_schema
 from proxy.core.bodies.words import field_words
@@ -125,7 +125,7 @@ def _place(pointer: str, rules: Iterable[tuple[tuple[str, ...], FieldRule]]) -> 
     rule = here[0] if here else None
     if rule is not None:
         _check(rule, leaf=not below)
-    places = {token: _place(f"{pointer}/{_escaped(token)}", inner) for token, inner in below.items()}
+    places = {token: _place(f"{pointer}/{token_text(token)}", inner) for token, inner in below.items()}
     every = places.pop(EVERY, None)
     return Place(
         pointer=pointer,
@@ -138,24 +138,18 @@ def _place(pointer: str, rules: Iterable[tuple[tuple[str, ...], FieldRule]]) -> 
 
 
 def _check(rule: FieldRule, *, leaf: bool) -> None:
-    numeric = rule.least is not None or rule.most is not None
-    conditions = (rule.values is not None, numeric, rule.max_chars is not None, rule.max_items is not None)
-    if sum(conditions) > 1:
+    if sum(rule.conditions) > 1:
         detail = "one_of, least and most, max_chars and max_items are for different values; keep one of them"
         raise Rejected(Code.CONFIG_INVALID, f"{rule.pointer}: {detail}")
     if rule.least is not None and rule.most is not None and rule.least > rule.most:
         raise Rejected(Code.CONFIG_INVALID, f"{rule.pointer}: least must not be above most")
-    if any(conditions[:3]) and not leaf:
+    if any(rule.conditions[:3]) and not leaf:
         raise Rejected(Code.CONFIG_INVALID, f"{rule.pointer} is a single value, so nothing can lie below it")
 
 
 def _plainly(pointer: str) -> str:
     """A pointer from a document, whose members' names may be anything, secrets too: only plain ones are told."""
     return "".join(f"/{token if is_plain_name(token) else EVERY}" for token in pointer.split("/")[1:])
-
-
-def _escaped(token: str) -> str:
-    return token.replace("~", "~0").replace("/", "~1")
 
 
 def _members(value: Json) -> Iterable[tuple[str, Json]]:

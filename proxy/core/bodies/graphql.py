@@ -24,10 +24,9 @@ from graphql.language import (
     parse,
 )
 
-from proxy.core.bodies.shapes import a_list, a_text, an_object, kind_of, malformed, only
+from proxy.core.bodies.shapes import a_text, an_object, kind_of, malformed, one_or_batch, only
 from proxy.core.encoding import Json
 
-MAX_BATCH = 50
 MAX_CHARACTERS = 131_072
 """Of one document. Long values belong into variables."""
 
@@ -52,7 +51,6 @@ class GraphqlCall:
     name: str | None  # as the document names it; None for an anonymous operation
     kind: str  # "query", "mutation" or "subscription"
     fields: frozenset[str]  # of the root: the fields' own names, never aliases, through every fragment
-    variables: Json  # an object
 
 
 def read_graphql(document: Json) -> tuple[GraphqlCall, ...]:
@@ -66,15 +64,10 @@ def read_graphql(document: Json) -> tuple[GraphqlCall, ...]:
     Raises:
         Rejected(BODY_MALFORMED): anything a server could read in another way, or cannot run at all.
     """
-    if isinstance(document, Mapping):
-        return (_call(document, "", MAX_TOKENS)[0],)
-    requests = a_list(document, "")
-    if not 0 < len(requests) <= MAX_BATCH:
-        raise malformed("", f"expected a batch of 1 to {MAX_BATCH} requests, got {len(requests)}")
     calls: list[GraphqlCall] = []
     left = MAX_TOKENS
-    for place, request in enumerate(requests):
-        call, left = _call(an_object(request, f"/{place}"), f"/{place}", left)
+    for request, where in one_or_batch(document):
+        call, left = _call(request, where, left)
         calls.append(call)
     return tuple(calls)
 
@@ -86,14 +79,14 @@ def _call(request: Mapping[str, Json], where: str, most: int) -> tuple[GraphqlCa
         raise malformed(f"{where}/query", f"a query that is not there cannot be read; {_IN_FULL}")
     text = a_text(request["query"], f"{where}/query")
     _check_extensions(request.get("extensions"), text, f"{where}/extensions")
-    variables = request.get("variables")
+    if request.get("variables") is not None:
+        an_object(request["variables"], f"{where}/variables")
     left = most - _tokens(text, f"{where}/query", most)
     operation, fragments = _chosen(_parsed(text, f"{where}/query"), request.get("operationName"), where)
     call = GraphqlCall(
         name=None if operation.name is None else operation.name.value,
         kind=operation.operation.value,
         fields=_root_fields(operation, fragments, f"{where}/query"),
-        variables={} if variables is None else an_object(variables, f"{where}/variables"),
     )
     return call, left
 

@@ -9,7 +9,7 @@ from proxy.core.bodies.graphql import GraphqlCall
 from proxy.core.bodies.llm import LlmRequest
 from proxy.core.bodies.parts import PreparedForm, form_part, prepare_form
 from proxy.core.bodies.reading import Reading
-from proxy.core.bodies.rpc import RpcCall
+from proxy.core.bodies.rpc import TOOLS_CALL, RpcCall
 from proxy.core.bodies.rules import (
     AnyBody,
     BodyRule,
@@ -27,8 +27,6 @@ from proxy.core.model import Mismatch, Unread
 from proxy.core.shown import shown, some_of
 
 type _Judge = Callable[[Reading], Iterator[Mismatch]]
-
-TOOLS_CALL = "tools/call"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

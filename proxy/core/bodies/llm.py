@@ -83,8 +83,8 @@ _CALLS = frozenset({"tool_use", "server_tool_use", "mcp_tool_use"})  # their inp
 _HOST = re.compile(r"(?:\*\.)?[a-z0-9.-]{1,253}")
 
 
-def read_llm(document: Json, shape: LlmShape, *, also: Set[str] = frozenset()) -> LlmRequest:
-    """What a JSON body of that shape asks for. `also`: further members of it that are known to be harmless.
+def read_llm(document: Json, shape: LlmShape) -> LlmRequest:
+    """What a JSON body of that shape asks for.
 
     A member that is not known here is refused: providers and those who imitate them have members that add models,
     tools or a whole stored prompt. Null stands for a member that is not there.
@@ -96,7 +96,7 @@ def read_llm(document: Json, shape: LlmShape, *, also: Set[str] = frozenset()) -
         Rejected(BODY_MALFORMED): a member that is unknown or of another kind than the provider documents.
     """
     whole = an_object(document, "")
-    only(whole, _KNOWN[shape] | also, "", mend=f"it is not known to be harmless in the shape {shape}")
+    only(whole, _KNOWN[shape], "", mend=f"it is not known to be harmless in the shape {shape}")
     request = {name: value for name, value in whole.items() if value is not None}
     stream = request.get("stream", False)
     if not isinstance(stream, bool):

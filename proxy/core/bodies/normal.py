@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from proxy.core.bodies.rules import (
-    ANY_BODY,
+    BODIES_BY_WORD,
     AnyBody,
     BodyRule,
     FieldRule,
@@ -23,11 +23,10 @@ from proxy.core.bodies.rules import (
     scalar_text,
     scalar_values,
 )
-from proxy.core.encoding import Json, canonical_json, parse_json
+from proxy.core.encoding import MAX_EXACT_INT, Json, canonical_json, parse_json
 from proxy.core.errors import Code
 from proxy.core.normal import as_flag, as_list, as_members, as_text, as_texts, as_whole, check_once, not_normal
 
-_WHOLE: Mapping[str, BodyRule] = {"any": ANY_BODY, "none": NoBody(), "unexamined": Unexamined()}
 _FIELD = frozenset({"pointer", "values", "least", "most", "max_chars", "max_items", "required"})
 _FORM_FIELD = frozenset({"name", "values", "required"})
 _FILE = frozenset({"name", "media_types", "max_bytes", "required"})
@@ -151,8 +150,8 @@ def body_from_normal(value: Json) -> BodyRule:
         Rejected(CONFIG_INVALID): not what `normal_body` writes.
         ValueError: a number or a text in it that has no canonical form.
     """
-    if isinstance(value, str) and value in _WHOLE:
-        return _WHOLE[value]
+    if isinstance(value, str) and value in BODIES_BY_WORD:
+        return BODIES_BY_WORD[value]
     if not isinstance(value, Mapping) or len(value) != 1:
         raise not_normal('body must be "any", "none", "unexamined", or one kind of body')
     ((kind, inner),) = value.items()
@@ -270,4 +269,4 @@ def _size(value: Json, field: str) -> int | None:
 
 
 def _number(value: Json, field: str) -> int | None:
-    return None if value is None else as_whole(value, field, least=-(2**53 - 1))
+    return None if value is None else as_whole(value, field, least=-MAX_EXACT_INT)

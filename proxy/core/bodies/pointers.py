@@ -28,6 +28,11 @@ def parse_pointer(text: str) -> tuple[str, ...]:
     return tuple(_token(part) for part in text[1:].split("/"))
 
 
+def token_text(token: str) -> str:
+    """A member's name, or an index, as one reference token of a pointer is written (RFC 6901 §3)."""
+    return token.replace("~", "~0").replace("/", "~1")
+
+
 def find(document: Json, pointer: tuple[str, ...]) -> tuple[Json, ...]:
     """Every value the pointer leads to, in the document's order; nothing where a level is missing.
 

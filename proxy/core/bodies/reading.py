@@ -9,7 +9,7 @@ from proxy.core.bodies.graphql import GraphqlCall, read_graphql
 from proxy.core.bodies.json import read_json
 from proxy.core.bodies.llm import LlmRequest, read_llm
 from proxy.core.bodies.media import MediaType, check_charset, media_type
-from proxy.core.bodies.multipart import FormPart, read_multipart
+from proxy.core.bodies.multipart import MULTIPART, FormPart, read_multipart
 from proxy.core.bodies.rpc import RpcCall, check_named, read_rpc
 from proxy.core.bodies.rules import LlmShape
 from proxy.core.encoding import Json
@@ -24,7 +24,6 @@ OTHER_JSON = frozenset(
 """Types that are JSON by what their protocols say, though nothing in their names does (RFC 6839 §3.1)."""
 
 FORM = "application/x-www-form-urlencoded"
-MULTIPART = "multipart/form-data"
 
 
 class Reading:

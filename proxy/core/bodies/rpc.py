@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from proxy.core.bodies.shapes import a_list, a_text, an_object, kind_of, malformed, only
+from proxy.core.bodies.shapes import a_text, an_object, kind_of, malformed, one_or_batch, only
 from proxy.core.encoding import Json
 
-MAX_BATCH = 50
+TOOLS_CALL = "tools/call"
 
 MCP_CHATTER = frozenset(
     {
@@ -65,12 +65,7 @@ def read_rpc(document: Json) -> tuple[RpcCall, ...]:
     Raises:
         Rejected(BODY_MALFORMED): not JSON-RPC 2.0 to the letter (§4, §5, §6), or a `tools/call` that is not MCP's.
     """
-    if isinstance(document, Mapping):
-        return (_message(document, ""),)
-    messages = a_list(document, "")
-    if not 0 < len(messages) <= MAX_BATCH:
-        raise malformed("", f"expected a batch of 1 to {MAX_BATCH} messages, got {len(messages)}")
-    return tuple(_message(an_object(each, f"/{place}"), f"/{place}") for place, each in enumerate(messages))
+    return tuple(_message(message, where) for message, where in one_or_batch(document))
 
 
 def check_named(headers: Sequence[tuple[str, str]], calls: Sequence[RpcCall]) -> None:
@@ -123,7 +118,7 @@ def _message(message: Mapping[str, Json], where: str) -> RpcCall:
     params = message.get("params", {})
     if isinstance(params, str) or not isinstance(params, Mapping | list | tuple):
         raise malformed(f"{where}/params", f"expected an object or a list, got {kind_of(params)}")
-    tool, arguments = _tool(params, f"{where}/params") if method == "tools/call" else (None, None)
+    tool, arguments = _tool(params, f"{where}/params") if method == TOOLS_CALL else (None, None)
     kind: Literal["request", "notification"] = "request" if "id" in message else "notification"
     return RpcCall(kind=kind, method=method, params=params, tool=tool, arguments=arguments)
 

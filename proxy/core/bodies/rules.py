@@ -5,6 +5,7 @@ Permitted values of JSON are kept as their RFC 8785 texts, so that `1`, `true` a
 
 import enum
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.core.encoding import Json, canonical_json
@@ -45,6 +46,12 @@ class FieldRule:
     max_chars: int | None = None  # code points
     max_items: int | None = None
     required: bool = False
+
+    @property
+    def conditions(self) -> tuple[bool, bool, bool, bool]:
+        """Whether it has a condition for scalars, for numbers, for strings, and for lists."""
+        numeric = self.least is not None or self.most is not None
+        return self.values is not None, numeric, self.max_chars is not None, self.max_items is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,3 +169,6 @@ class LlmBody:
 type BodyRule = AnyBody | NoBody | Unexamined | JsonBody | FormBody | MultipartBody | GraphqlBody | McpBody | LlmBody
 
 ANY_BODY = AnyBody()
+
+BODIES_BY_WORD: Mapping[str, BodyRule] = {"any": ANY_BODY, "none": NoBody(), "unexamined": Unexamined()}
+"""The rules that one word says, in a cluster's file as in its normal form."""

@@ -1,10 +1,13 @@
 """Taking a JSON body apart: what was expected at a place and what kind of thing stands there, never its value."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 
+from proxy.core.bodies.pointers import token_text
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.shown import is_plain_name
+
+MAX_BATCH = 50
 
 
 def malformed(where: str, detail: str) -> Rejected:
@@ -45,6 +48,22 @@ def a_text(value: Json, where: str) -> str:
     return value
 
 
+def one_or_batch(document: Json) -> Iterator[tuple[Mapping[str, Json], str]]:
+    """The object that a document is, or each object of the list that it is, with its JSON pointer.
+
+    Raises:
+        Rejected(BODY_MALFORMED): it is something else, holds something else, or is empty or longer than `MAX_BATCH`.
+    """
+    if isinstance(document, Mapping):
+        yield document, ""
+        return
+    batch = a_list(document, "")
+    if not 0 < len(batch) <= MAX_BATCH:
+        raise malformed("", f"expected one object, or a batch of 1 to {MAX_BATCH}, got a batch of {len(batch)}")
+    for place, each in enumerate(batch):
+        yield an_object(each, f"/{place}"), f"/{place}"
+
+
 def only(value: Mapping[str, Json], known: Set[str], where: str, *, mend: str = "remove it") -> None:
     """Refuse an object with a member that is not `known`: what it asks for cannot be told.
 
@@ -75,5 +94,5 @@ def kind_of(value: Json) -> str:
 
 
 def escaped(name: str) -> str:
-    """A member's name as one reference token of a JSON pointer (RFC 6901 §3), cut to a length fit for a message."""
-    return name[:80].replace("~", "~0").replace("/", "~1")
+    """A member's name as one reference token of a JSON pointer, cut to a length fit for a message."""
+    return token_text(name[:80])

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.core.bodies.rpc import MAX_BATCH, MCP_CHATTER, RpcCall, check_named, read_rpc
+from proxy.core.bodies.rpc import MCP_CHATTER, RpcCall, check_named, read_rpc
+from proxy.core.bodies.shapes import MAX_BATCH
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 
