@@ -8,7 +8,28 @@ import re
 HEAD_BYTES = 65_536
 HEAD_LINES = 200
 
+HOP_BY_HOP = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""What of an origin's head ends here (RFC 9110 §7.6.1, §11.7; RFC 9113 §8.2.2)."""
+
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+
+def not_passed_on(status: int) -> frozenset[bytes]:
+    """What of the head of an origin's response with this status ends here."""
+    # RFC 9110 §8.6: of a 204 some readers would wait for the body that its length promises.
+    return HOP_BY_HOP | {b"content-length"} if status == 204 else HOP_BY_HOP
 
 
 class HeadFault(ValueError):

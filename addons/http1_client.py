@@ -9,7 +9,7 @@ import time
 
 from mitmproxy import http
 from mitmproxy.net.http.validate import validate_headers
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._base import ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
@@ -21,7 +21,8 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from addons.alarm import Alarm
-from addons.heads import HEAD_BYTES, Head, HeadFault
+from addons.heads import HEAD_BYTES, Head, HeadFault, not_passed_on
+from addons.http1 import Commands
 from addons.websocket import asks, check_switch
 from proxy.core.errors import Rejected
 
@@ -32,36 +33,21 @@ INTERIM_RESPONSES = 100
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [^\r\n]*)?")
 
-_HOP_BY_HOP = frozenset(
-    (
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authentication-info",
-        "proxy-connection",
-        "te",
-        "trailer",
-        "upgrade",
-    )
-)
-
-_FRAMING = frozenset(("content-length", "transfer-encoding"))
+_FRAMING = frozenset((b"content-length", b"transfer-encoding"))
 """What the body's length is read from. An origin that calls them hop-by-hop may not move the end of its message."""
-
-type Commands = layer.CommandGenerator[None]
 
 
 class StrictHttp1Client(Http1Client):
     """The origin's side of one HTTP/1.1 connection."""
+
+    is_ready = True  # at once, while HTTP/2 waits for settings
+    has_ended = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._head = Head(_STATUS_LINE, "HTTP/1.1 SP status")
         self._alarm = Alarm()
         self._interim = 0
-
-    is_ready = True
-    has_ended = False
 
     @property
     def takes_another(self) -> bool:
@@ -182,14 +168,13 @@ def _is_error(command: commands.Command) -> bool:
 
 def _end_to_end(response: http.Response) -> http.Response:
     """The response without what concerns only the hop to the origin (RFC 9110 §7.6.1, §11.7)."""
-    headers = response.headers
-    nominated = {token.strip().lower() for token in ",".join(headers.get_all("connection")).split(",")}
-    dropped = (nominated - _FRAMING) | _HOP_BY_HOP
-    if response.status_code == 204:
-        dropped |= {"content-length"}  # RFC 9110 §8.6; some readers would wait for the body
-    if response.status_code == 304:
-        dropped |= {"transfer-encoding"}  # there is no body to be coded, and mitmproxy would write its last chunk
-    kept = [(name, value) for name, value in headers.fields if name.decode("latin-1").lower() not in dropped]
+    fields = [(name.lower(), name, value) for name, value in response.headers.fields]
+    options = b",".join(value for key, _, value in fields if key == b"connection")
+    nominated = {option.strip(b" \t").lower() for option in options.split(b",")}
+    dropped = (nominated - _FRAMING) | not_passed_on(response.status_code)
+    if response.status_code != 304:  # it has no body to be coded, and mitmproxy would write its last chunk
+        dropped -= {b"transfer-encoding"}
+    kept = [(name, value) for key, name, value in fields if key not in dropped]
     return http.Response(
         http_version=b"HTTP/1.1",
         status_code=response.status_code,

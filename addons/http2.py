@@ -29,7 +29,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http2 import StreamState
 
-from addons.heads import HeadFault
+from addons.heads import HOP_BY_HOP, HeadFault
 from addons.http1 import (
     BODY_STEP_BYTES,
     BODY_TIMEOUT_S,
@@ -39,7 +39,7 @@ from addons.http1 import (
     RefusedHead,
     RefusedHeadHook,
 )
-from addons.http2_heads import HOP_BY_HOP, read_request_head
+from addons.http2_heads import read_request_head
 from addons.http2_side import Http2Side
 from addons.http2_wire import CLIENT_WINDOW_BYTES, MAX_STREAMS, LongHead, StrictH2Connection
 from addons.translate import undecided
@@ -72,7 +72,7 @@ class Unhurried(HttpEvent):
 
 @dataclass(slots=True)
 class Body:
-    """A body that is on its way."""
+    """A request's body that is on its way; `bytes` of it have come."""
 
     since_s: float  # when the part of it that is on its way now began
     declared_bytes: int | None

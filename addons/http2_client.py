@@ -35,10 +35,10 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http2 import StreamState
 
-from addons.heads import HeadFault
+from addons.heads import HOP_BY_HOP, HeadFault
 from addons.http1 import Commands
 from addons.http1_client import INTERIM_RESPONSES, RESPONSE_HEAD_TIMEOUT_S
-from addons.http2_heads import HOP_BY_HOP, read_response_head, read_trailers
+from addons.http2_heads import read_response_head, read_trailers
 from addons.http2_side import Http2Side
 from addons.http2_wire import MAX_STREAMS, ORIGIN_WINDOW_BYTES, GoingAway, StrictH2Connection
 

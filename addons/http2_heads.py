@@ -10,24 +10,9 @@ from collections.abc import Iterable
 from mitmproxy import http
 from mitmproxy.net.http.validate import validate_headers
 
-from addons.heads import HeadFault
+from addons.heads import HOP_BY_HOP, HeadFault, not_passed_on
 
 type Fields = Iterable[tuple[bytes, bytes]]
-
-HOP_BY_HOP = frozenset(
-    (
-        b"connection",
-        b"keep-alive",
-        b"proxy-authenticate",
-        b"proxy-authentication-info",
-        b"proxy-connection",
-        b"te",
-        b"trailer",
-        b"transfer-encoding",
-        b"upgrade",
-    )
-)
-"""What of an origin's head ends here (RFC 9110 §7.6.1, §11.7; RFC 9113 §8.2.2)."""
 
 _NOT_IN_TRAILERS = HOP_BY_HOP | {b"content-length", b"host", b"content-type", b"content-encoding", b"set-cookie"}
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -81,12 +66,11 @@ def read_response_head(fields: Fields) -> http.Response:
     if pseudo.keys() != {b":status"} or not _STATUS.fullmatch(pseudo[b":status"]):
         raise HeadFault("its one pseudo-header field must be :status, of three digits")
     status = int(pseudo[b":status"])
-    dropped = HOP_BY_HOP | {b"content-length"} if status == 204 else HOP_BY_HOP
     response = http.Response(
         http_version=b"HTTP/2.0",
         status_code=status,
         reason=b"",
-        headers=http.Headers(_plain(rest, dropped)),
+        headers=http.Headers(_plain(rest, not_passed_on(status))),
         content=None,
         trailers=None,
         timestamp_start=time.time(),

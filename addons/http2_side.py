@@ -80,7 +80,7 @@ class Http2Side(Http2Connection):
         yield from super()._handle_event(event)
 
     def _overdue(self) -> Commands:
-        """The time that `_afterwards` set has come."""
+        """The time that `_afterwards` set has come: for each side to say what it was set for."""
         yield from ()
 
     def _afterwards(self) -> Commands:

@@ -35,8 +35,10 @@ LISTED_BYTES = 2 * HEAD_BYTES
 """Header lists up to this size are read, so that one over the limit can be answered; a larger one ends it all."""
 
 ALLOWANCE = 1000.0
+"""What frames that move nothing forward may cost at once: far more than any ordinary client's."""
 REFILL_PER_S = 50.0
 EARNED = 2.0
+"""By each frame of a body, either way, and by each head that is sent."""
 COSTS: dict[type[frames.Frame], float] = {
     frames.RstStreamFrame: 5.0,
     frames.SettingsFrame: 5.0,
@@ -79,7 +81,8 @@ class Meter:
         self._left -= cost
 
     def spend(self, cost: float) -> None:
-        """
+        """Spend what has been earned by now.
+
         Raises:
             Flood: there was not enough.
         """
@@ -200,4 +203,5 @@ class StrictH2Connection(BufferedH2Connection):
         return stream
 
 
-def _not_looked_at(headers: object) -> None: ...
+def _not_looked_at(headers: object) -> None:
+    """In place of h2's look at Content-Length."""

@@ -18,6 +18,7 @@ from mitmproxy.proxy.context import Context
 from wsproto.frame_protocol import CloseReason, Frame, FrameProtocol, Opcode, ParseFailed
 
 from addons.alarm import Alarm
+from addons.http1 import Commands
 from addons.tidings import Leaving
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
@@ -37,8 +38,6 @@ CLOSE_S = 5.0
 """For the closing handshake, once one side began it."""
 
 _OF_ONE_CONNECTION = ANSWER | {"connection", "upgrade", "content-length", "transfer-encoding"}
-
-type Commands = layer.CommandGenerator[None]
 
 
 @dataclass(slots=True, kw_only=True)

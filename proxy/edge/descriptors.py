@@ -8,14 +8,14 @@ SPARE_DESCRIPTORS = 128  # for the stores, the journal, and whatever else is not
 FEWEST = 16
 
 
-class Room(NamedTuple):
-    """The most connections at a time."""
+class MostConnections(NamedTuple):
+    """At a time, in one worker."""
 
     clients: int
     origins: int
 
 
-def room() -> Room:
+def most_connections() -> MostConnections:
     """What this process has room for, once its soft limit on descriptors is raised to the hard one.
 
     One connection in three is a client's: over HTTP/1 each may keep a few to origins, over HTTP/2 have many.
@@ -27,4 +27,4 @@ def room() -> Room:
         soft = wanted
     left = soft - SPARE_DESCRIPTORS
     clients = max(FEWEST, left // 3)
-    return Room(clients=clients, origins=max(FEWEST, left - clients))
+    return MostConnections(clients=clients, origins=max(FEWEST, left - clients))

@@ -8,7 +8,7 @@ from collections import Counter
 
 from addons.tidings import Leaving
 from proxy.edge.connection import EdgeConnection
-from proxy.edge.descriptors import room
+from proxy.edge.descriptors import most_connections
 from proxy.edge.master import EdgeMaster
 
 BACKLOG = 1024
@@ -28,7 +28,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
-        self._most = room().clients
+        self._most = most_connections().clients
         self._of_source: Counter[str] = Counter()
 
     async def start(self) -> None:

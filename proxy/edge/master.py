@@ -27,7 +27,7 @@ from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
 from addons.translate import Tunnels, undecided
 from proxy.edge.ca import Authority
-from proxy.edge.descriptors import room
+from proxy.edge.descriptors import most_connections
 from proxy.edge.tls import EdgeTls
 from proxy.gate import Gate
 from proxy.internal import Internal
@@ -140,7 +140,7 @@ class EdgeMaster(master.Master):
             self.proxyserver,
             Lockdown(),
             Admit(gate, tunnels, self.exchanges),
-            Dial(dials, most=room().origins),  # before TLS: it names the host whose certificate is checked
+            Dial(dials, most=most_connections().origins),  # before TLS: it names the host whose certificate is checked
             EdgeTls(authority, gate.offers_http2),
             errorcheck.ErrorCheck(),
             self.observe,

@@ -11,7 +11,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from addons.dial import REFUSED, Dial, Dials, DialToken
 from addons.exchange import Exchange, Upstream
 from proxy.core.errors import Code
-from proxy.edge.descriptors import FEWEST, SPARE_DESCRIPTORS, room
+from proxy.edge.descriptors import FEWEST, SPARE_DESCRIPTORS, most_connections
 
 
 def asked(most: int) -> tuple[ServerConnectionHookData, Exchange]:
@@ -49,5 +49,5 @@ def test_without_room_the_call_is_refused_as_one_too_many() -> None:
 )
 def test_descriptors_are_shared_out(monkeypatch: pytest.MonkeyPatch, limit: int, clients: int) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
-    assert room().clients == clients
-    assert room().origins == max(FEWEST, limit - SPARE_DESCRIPTORS - clients)
+    assert most_connections().clients == clients
+    assert most_connections().origins == max(FEWEST, limit - SPARE_DESCRIPTORS - clients)
