@@ -5,11 +5,11 @@ from typing import assert_never
 
 from mitmproxy import http
 
+from addons.conversation import ask_origin
 from addons.dial import TOKEN_LIFE_S, Dials, DialToken
 from addons.exchange import Exchange, Exchanges
 from addons.intake import Bodies
 from addons.translate import Tunnels, forward, leg_of, received, response_of, undecided
-from addons.websocket import ask
 from proxy.core.content_digest import BodyDigests
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.headers import announced_bytes
@@ -143,7 +143,7 @@ class Enforce:
         forward(flow, call)
         if call.websocket:
             assert exchange.admission is not None
-            exchange.conversation = ask(flow.request, exchange.admission.received)
+            exchange.conversation = ask_origin(flow.request, exchange.admission.received)
         exchange.bytes_up = 0 if isinstance(call.body, Unread) else len(call.body)
         token = DialToken(
             exchange=exchange,

@@ -12,9 +12,9 @@ from typing import NamedTuple
 from mitmproxy import http
 from mitmproxy.connection import Server
 
+from addons.conversation import Conversation
 from addons.intake import Intake
 from addons.valve import Valves
-from addons.websocket import Conversation
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import IPAddress, Unread, Verdict
 from proxy.core.problems import Answer

@@ -21,12 +21,13 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 
+from addons.conversation import Conversation
 from addons.exchange import Exchanges
 from addons.http1 import Commands, RefusedHead, RefusedHeadHook, UnwantedBody
 from addons.http2 import BodyFault, RefusedHeaders
 from addons.tidings import Stopped, Tidings
 from addons.uploads import UploadStream
-from addons.websocket import Conversation, Relay
+from addons.websocket import Relay
 from proxy.core.errors import Code, Rejected
 
 PATIENT_BYTES = 65_536

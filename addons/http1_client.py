@@ -21,9 +21,9 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from addons.alarm import Alarm
+from addons.conversation import asks_for_websocket, check_switch
 from addons.heads import HEAD_BYTES, Head, HeadFault, not_passed_on
 from addons.http1 import Commands
-from addons.websocket import asks, check_switch
 from proxy.core.errors import Rejected
 
 RESPONSE_HEAD_TIMEOUT_S = 30.0
@@ -93,7 +93,7 @@ class StrictHttp1Client(Http1Client):
         while self._head.add(data):
             head, data = self._head.take()
             status = int(head[9:12])
-            if status >= 200 or (status == 101 and self.request is not None and asks(self.request)):
+            if status >= 200 or (status == 101 and self.request is not None and asks_for_websocket(self.request)):
                 return head + data
             if status == 101:
                 raise HeadFault("it switched protocols, which nobody asked for")

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from mitmproxy import http
 from mitmproxy.connection import Client
 
+from addons.conversation import answer_client
 from addons.dial import Dials
 from addons.exchange import Exchange, Exchanges
-from addons.websocket import answer
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.problems import form_of
@@ -34,7 +34,7 @@ class Observe:
             return
         exchange.status = flow.response.status_code
         if flow.response.status_code == 101 and exchange.conversation is not None:
-            answer(flow.response, exchange.conversation)
+            answer_client(flow.response, exchange.conversation)
         elif flow.response.status_code < 200:
             exchange.fault_detail = f"the origin answered {flow.response.status_code}, which nobody asked for"
             flow.kill()

@@ -22,7 +22,8 @@ ANSWER = frozenset({"sec-websocket-accept", "sec-websocket-extensions", "sec-web
 
 _GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _VERSION = b"13"
-_KEY_BYTES = 16
+KEY_BYTES = 16
+"""Of `Sec-WebSocket-Key` (RFC 6455 §4.1)."""
 
 
 def opens_websocket(received: Received, lines: Mapping[bytes, bytes], options: Collection[bytes]) -> bool:
@@ -46,8 +47,8 @@ def opens_websocket(received: Received, lines: Mapping[bytes, bytes], options: C
         raise Rejected(Code.REQUEST_UNSUPPORTED, detail, field="sec-websocket-version")
     field = "sec-websocket-key"
     key = unb64(lines.get(field.encode(), b"").decode("latin-1"), code=Code.REQUEST_MALFORMED, field=field)
-    if len(key) != _KEY_BYTES:
-        raise Rejected(Code.REQUEST_MALFORMED, f"{field} must be {_KEY_BYTES} bytes in base64", field=field)
+    if len(key) != KEY_BYTES:
+        raise Rejected(Code.REQUEST_MALFORMED, f"{field} must be {KEY_BYTES} bytes in base64", field=field)
     if b"content-length" in lines or b"transfer-encoding" in lines:
         detail = "a request that opens a WebSocket has no body: leave content-length and transfer-encoding out"
         raise Rejected(Code.REQUEST_MALFORMED, detail, field="upgrade")

@@ -11,7 +11,8 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
-from addons.websocket import MESSAGE_BYTES, Conversation, ConversationEndedHook, Relay
+from addons.conversation import Conversation
+from addons.websocket import MESSAGE_BYTES, ConversationEndedHook, Relay
 from proxy.core.errors import Code
 
 
