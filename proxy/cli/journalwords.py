@@ -49,7 +49,9 @@ def _outcome(fields: Mapping[str, Json]) -> str:
     ended = _joined(fields, "status", "error") or "no answer"
     up, down, spent = (_text(fields, name) for name in ("bytes_up", "bytes_down", "duration_ms"))
     told = fields.get("websocket")
-    said = f"{told['messages_up']} messages up, {told['messages_down']} down, " if isinstance(told, Mapping) else ""
+    said = ""
+    if isinstance(told, Mapping):
+        said = f"{_text(told, 'messages_up')} messages up, {_text(told, 'messages_down')} down, "
     return f"{ended}  {said}{up} bytes up, {down} down, {spent} ms  (decision {_text(fields, 'decision_id')})"
 
 

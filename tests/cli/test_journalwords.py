@@ -23,6 +23,9 @@ NUMBERS = {"decision_id": "d-1", "bytes_up": 5, "bytes_down": 7, "duration_ms": 
             "101  1 messages up, 2 down, 5 bytes up, 7 down, 9 ms",
             id="a WebSocket",
         ),
+        pytest.param(
+            {"status": 101, "websocket": {}}, "101   messages up,  down, 5 bytes up", id="a WebSocket uncounted"
+        ),
     ],
 )
 def test_an_outcome_says_how_the_call_ended(fields: dict[str, object], words: str) -> None:
