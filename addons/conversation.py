@@ -28,7 +28,6 @@ class Conversation:
     close_code: int | None = None  # of the first side to close, as it said it
     closed_by: str | None = None  # "agent", "origin" or "proxy"
     fault: Code | None = None  # why it ended without a closing handshake
-    fault_detail: str = ""
 
     def said(self) -> Mapping[str, Json]:
         """How it went, for the journal."""

@@ -211,7 +211,7 @@ class Relay(layer.Layer):
         yield from self._fail(side, fault, f"the {side.name} broke the WebSocket protocol: {detail}")
 
     def _fail(self, side: _Side, fault: Code, detail: str) -> Commands:
-        self._said.fault, self._said.fault_detail = fault, detail
+        self._said.fault = fault
         other = self._other(side)
         code = CloseReason.INTERNAL_ERROR if other is self._agent else CloseReason.GOING_AWAY
         yield from self._tell_close(other, code, detail if other is self._agent else "")

@@ -45,7 +45,6 @@ class Act(enum.StrEnum):
     KILL_OFF = "kill-off"  # target: "*"
 
 
-REVOKING = frozenset({Act.REVOKE_MANIFEST, Act.REVOKE_KEY, Act.REVOKE_ROOT})
 RESUMING = frozenset({Act.RESTORE, Act.KILL_OFF})
 
 
