@@ -61,13 +61,12 @@ def received(request: http.Request, *, authority: bytes, scheme: str) -> Receive
 
 def forward(flow: http.HTTPFlow, call: Call) -> None:
     """Make the flow's request exactly the judged call: what was judged is what is sent."""
-    target = f"{call.path}?{call.query}" if call.has_query else call.path
     data = flow.request.data
     data.host, data.port, data.authority = call.host, call.port, b""
     data.scheme, data.method, data.path = (
         call.scheme.encode("ascii"),
         call.method.encode("ascii"),
-        target.encode("ascii"),
+        call.target.encode("ascii"),
     )
     data.http_version = b"HTTP/1.1"
     data.headers = http.Headers([(name.encode("ascii"), value.encode("ascii")) for name, value in call.headers])

@@ -9,7 +9,6 @@ import re
 from dataclasses import replace
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.handshake import opening_lines
 from proxy.core.headers import Limits as Limits
 from proxy.core.headers import (
     announced_bytes,
@@ -29,8 +28,6 @@ DEFAULT_LIMITS = Limits()
 _METHOD = re.compile(rb"[A-Z]+(?:-[A-Z]+)*")
 _MAX_METHOD_CHARS = 32
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK", b"PRI"})
-
-_ANY_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 
 
 def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) -> Call:
@@ -122,20 +119,6 @@ def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tu
     if named is not None and _authority(named, "https", "host") != asked:
         raise _ambiguous("host", "Host and the CONNECT target must name the same host and port")
     return asked
-
-
-def as_received(call: Call) -> Received:
-    """A call as it would come off the wire, in absolute form; `canonicalise` makes the same call of a whole one."""
-    headers = (*call.headers, *opening_lines(_ANY_KEY)) if call.websocket else call.headers
-    return Received(
-        method=call.method.encode("ascii"),
-        scheme=call.scheme,
-        form="absolute",
-        authority=call.authority.encode("ascii"),
-        target=(f"{call.path}?{call.query}" if call.has_query else call.path).encode("ascii"),
-        headers=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers),
-        body=None if isinstance(call.body, Unread) else call.body,
-    )
 
 
 def _method(method: bytes) -> str:

@@ -364,11 +364,18 @@ class Call:
 
     @property
     def origin(self) -> str:
+        """Scheme, host and port: where it goes."""
         return f"{self.scheme}://{self.authority}"
 
     @property
     def url(self) -> str:
-        return f"{self.origin}{self.path}{'?' + self.query if self.has_query else ''}"
+        """The whole canonical URL."""
+        return f"{self.origin}{self.target}"
+
+    @property
+    def target(self) -> str:
+        """Path and query, as they stand in a request line in origin form (RFC 9112 §3.2.1)."""
+        return f"{self.path}?{self.query}" if self.has_query else self.path
 
     @property
     def body_bytes(self) -> int | None:
@@ -493,4 +500,5 @@ class Hold:
 
     @property
     def stored_bytes(self) -> int:
+        """How much room its body takes in the store."""
         return self.body_bytes if self.stored else 0

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from proxy.core.canonical import (
     Limits,
-    as_received,
     canonical_connect,
     canonicalise,
     with_body,
@@ -500,7 +499,7 @@ def test_a_canonical_call_is_a_fixed_point_and_nothing_but_a_refusal_escapes(
             continue
         if body is None:
             call = with_body(call, b"" if call.websocket else b"abc")
-        assert canonicalise(as_received(call), heads.OUTSIDE) == call
+        assert canonicalise(heads.as_received(call), heads.OUTSIDE) == call
         assert canonical_path(call.path) == call.path
         assert canonical_query(call.query) == call.query
         assert call.url.isascii()

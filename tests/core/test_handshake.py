@@ -3,7 +3,7 @@
 import heads
 import pytest
 
-from proxy.core.canonical import as_received, canonical_connect, canonicalise, with_body
+from proxy.core.canonical import canonical_connect, canonicalise, with_body
 from proxy.core.errors import Code, Rejected
 from proxy.core.handshake import accept_of, answer_lines, check_opened, offered_protocols, opening_lines
 from proxy.core.model import Received
@@ -121,7 +121,7 @@ def test_the_key_makes_no_difference_to_the_call() -> None:
 
 def test_a_handshake_written_by_us_is_read_as_the_same_call() -> None:
     call = canonicalise(opening("Sec-WebSocket-Protocol: a, b"), heads.OUTSIDE)
-    assert canonicalise(as_received(call), heads.OUTSIDE) == with_body(call, b"")
+    assert canonicalise(heads.as_received(call), heads.OUTSIDE) == with_body(call, b"")
     lines = tuple(f"{name}: {value}" for name, value in opening_lines("dGhlIHNhbXBsZSBub25jZQ=="))
     assert lines == heads.OPENING
 

@@ -27,10 +27,10 @@ from typing import Any
 import identities
 import pytest
 import yaml
-from heads import OUTSIDE, lines
+from heads import OUTSIDE, as_received, lines
 from questions import bundle_of, question
 
-from proxy.core.canonical import as_received, canonicalise
+from proxy.core.canonical import canonicalise
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.decide import Question, decide
 from proxy.core.errors import Code, Rejected

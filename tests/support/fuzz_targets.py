@@ -31,7 +31,6 @@ from proxy.core.bodies.rpc import read_rpc
 from proxy.core.bodies.rules import LlmShape
 from proxy.core.bodies.schema import compile_schema
 from proxy.core.canonical import (
-    as_received,
     canonical_connect,
     canonical_path,
     canonical_query,
@@ -120,7 +119,7 @@ def whole(data: bytes) -> Call:
 def canonical(data: bytes) -> bool:
     def read() -> None:
         call = whole(data)
-        assert canonicalise(as_received(call), heads.OUTSIDE) == call, "the canonical form is no fixed point"
+        assert canonicalise(heads.as_received(call), heads.OUTSIDE) == call, "the canonical form is no fixed point"
         assert (canonical_path(call.path), canonical_query(call.query)) == (call.path, call.query)
         assert (canonical_host(call.host), call.url.isascii()) == (call.host, True)
 

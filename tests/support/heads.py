@@ -1,6 +1,7 @@
 """Request heads as they come off the wire, for tests of the pure core: one plain good head, changed in one place."""
 
-from proxy.core.model import Leg, Received
+from proxy.core.handshake import opening_lines
+from proxy.core.model import Call, Leg, Received, Unread
 
 OUTSIDE = Leg(id="leg-1", source="127.0.0.1", tls=False, local=True)
 INSIDE = Leg(
@@ -13,6 +14,8 @@ INSIDE = Leg(
     sni="erp.example",
 )
 INSIDE_PLAIN = Leg(id="leg-1", source="127.0.0.1", tls=False, local=True, tunnel=("erp.example", 80))
+
+ANY_KEY = "dGhlIHNhbXBsZSBub25jZQ=="  # RFC 6455 §1.3
 
 type Lines = tuple[tuple[bytes, bytes], ...]
 
@@ -99,4 +102,18 @@ def connect(authority: str = "erp.example:443", *more: str, host: str | None = N
         authority=authority.encode("latin-1"),
         target=b"",
         headers=lines(*([f"Host: {named}"] if named else []), *more),
+    )
+
+
+def as_received(call: Call) -> Received:
+    """A call as it would come off the wire, in absolute form; `canonicalise` makes the same call of a whole one."""
+    headers = (*call.headers, *opening_lines(ANY_KEY)) if call.websocket else call.headers
+    return Received(
+        method=call.method.encode("ascii"),
+        scheme=call.scheme,
+        form="absolute",
+        authority=call.authority.encode("ascii"),
+        target=call.target.encode("ascii"),
+        headers=tuple((name.encode("ascii"), value.encode("ascii")) for name, value in headers),
+        body=None if isinstance(call.body, Unread) else call.body,
     )
