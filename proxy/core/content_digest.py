@@ -25,6 +25,7 @@ class BodyDigests:
         self._running = {name: algorithm() for name, algorithm in _ALGORITHMS.items()}
 
     def add(self, piece: bytes | memoryview) -> None:
+        """The next piece of the body."""
         self.size += len(piece)
         for running in self._running.values():
             running.update(piece)
@@ -35,6 +36,7 @@ class BodyDigests:
 
     @property
     def sha256(self) -> bytes:
+        """The SHA-256 of everything added until now."""
         return self.digest("sha-256")
 
 

@@ -100,6 +100,11 @@ def _coding(headers: tuple[tuple[str, str], ...]) -> str | None:
 
 
 def check_size(size: int, caps: BodyCaps) -> None:
+    """Refuse a body of more bytes than are examined.
+
+    Raises:
+        Rejected(BODY_NOT_INSPECTED): more than `caps.decoded_bytes`.
+    """
     if size > caps.decoded_bytes:
         detail = f"a body is examined up to {caps.decoded_bytes} bytes, and this one is larger"
         raise Rejected(Code.BODY_NOT_INSPECTED, detail, field="body")
