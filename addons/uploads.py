@@ -213,7 +213,8 @@ class UploadStream(EndingStream):
         exchange.body_sha256 = self._digests.sha256
         job = Ending(exchange, self._digests, self.context.client, self.context.server)
         if self._announced not in (None, self._digests.size):
-            job.fault = Rejected(Code.REQUEST_MALFORMED, "the body is not as long as Content-Length says")
+            detail = f"Content-Length says {self._announced} bytes, the body has {self._digests.size}"
+            job.fault = Rejected(Code.REQUEST_MALFORMED, detail)
         else:
             yield EndBodyHook(job)
         if job.fault is not None:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 
 from proxy.core.errors import Code, Rejected
 
-_WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+"""A `token` (RFC 9110 §5.6.2): a type, the name of a parameter or of a field."""
+
 # Of a quoted string: no escapes, and nothing that a careless reader takes for the end of the parameter or the field.
 _QUOTED = r'"[\t !#-+\--:<-\[\]-~]*"'
-_TYPE = re.compile(f"({_WORD}/{_WORD})")
-_PARAMETER = re.compile(rf"[ \t]*;[ \t]*({_WORD})=(?:({_WORD})|({_QUOTED}))")
+_TYPE = re.compile(f"({WORD}/{WORD})")
+_PARAMETER = re.compile(rf"[ \t]*;[ \t]*({WORD})=(?:({WORD})|({_QUOTED}))")
 _END = re.compile(r"[ \t]*;?[ \t]*")
 
 _UTF8 = frozenset({"utf-8", "utf8"})

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from proxy.core.bodies.coding import BodyCaps, check_size
 from proxy.core.bodies.forms import check_names
-from proxy.core.bodies.media import MediaType, check_charset, parse_media_type
+from proxy.core.bodies.media import WORD, MediaType, check_charset, parse_media_type
 from proxy.core.errors import Code, Rejected
 
 MAX_PARTS = 1_000
@@ -19,9 +19,7 @@ MAX_HEADER_BYTES = 4_096
 MULTIPART = "multipart/form-data"
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_\-./:=?]{1,70}")  # RFC 2046 bchars without space and comma, at which some cut
-_LINE = re.compile(
-    r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*((?:[!-~\xa0-\U0010ffff](?:[\t -~\xa0-\U0010ffff]*[!-~\xa0-\U0010ffff])?)?)"
-)
+_LINE = re.compile(rf"({WORD}):[ \t]*((?:[!-~\xa0-\U0010ffff](?:[\t -~\xa0-\U0010ffff]*[!-~\xa0-\U0010ffff])?)?)")
 # No backslash, which escapes for some and is plain for browsers; no ";", at which some split.
 _QUOTED = r'"([ !#-:<-\[\]-~\xa0-\U0010ffff]*)"'
 _DISPOSITION = re.compile(rf"form-data[ \t]*;[ \t]*name={_QUOTED}(?:[ \t]*;[ \t]*filename={_QUOTED})?", re.IGNORECASE)
