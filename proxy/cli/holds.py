@@ -93,9 +93,7 @@ def show(
     held = _with_reviews(config, dev, lambda service, _: service.show(hold))
     if save_body is not None and held.shown is not None:
         if held.shown.body is None:
-            detail = (
-                f"the body of hold {hold} was too large to keep: compare the agent's file with its SHA-256"
-            )
+            detail = f"the body of hold {hold} was too large to keep: compare the agent's file with its SHA-256"
             raise Rejected(Code.BODY_NOT_INSPECTED, detail)
         write_whole(save_body, held.shown.body, mode=0o600)
     if as_json:

@@ -44,8 +44,8 @@ class Listener:
 
         What would never end by itself is told that we are leaving.
         """
-        for handler in tuple(self._master.proxyserver.connections.values()):
-            await handler.server_event(Leaving())
+        for connection in self._open():
+            await connection.server_event(Leaving())
         idle: set[str] = set()
         while not self._idle.is_set():
             idle = self._end_idle(idle)
@@ -55,21 +55,18 @@ class Listener:
     def _end_idle(self, before: set[str]) -> set[str]:
         """End connections that were idle at the last look and still are: an answer's last bytes may be on their way."""
         idle: set[str] = set()
-        for handler in tuple(self._master.proxyserver.connections.values()):
-            if any(True for _ in self._master.exchanges.of_client(handler.client.id)):
+        for connection in self._open():
+            if self._carries_a_call(connection):
                 continue
-            idle.add(handler.client.id)
-            io = handler.transports.get(handler.client)
-            if handler.client.id in before and io is not None and io.handler is not None:
-                io.handler.cancel("the proxy is stopping")
+            idle.add(connection.client.id)
+            if connection.client.id in before:
+                connection.end("the proxy is stopping")
         return idle
 
     async def end_all(self) -> None:
         """End what is left after the drain, and give its last hooks a moment."""
-        for handler in tuple(self._master.proxyserver.connections.values()):
-            io = handler.transports.get(handler.client)
-            if io is not None and io.handler is not None:
-                io.handler.cancel("the proxy is stopping")
+        for connection in self._open():
+            connection.end("the proxy is stopping")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), END_WITHIN_S)
 
@@ -78,12 +75,16 @@ class Listener:
         while True:
             await asyncio.sleep(REAP_EVERY_S)
             long_ago_s = time.time() - IDLE_S
-            for handler in tuple(self._master.proxyserver.connections.values()):
-                io = handler.transports.get(handler.client)
-                if handler.timeout_watchdog.last_activity > long_ago_s or io is None or io.handler is None:
-                    continue
-                if not any(True for _ in self._master.exchanges.of_client(handler.client.id)):
-                    io.handler.cancel("idle")
+            for connection in self._open():
+                if connection.timeout_watchdog.last_activity <= long_ago_s and not self._carries_a_call(connection):
+                    connection.end("idle")
+
+    def _open(self) -> list[EdgeConnection]:
+        connections = tuple(self._master.proxyserver.connections.values())
+        return [each for each in connections if isinstance(each, EdgeConnection)]  # all of them are
+
+    def _carries_a_call(self, connection: EdgeConnection) -> bool:
+        return any(True for _ in self._master.exchanges.of_client(connection.client.id))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Take one connection, unless there are too many: one source may have half of what this worker can hold."""
