@@ -123,7 +123,7 @@ GUIDES: Mapping[Code, Guide] = {
     ),
     Code.URL_AMBIGUOUS: Guide(400, "The request has more than one reading", Next.FIX, _MEND),
     Code.REQUEST_MALFORMED: Guide(400, "The request is malformed", Next.FIX, _MEND),
-    Code.BODY_MALFORMED: Guide(400, "The body has more than one reading", Next.FIX, _MEND),
+    Code.BODY_MALFORMED: Guide(400, "The body cannot be read in one way", Next.FIX, _MEND),
     Code.BODY_NOT_INSPECTED: Guide(413, "The body is too large to be examined", Next.FIX, "Send less at once."),
     Code.BODY_BUDGET: Guide(
         429, "Too many large bodies at once", Next.RETRY, "Let the calls that are under way end, then send it again."
@@ -164,7 +164,7 @@ GUIDES: Mapping[Code, Guide] = {
         409,
         "The call's body was not kept",
         Next.RETRY,
-        "Send the same call again, freshly signed; released, it passes.",
+        "Send the same call again, freshly signed; it passes once.",
     ),
     Code.RELEASE_INVALID: Guide(403, "The release does not hold", Next.STOP, _OPERATOR),
     Code.UPSTREAM_NAME: Guide(502, "The destination's name does not resolve", Next.FIX, "Check the name of the host."),

@@ -76,8 +76,7 @@ def check_stored(stored: StoredCall) -> None:
         Rejected(HOLD_NOT_STORED): only its size and digest are there.
     """
     if isinstance(stored.call.body, Unread):
-        detail = "the call's body was too large to be kept: send the call again, freshly signed, and it passes once"
-        raise Rejected(Code.HOLD_NOT_STORED, detail, field="body")
+        raise Rejected(Code.HOLD_NOT_STORED, "the call's body was too large to be kept", field="body")
 
 
 def to_send(filed: Call, again: Call) -> Call:

@@ -240,7 +240,7 @@ def _operation(item: Fields, cluster: str, *, denies: bool) -> Operation:
         body=no_body_rule(item) if denies else read_body(item),
     )
     if operation.websocket and operation.methods - {"GET"}:
-        item.fault("websocket", "a WebSocket is opened with GET alone; leave the other methods out")
+        item.fault("websocket", "a WebSocket is opened with GET alone; write methods: [GET]")
     item.done(later=LATER)
     return operation
 

@@ -496,7 +496,7 @@ READ = 'operation "read" of cluster "invoices"'
         ),
         pytest.param(
             changed("[GET]", "[GET, POST]") + "        websocket: true\n",
-            f"10: websocket of {READ}: a WebSocket is opened with GET alone; leave the other methods out",
+            f"10: websocket of {READ}: a WebSocket is opened with GET alone; write methods: [GET]",
             id="a WebSocket with POST",
         ),
         pytest.param(
