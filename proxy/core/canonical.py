@@ -9,16 +9,9 @@ import re
 from dataclasses import replace
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.forwarding import forwardable, with_length, without_length
 from proxy.core.headers import Limits as Limits
-from proxy.core.headers import (
-    announced_bytes,
-    check_head,
-    field_value,
-    forwardable,
-    is_websocket,
-    with_length,
-    without_length,
-)
+from proxy.core.headers import announced_bytes, check_head, field_value, is_websocket
 from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
 from proxy.core.urls import canonical_path, canonical_query, path_segments, query_parameters

@@ -1,4 +1,4 @@
-"""The head of a request: what may stand in it, and what of it goes on (RFC 9110 §5, §7.6.1; RFC 9112 §6).
+"""The head of a request: what may stand in it (RFC 9110 §5; RFC 9112 §6). What of it goes on: `proxy.core.forwarding`.
 
 Other parsers on the way repair, merge or guess. Nothing is repaired here: a head that two parsers could read in two
 ways is refused.
@@ -7,13 +7,9 @@ ways is refused.
 import re
 from dataclasses import dataclass
 
-import http_sf
-
 from proxy.core.errors import Code, Rejected
-from proxy.core.grpc import is_grpc
 from proxy.core.handshake import HANDSHAKE, UPGRADE, opens_websocket
 from proxy.core.model import Received
-from proxy.core.proof import LABEL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +79,7 @@ _SINGLE = frozenset(
 )
 """Fields of one line each: two lines are read as the first, the last or both, depending on the reader."""
 
-_HOP = frozenset(
+HOP = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -95,14 +91,19 @@ _HOP = frozenset(
         b"expect",
     }
 )
+"""What of a request ends at the next hop (RFC 9110 §7.6.1)."""
+
 _CONNECTION_SPECIFIC = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", UPGRADE, b"http2-settings"}
 )
 """What HTTP/2 has no place for (RFC 9113 §8.2.2)."""
-_OURS = frozenset({b"agent-intent", b"intent-manifest", b"proxy-authorization"})
-_END_TO_END = (_SINGLE - _HOP - _OURS) | {b"date", b"origin", b"cache-control", b"user-agent"}
-_SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | _HOP | HANDSHAKE
-_TRAILERS = b"trailers"
+
+OURS = frozenset({b"agent-intent", b"intent-manifest", b"proxy-authorization"})
+"""What is said to the proxy alone; and our label of `Signature` and `Signature-Input`."""
+
+_END_TO_END = (_SINGLE - HOP - OURS) | {b"date", b"origin", b"cache-control", b"user-agent"}
+_SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | HOP | HANDSHAKE
+TRAILERS = b"trailers"
 
 
 def check_head(received: Received, limits: Limits) -> None:
@@ -139,16 +140,11 @@ def check_head(received: Received, limits: Limits) -> None:
     if lines.get(b"expect", b"100-continue").lower() != b"100-continue":
         raise _bad(Code.REQUEST_UNSUPPORTED, b"expect", "may only be 100-continue")
     _check_framing(lines, connect=connect)
-    options = _options(lines.get(b"connection", b""))
+    options = connection_options(lines.get(b"connection", b""))
     websocket = opens_websocket(received, lines, options)
     for option in options:
         if not (websocket and option == UPGRADE):
             _check_option(option)
-
-
-_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
-_OUR_PREFERENCES = frozenset({"wait", "respond-async"})
-_EMPTIED = frozenset({b"signature", b"signature-input", b"prefer"})
 
 
 def is_websocket(received: Received) -> bool:
@@ -167,68 +163,6 @@ def with_one_cookie(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[byt
     first = next(place for place, (name, _) in enumerate(headers) if name == b"cookie")
     others = tuple(line for line in headers[first:] if line[0] != b"cookie")
     return (*headers[:first], (b"cookie", b"; ".join(crumbs)), *others)
-
-
-def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, str], ...]:
-    """What of a checked head goes on, in order: without hop-by-hop fields, our own, and whatever `Connection` names.
-
-    `TE: trailers` stays with a gRPC call, whose server asks for it, unless `Connection` names it. Of a WebSocket's
-    opening handshake only `Sec-WebSocket-Protocol` stays (`proxy.core.handshake`). Of `Signature` and
-    `Signature-Input` only our label is taken out; others' stay, re-serialised (RFC 9651 §4.1). Of `Prefer` what was
-    meant for the proxy is: `wait` and `respond-async` (RFC 7240 §4).
-
-    Raises:
-        Rejected(REQUEST_MALFORMED): `Signature` or `Signature-Input` is not a dictionary of structured fields.
-    """
-    connection = b",".join(value for name, value in headers if name.lower() == b"connection")
-    dropped = _HOP | _OURS
-    if any(name.lower() == UPGRADE for name, _ in headers):
-        dropped |= HANDSHAKE
-    elif _wants_trailers(headers):
-        dropped -= {b"te"}
-    dropped |= frozenset(_options(connection))
-    kept: list[tuple[str, str]] = []
-    for name, value in headers:
-        key, text = name.lower(), value.decode("latin-1")
-        if key in dropped:
-            continue
-        if key in (b"signature", b"signature-input"):
-            text = _without_our_label(key, value)
-        if key == b"prefer":
-            text = _without_our_preferences(text)
-        if text or key not in _EMPTIED:
-            kept.append((name.decode("latin-1"), text))
-    return tuple(kept)
-
-
-def _wants_trailers(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
-    """Whether this is a gRPC call with `TE: trailers`, as its protocol demands."""
-    coded = {value for name, value in headers if name.lower() == b"te"}
-    return coded == {_TRAILERS} and is_grpc(headers)
-
-
-def _without_our_preferences(text: str) -> str:
-    """`Prefer` without what it asks of the proxy, so that a retry that asks to wait is still the same call."""
-    parts = (part.strip() for part in _PREFERENCE.findall(text))
-    return ", ".join(part for part in parts if re.split("[=; ]", part, maxsplit=1)[0].lower() not in _OUR_PREFERENCES)
-
-
-def with_length(
-    headers: tuple[tuple[str, str], ...], body_bytes: int, *, declared: bool = False
-) -> tuple[tuple[str, str], ...]:
-    """The headers with `Content-Length` as the body's: rewritten where it stands, else added when there is a body.
-
-    `declared`: a body was announced in another way (chunked), so that even an empty one gets its length.
-    """
-    line = ("Content-Length", str(body_bytes))
-    if any(name.lower() == "content-length" for name, _ in headers):
-        return tuple((name, line[1]) if name.lower() == "content-length" else (name, value) for name, value in headers)
-    return (*headers, line) if body_bytes or declared else headers
-
-
-def without_length(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
-    """The headers without `Content-Length`, for a body whose end is marked in another way."""
-    return tuple((name, value) for name, value in headers if name.lower() != "content-length")
 
 
 def announced_bytes(received: Received) -> int | None:
@@ -287,7 +221,7 @@ def _check_http2_line(name: bytes, key: bytes, value: bytes) -> None:
         raise _bad(Code.REQUEST_MALFORMED, key, "must be in lower case (RFC 9113 §8.2.1)")
     if key in _CONNECTION_SPECIFIC:
         raise _bad(Code.REQUEST_MALFORMED, key, "has no place in HTTP/2 (RFC 9113 §8.2.2)")
-    if key == b"te" and value != _TRAILERS:
+    if key == b"te" and value != TRAILERS:
         raise _bad(Code.REQUEST_MALFORMED, key, "may only be trailers in HTTP/2 (RFC 9113 §8.2.2)")
 
 
@@ -303,7 +237,8 @@ def _check_framing(lines: dict[bytes, bytes], *, connect: bool) -> None:
         raise _bad(Code.REQUEST_MALFORMED, b"content-length", "must be one decimal number without leading zeros")
 
 
-def _options(connection: bytes) -> list[bytes]:
+def connection_options(connection: bytes) -> list[bytes]:
+    """What `Connection` names (RFC 9110 §7.6.1), in lower case; `connection` is the list over all its lines."""
     return [option.strip(b" \t").lower() for option in connection.split(b",")]
 
 
@@ -316,18 +251,6 @@ def _check_option(option: bytes) -> None:
         raise _bad(
             Code.REQUEST_MALFORMED, b"connection", "names a field that is meant for the server (RFC 9110 §7.6.1)"
         )
-
-
-def _without_our_label(key: bytes, value: bytes) -> str:
-    """The field without our member: "" when nothing is left, and as it came when ours was not in it."""
-    try:
-        members = http_sf.parse(value, tltype="dictionary")
-        if not isinstance(members, dict) or LABEL not in members:
-            return value.decode("latin-1")
-        del members[LABEL]
-        return http_sf.ser(members) if members else ""
-    except ValueError:
-        raise _bad(Code.REQUEST_MALFORMED, key, "must be a dictionary of structured fields (RFC 9421 §4)") from None
 
 
 def _bad(code: Code, key: bytes, rule: str) -> Rejected:

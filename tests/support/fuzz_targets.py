@@ -42,7 +42,8 @@ from proxy.core.digest import call_digest
 from proxy.core.encoding import b64u, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import dictionary, lines, one_line, read_signature, read_signature_input
-from proxy.core.headers import Limits, check_head, forwardable, with_length, with_one_cookie
+from proxy.core.forwarding import forwardable, with_length
+from proxy.core.headers import Limits, check_head, with_one_cookie
 from proxy.core.jws import check_signature, open_envelope
 from proxy.core.keys import ED25519
 from proxy.core.manifest import MANIFEST_TYP, detail_claims, parse_manifest
