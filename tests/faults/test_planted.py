@@ -45,6 +45,7 @@ AFTERWARDS = {
     "addons.dial:Dial.server_disconnected": "the origin's connection ends",
     "addons.dial:Dial.tls_established_server": "the connection to the judged address stands, certificate and all",
     "addons.http1_client:": "the connection to the origin is made, written to and read",
+    "addons.heads:not_passed_on": "the origin has answered",
     "addons.upstream:": "the connection to the origin is made, written to and read",
     "addons.http_layer:GatedHttpLayer.register_connection": "the connection to the judged address stands",
     "addons.exchange:Exchanges.note_sent": "the connection to the judged address stands",
