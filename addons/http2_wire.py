@@ -31,6 +31,9 @@ ORIGIN_WINDOW_BYTES = 524_288
 
 FRAME_BYTES = 16_384
 HEAD_FRAMES = 32
+TABLE_BYTES = 4_096
+"""What is remembered of the heads that were sent, to compress the next, however much more the peer would remember. The
+whole of it is searched for every field."""
 LISTED_BYTES = 2 * HEAD_BYTES
 """Header lists up to this size are read, so that one over the limit can be answered; a larger one ends it all."""
 
@@ -49,6 +52,9 @@ COSTS: dict[type[frames.Frame], float] = {
     frames.AltSvcFrame: 1.0,
     frames.ExtensionFrame: 1.0,
 }
+
+
+_SETTINGS = frozenset(SettingCodes)
 
 
 class Flood(DenialOfServiceError):
@@ -158,6 +164,28 @@ class StrictH2Connection(BufferedH2Connection):
         self.increment_flow_control_window(MAX_STREAMS * self._window_bytes - self.inbound_flow_control_window)
         # h2 ends the connection for one stream too many, which a client may open before it has read our settings.
         self._set({SettingCodes.MAX_CONCURRENT_STREAMS: 8 * MAX_STREAMS})
+
+    def _receive_settings_frame(self, frame: frames.SettingsFrame) -> tuple[list[frames.Frame], list[Event]]:
+        # h2 keeps for ever what it does not know, of which there may be 65,536 (RFC 9113 §6.5.2: it is to be ignored).
+        known = {code: value for code, value in frame.settings.items() if code in _SETTINGS}
+        if (table := known.get(SettingCodes.HEADER_TABLE_SIZE)) is not None:
+            known[SettingCodes.HEADER_TABLE_SIZE] = min(table, TABLE_BYTES)
+        frame.settings = known
+        answered: tuple[list[frames.Frame], list[Event]] = super()._receive_settings_frame(frame)
+        return answered
+
+    def local_flow_control_window(self, stream_id: int) -> int:
+        """What may be sent now. New settings may leave a window below zero (RFC 9113 §6.9.2), which is none."""
+        return max(0, super().local_flow_control_window(stream_id))
+
+    def send_data(  # type: ignore[override]  # it takes what mitmproxy's takes
+        self, stream_id: int, data: bytes, end_stream: bool = False, pad_length: None = None
+    ) -> None:
+        """As mitmproxy does, but what has no bytes waits for no window, save behind others."""
+        if data or (end_stream and self.stream_buffers.get(stream_id)):
+            super().send_data(stream_id, data, end_stream, pad_length)
+        elif end_stream:
+            H2Connection.end_stream(self, stream_id)
 
     def stream_window_updated(self, stream_id: int) -> bool:
         """As mitmproxy does, but the empty frame that ends a stream waits for no window: it needs none."""

@@ -49,5 +49,10 @@ class StrictHttpClient(layer.Layer):
         """Once it is ready: an HTTP/2 origin says first how many calls it takes at a time (RFC 9113 §3.4)."""
         if not self._registered and (wire.is_ready or wire.has_ended):
             self._registered = True
-            err = None if wire.is_ready else "the origin does not speak HTTP/2, though it agreed to"
+            err = None
+            if not wire.is_ready:
+                err = "the origin does not speak HTTP/2, though it agreed to"
+            elif not wire.takes_another:  # it takes no streams at all, or left in the same breath
+                err = "the origin takes no call on a new connection"
+                yield commands.CloseConnection(self.context.server)
             yield RegisterHttpConnection(self.context.server, err)

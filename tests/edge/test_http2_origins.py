@@ -191,6 +191,18 @@ def test_an_origin_that_takes_few_streams_at_a_time_gets_few(town: Http2Town) ->
     assert town.h2.since(before)[0] >= 2
 
 
+def test_an_origin_that_takes_no_streams_at_all_breaks_its_calls_alone(town: Http2Town) -> None:
+    chain = town.chain()
+    town.h2.settings = {3: 0}  # SETTINGS_MAX_CONCURRENT_STREAMS
+    with open_http2(town.house, town.url("/")) as h2:
+        try:
+            streams = [get(town, h2, f"/v1/invoices/{number}", chain) for number in range(3)]
+            assert {h2.answer(each).code for each in streams} == {"upstream.broken"}
+        finally:
+            town.h2.settings = {}
+        assert h2.answer(get(town, h2, "/v1/invoices/17", chain)).status == 200
+
+
 def test_an_origin_that_cannot_be_reached_is_told_to_everybody_who_waits(town: Http2Town) -> None:
     chain = town.chain()
     town.house.resolve({"erp.example": ["127.0.0.9"]})  # where nobody listens
