@@ -129,7 +129,7 @@ class StrictHttp2Server(Http2Side):
             return
         self.streams[stream_id] = StreamState.HEADERS_RECEIVED
         try:
-            request = read_request_head(event.headers or ())
+            request = read_request_head(event.headers or (), ends=end_stream)
         except HeadFault as fault:
             detail = f"the request head was not accepted: {fault.detail}"
             yield ReceiveHttp(RefusedHeaders(stream_id, detail, end_stream=end_stream))

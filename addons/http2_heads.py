@@ -21,12 +21,14 @@ _STATUS = re.compile(rb"[1-5][0-9]{2}")
 _REQUEST = frozenset((b":method", b":scheme", b":authority", b":path"))
 
 
-def read_request_head(fields: Fields) -> http.Request:
+def read_request_head(fields: Fields, *, ends: bool = False) -> http.Request:
     """The request of a HEADERS frame, its authority and path exactly as they came (RFC 9113 §8.3.1).
 
+    `ends`: no body follows.
+
     Raises:
-        HeadFault: pseudo-header fields that are unknown, missing, repeated or late, CONNECT in either form, or fields
-            that no message may have.
+        HeadFault: pseudo-header fields that are unknown, missing, repeated or late, CONNECT in either form, fields that
+            no message may have, or the length of a body that does not follow (RFC 9113 §8.1.1).
     """
     pseudo, rest = _split(fields)
     if b":protocol" in pseudo or pseudo.get(b":method") == b"CONNECT":
@@ -53,6 +55,8 @@ def read_request_head(fields: Fields) -> http.Request:
         timestamp_end=None,
     )
     _validate(request)
+    if ends and request.headers.get("content-length", "0") != "0":
+        raise HeadFault("content-length says that a body follows, and the request ends here")
     return request
 
 

@@ -7,7 +7,7 @@ neither permits nor restricts. One that would cover but for a body that cannot b
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import unquote
 
@@ -20,6 +20,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.folding import same_parameter
 from proxy.core.matching import Destination, PreparedOperation
 from proxy.core.model import Call, Cluster, Constraints, Grant, IPNetwork, Mandate, Mismatch, Nearest, Operation
+from proxy.core.readings import spelt_otherwise
 from proxy.core.shown import shown, some_of
 
 MAX_NEAREST = 3
@@ -33,7 +34,8 @@ class Reach(enum.IntEnum):
     """How far an authority reaches a call."""
 
     NONE = 0
-    UNREAD = 1  # an operation would cover it, but for a body that has no one reading or is not here to be read
+    UNREAD = 1  # an operation would cover it, but for a body that has no one reading or is not here to be read, or (in
+    # `Coverage.found` alone) if the reserved characters of its path were spelt otherwise
     CHANGED = 2  # the cluster as it is now covers it, the approved one does not or is lost
     COVERED = 3
 
@@ -74,15 +76,23 @@ def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination
     """What the mandate makes of a call; with `declared`, what that cluster alone makes of it.
 
     Every link must reach the call by itself, and the terms of every link's grants count: a child that leaves out its
-    parent's stricter grant gains nothing by it, and neither does a body that hides what it is.
+    parent's stricter grant gains nothing by it, and neither does a body that hides what it is, or a path that says the
+    same in other characters.
     """
     found: list[Covering] = []
     chosen: list[Covering] = []
+    otherwise = [reading.of(call) for call in spelt_otherwise(reading.call)]
     for link in mandate.chain:
         reaching = [each for grant in link.grants if (each := cover_one(policy, grant, reading, there)) is not None]
         counting = [each for each in reaching if declared is None or each.grant.cluster == declared]
         chosen += sorted(counting, key=lambda each: (-each.reach, _gravity(each.fault), each.grant.cluster))[:1]
         found += reaching
+        found += [
+            replace(each, reach=Reach.UNREAD)
+            for other in otherwise
+            for grant in link.grants
+            if (each := cover_one(policy, grant, other, there)) is not None
+        ]
     if not chosen or len(chosen) < len(mandate.chain):
         return Coverage(reach=Reach.NONE, chosen=None, found=tuple(found))
     weakest = min(reversed(chosen), key=lambda each: (each.reach, -_gravity(each.fault)))

@@ -2,7 +2,8 @@
 
 They share the grammar of clusters, read the other way: where a cluster in doubt does not permit, a denial in doubt
 denies. So a denial without ports, schemes or query stands for all of them, further query parameters do not slip past
-it, and it also holds for a path that only differs by a closing slash, or is its own in one reading of `%2F` and `;`.
+it, and it also holds for a path that only differs by a closing slash or by what is encoded in it, or is its own in one
+reading of `%2F` and `;`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -11,7 +11,7 @@ from ipaddress import ip_address
 from proxy.core.bodies.judge import PreparedBody, prepare_body
 from proxy.core.folding import same_parameter
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
-from proxy.core.readings import encoded_twice, value_readings
+from proxy.core.readings import encoded_twice, query_readings, value_readings
 from proxy.core.shown import shown, some_of
 from proxy.core.templates import Template, parse_template
 
@@ -95,15 +95,16 @@ class PreparedOperation:
         """Whether the call is what a denial on its path names.
 
         Each listed parameter comes, under any name that some servers take for it, with one of its values, however often
-        encoded, whatever else comes: a denial without query rules names every query, and neither a further nor a
-        repeated parameter slips past it. It also names the opening of a WebSocket, and nothing else if it says
-        `websocket`.
+        encoded, with "+" as a space or as itself, whatever else comes: a denial without query rules names every query,
+        and neither a further nor a repeated parameter slips past it. It also names the opening of a WebSocket, and
+        nothing else if it says `websocket`.
         """
+        given_parameters = query_readings(call)
         return (call.websocket or not self.operation.websocket) and all(
             any(
                 same_parameter(name, given)
                 and (rule.values is None or not rule.values.isdisjoint(value_readings(value)))
-                for given, value in call.parameters
+                for given, value in given_parameters
             )
             for name, rule in self.query.items()
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.readings import ENCODED, EVERY_ODDITY, MATRIX, oddities
+from proxy.core.readings import ENCODED, EVERY_ODDITY, MATRIX, oddities, raw
 from proxy.core.urls import canonical_path
 
 MAX_PARTS = 64
@@ -83,10 +83,16 @@ class Template:
         return {name: value for name, value in found if name is not None and value is not None}
 
     def taking_everything(self) -> "Template":
-        """The template with every flag that lets its parameters take more, for rules that in doubt apply."""
-        return replace(
-            self, parts=tuple(part if part.name is None else replace(part, takes=EVERY_ODDITY) for part in self.parts)
-        )
+        """The template with every flag that lets its parameters take more, for rules that in doubt apply.
+
+        Its fixed text is `raw`, to be compared with `path_readings`.
+        """
+        return replace(self, parts=tuple(map(_taking_everything, self.parts)))
+
+
+def _taking_everything(part: Part) -> Part:
+    takes = part.takes if part.name is None else EVERY_ODDITY
+    return replace(part, before=raw(part.before), after=raw(part.after), takes=takes)
 
 
 def parse_template(text: str) -> Template:

@@ -291,6 +291,35 @@ def test_with_a_declaration_only_that_cluster_counts_but_all_are_found() -> None
     assert (missed.reach, chosen(missed), len(missed.found)) == (Reach.NONE, None, 1)
 
 
+ANY = cluster("any", operations=[operation("any", template="/v1/{name}")])
+VERB = cluster("verb", operations=[operation("purge", template="/v1/{name}:purge")])
+SPELT = cluster("spelt", operations=[operation("purge", template="/v1/{name}%3Apurge")])
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        pytest.param("/v1/x:purge", {"any": Reach.COVERED, "verb": Reach.COVERED, "spelt": Reach.UNREAD}, id="raw"),
+        pytest.param(
+            "/v1/x%3Apurge", {"any": Reach.COVERED, "verb": Reach.UNREAD, "spelt": Reach.COVERED}, id="encoded"
+        ),
+        pytest.param("/v1/x:read", {"any": Reach.COVERED}, id="another verb"),
+        pytest.param("/v1/x", {"any": Reach.COVERED}, id="nothing reserved"),
+    ],
+)
+def test_a_grant_that_covers_another_spelling_of_the_path_only_restricts(path: str, found: dict[str, Reach]) -> None:
+    house = bundle_of(ANY, VERB, SPELT)
+    coverage = covered(house, (grant(ANY), grant(VERB), grant(SPELT)), url=f"https://erp.example{path}")
+    assert (coverage.reach, chosen(coverage)) == (Reach.COVERED, "any")
+    best = {each.grant.cluster: each.reach for each in sorted(coverage.found, key=lambda each: each.reach)}
+    assert best == found
+
+
+def test_another_spelling_of_the_path_permits_nothing() -> None:
+    coverage = covered(bundle_of(VERB), (grant(VERB),), url="https://erp.example/v1/x%3Apurge")
+    assert (coverage.reach, chosen(coverage)) == (Reach.NONE, None)
+
+
 def test_no_grant_covers_nothing() -> None:
     assert covered(HOUSE, ()).reach is Reach.NONE
 

@@ -480,6 +480,18 @@ def test_review(asked: Question, expected: tuple[Verdict, Code]) -> None:
     assert outcome(asked) == expected
 
 
+@pytest.mark.parametrize("path", ["/v1/x:purge", "/v1/x%3Apurge", "/v1/x%3apurge"])
+def test_no_spelling_of_a_path_slips_past_the_review_of_another_granted_cluster(path: str) -> None:
+    """Most servers read an encoded colon as a colon."""
+    loose = cluster("any", operations=[operation("any", template="/v1/{name}")])
+    strict = cluster("purges", operations=[operation("purge", template="/v1/{name}:purge")], review=Review(always=True))
+    asked = {"url": f"https://erp.example{path}", "declared": "any"}
+    assert outcome(question(loose, **asked)) == ALLOWED
+    assert outcome(question(loose, strict, **asked)) == (Verdict.HOLD, Code.CLUSTER_REVIEW)
+    asked["url"] = "https://erp.example/v1/x%3Aread"
+    assert outcome(question(loose, strict, **asked)) == ALLOWED
+
+
 def test_a_changed_cluster_is_named_with_both_digests() -> None:
     decision = decide(question(bundle=bundle_of(WIDER), grants=[APPROVED]))
     assert [(item.field, item.expected, item.got) for item in decision.failed] == [

@@ -23,6 +23,12 @@ FILES = operation("files", template="/files/{path:rest}")
 REPORT = operation("report", template="/report.{format}")
 ADMIN = operation("admin", template="/v1/search", query=(QueryRule(name="admin", values=frozenset({"1"})),))
 
+PURGE = operation("purge", template="/v1/{name}:purge")
+PRODUCT = operation("product", template="/odata/Products({id})")
+ENCODED = operation("encoded", template="/v1/rooms%3Aall")
+PLUS = operation("plus", template="/v1/search", query=(QueryRule(name="scope", values=frozenset({"a+b"})),))
+SPACE = operation("space", template="/v1/search", query=(QueryRule(name="scope", values=frozenset({"a b"})),))
+
 
 @pytest.mark.parametrize(
     ("url", "rule", "is_denied"),
@@ -86,6 +92,21 @@ ADMIN = operation("admin", template="/v1/search", query=(QueryRule(name="admin",
         pytest.param("https://erp.example/report;x.pdf", deny(operations=[REPORT]), False, id="a text without it"),
         pytest.param("https://erp.example/report.pdf;x", deny(operations=[REPORT]), True, id="and what hides it"),
         pytest.param("https://erp.example/report.a%2Fb", deny(operations=[REPORT]), True, id="or is in its place"),
+        pytest.param("https://erp.example/v1/x:purge", deny(operations=[PURGE]), True, id="a colon"),
+        pytest.param("https://erp.example/v1/x%3Apurge", deny(operations=[PURGE]), True, id="D01 an encoded colon"),
+        pytest.param("https://erp.example/v1/x%3Aread", deny(operations=[PURGE]), False, id="another verb passes"),
+        pytest.param(
+            "https://erp.example/odata/Products%2817)", deny(operations=[PRODUCT]), True, id="D01 encoded brackets"
+        ),
+        pytest.param("https://erp.example/v1/rooms:all", deny(operations=[ENCODED]), True, id="D01 one not encoded"),
+        pytest.param(
+            "https://erp.example/v1/x%3Apurge;y%2Fz", deny(operations=[PURGE]), True, id="D01 with all the rest"
+        ),
+        pytest.param("https://erp.example/v1/search?scope=a%2Bb", deny(operations=[PLUS]), True, id="a plus"),
+        pytest.param("https://erp.example/v1/search?scope=a+b", deny(operations=[PLUS]), True, id="D02 a raw plus"),
+        pytest.param("https://erp.example/v1/search?scope=a+b", deny(operations=[SPACE]), True, id="D02 as a space"),
+        pytest.param("https://erp.example/v1/search?scope=a%20b", deny(operations=[SPACE]), True, id="a space"),
+        pytest.param("https://erp.example/v1/search?scope=a-b", deny(operations=[PLUS]), False, id="neither passes"),
         pytest.param("https://erp.example/", deny(operations=[CUSTOMERS]), False, id="the root passes"),
         pytest.param("https://erp.example/v1/search?admin=1", deny(operations=[ADMIN]), True, id="a named query"),
         pytest.param("https://erp.example/v1/search?admin[]=1", deny(operations=[ADMIN]), True, id="D02 as an array"),

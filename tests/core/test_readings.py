@@ -6,8 +6,16 @@ from hypothesis import strategies as st
 from questions import call
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.readings import doubt, encoded_twice, oddities, path_readings, value_readings
-from proxy.core.urls import canonical_path
+from proxy.core.readings import (
+    doubt,
+    encoded_twice,
+    oddities,
+    path_readings,
+    query_readings,
+    spelt_otherwise,
+    value_readings,
+)
+from proxy.core.urls import canonical_path, path_segments
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,10 @@ READINGS = {
     "/a;b/c": {("a;b", "c"), ("a", "c")},
     "/a%3Bb;c/d": {("a%3Bb;c", "d"), ("a%3Bb", "d"), ("a", "d")},
     "/a;b%3Bc": {("a;b%3Bc",), ("a;b",), ("a",)},
+    "/a%3Ab/%40c": {("a:b", "@c")},
+    "/a%28b%29;c": {("a(b);c",), ("a(b)",)},
+    "/a%3D%2Fb": {("a=%2Fb",), ("a=", "b")},
+    "/a%5B": {("a%5B",)},
     "/a;b%2Fc/": {
         *[("a;b%2Fc", ""), ("a;b%2Fc",), ("a", ""), ("a",)],
         *[("a;b", "c", ""), ("a;b", "c"), ("a", "c", ""), ("a", "c")],
@@ -81,12 +93,46 @@ def test_no_reading_has_an_empty_part_save_the_last(found: list[str]) -> None:
         pytest.param("100%", ["100%"], id="a percent sign"),
         pytest.param("%61", ["%61", "a"], id="encoded once more"),
         pytest.param("%252561", ["%252561", "%2561", "%61", "a"], id="and more"),
+        pytest.param("a%2Bb", ["a%2Bb", "a+b", "a b"], id="encoded, then a space"),
     ],
 )
 def test_every_reading_of_a_value(value: str, readings: list[str]) -> None:
-    assert list(value_readings(value)) == readings
+    assert value_readings(value) == set(readings)
     assert encoded_twice(value) is (len(readings) > 1)
 
 
+def test_a_plus_is_also_a_space() -> None:
+    assert value_readings("a+b") == {"a+b", "a b"}
+
+
 def test_decoding_comes_to_an_end() -> None:
-    assert len(list(value_readings("%" + "25" * 100 + "61"))) == 8
+    assert len(value_readings("%" + "25" * 100 + "61")) == 8
+
+
+@pytest.mark.parametrize(
+    ("query", "readings"),
+    [
+        pytest.param("a=b%20c", [("a", "b c")], id="no plus has one reading"),
+        pytest.param("a=b%2Bc", [("a", "b+c")], id="an encoded one is itself"),
+        pytest.param("a=b+c", [("a", "b c"), ("a", "b+c")], id="a raw one is a space or itself"),
+        pytest.param("a+b=c", [("a b", "c"), ("a+b", "c")], id="in a name, too"),
+    ],
+)
+def test_every_reading_of_a_query(query: str, readings: list[tuple[str, str]]) -> None:
+    assert list(query_readings(call(f"https://erp.example/?{query}"))) == readings
+
+
+@pytest.mark.parametrize(
+    ("path", "others"),
+    [
+        pytest.param("/a/b", set(), id="nothing reserved"),
+        pytest.param("/a:b", {"/a%3Ab"}, id="raw"),
+        pytest.param("/a%3Ab", {"/a:b"}, id="encoded"),
+        pytest.param("/a:b/c%40d", {"/a:b/c@d", "/a%3Ab/c%40d"}, id="both"),
+        pytest.param("/a%2Fb;c%3Bd", set(), id="slashes and semicolons are not among them"),
+    ],
+)
+def test_a_path_spelt_otherwise(path: str, others: set[str]) -> None:
+    found = list(spelt_otherwise(call(f"https://erp.example{path}?x=1")))
+    assert {each.path for each in found} == others
+    assert all(each.segments == path_segments(each.path) and each.query == "x=1" for each in found)

@@ -77,6 +77,7 @@ HEADS = {
     "two lengths": [*HEAD, ("content-length", "0"), ("content-length", "1")],
     "a length that is none": [*HEAD, ("content-length", "1x")],
     "a length of five thousand digits": [*HEAD, ("content-length", "1" * 5000)],
+    "a length where no body follows": [*HEAD, ("content-length", "5")],
     "a transfer coding": [*HEAD, ("transfer-encoding", "chunked")],
 }
 

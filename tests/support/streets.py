@@ -136,6 +136,7 @@ deny:
     hosts: [erp.example]
     operations:
       - {{name: secret, methods: [GET], path: /catalogue/secret/offers}}
+      - {{name: all-at-once, methods: [GET], path: "/catalogue/{{kind}}:all/offers"}}
       - {{name: debug, methods: [GET], path: /catalogue, query: {{debug: ["1"]}}}}
 """
 USUAL = ("supplier-invoices", "supplier-payments", "partner-services", "public-services")

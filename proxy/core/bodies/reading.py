@@ -43,6 +43,10 @@ class Reading:
         self._rpc = _Once(self._read_rpc)
         self._llm = {shape: _Once(partial(self._read_llm, shape)) for shape in LlmShape}
 
+    def of(self, call: Call) -> "Reading":
+        """Another call's body, under the same caps."""
+        return Reading(call, self._caps)
+
     @property
     def empty(self) -> bool:
         """Whether there is no body at all."""
