@@ -5,7 +5,7 @@ matrix parameter (`;`, raw or `%3B`), and a query value that is percent-encoded 
 says so, for the very part of the path or the very parameter it stands in.
 
 Two more need no rule, for they stand in ordinary calls: other reserved characters of a path, raw or encoded (`:` and
-`%3A`; most servers read them alike, some split at the raw one alone), and a raw `+` in a query, which is a space to most.
+`%3A`; most servers read them alike, some split at the raw one alone), and a raw `+` in a query, a space to most.
 
 What restricts takes every reading for meant: denials do, and the terms of clusters do with reserved characters.
 """
