@@ -22,12 +22,15 @@ _METHOD = re.compile(rb"[A-Z]+(?:-[A-Z]+)*")
 _MAX_METHOD_CHARS = 32
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK", b"PRI"})
 
+_SAID_TO_BE_ASKED_FOR = re.compile(r"""host\s*=\s*"?([^"\s;,]*)""", re.IGNORECASE)  # in Forwarded (RFC 7239 §5.3)
+
 
 def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) -> Call:
     """The call a request head (and its body, when it was read) makes.
 
     `Host`, the target's authority (`:authority` in HTTP/2), the CONNECT target and the inner SNI must name the same
-    host and port; an absent SNI names nothing, nor does an absent `Host` in HTTP/2. Without a tunnel only the absolute
+    host and port; an absent SNI names nothing, nor does an absent `Host` in HTTP/2. So must `X-Forwarded-Host` and
+    `Forwarded`, where they name any. Without a tunnel only the absolute
     form is a proxy request. A `body` of None counts as empty: see `with_body`. A canonical call read again is the same
     call. Not checked here: policy, addresses, proof, body content.
 
@@ -40,6 +43,7 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
     check_head(received, limits)
     method = _method(received.method)
     scheme, host, port = _destination(received, leg)
+    _check_forwarded(received, scheme, (host, port))
     path, has_query, query = _split_target(received)
     path, query = canonical_path(path), canonical_query(query)
     call = Call(
@@ -152,6 +156,22 @@ def _destination(received: Received, leg: Leg) -> tuple[str, str, int]:
     if leg.inner_tls and leg.sni is not None and _sni(leg.sni) != host:
         raise _ambiguous("sni", "the TLS server name (SNI) and Host must name the same host")
     return scheme, host, port
+
+
+def _check_forwarded(received: Received, scheme: str, asked: tuple[str, int]) -> None:
+    """Refuse fields that name another host: Rack, and with it Rails, goes by them rather than by `Host`, unasked."""
+    for name, value in received.headers:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        match key.replace("_", "-"):
+            case "x-forwarded-host":
+                named = text.split(",")
+            case "forwarded":
+                named = _SAID_TO_BE_ASKED_FOR.findall(text)
+            case _:
+                continue
+        for each in named:
+            if _authority(each.strip(" \t").encode("latin-1"), scheme, key) != asked:
+                raise _ambiguous(key, f"{key} must name the host and port of the call, or be left out")
 
 
 def _authority(raw: bytes, scheme: str | None, field: str) -> tuple[str, int]:

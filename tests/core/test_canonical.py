@@ -95,6 +95,15 @@ AGREEING = {
         heads.INSIDE,
         "https://erp.example",
     ),
+    "fields that say the same host was asked for": (
+        heads.absolute(
+            "http://erp.example/",
+            "X-Forwarded-Host: ERP.example, erp.example:80",
+            'Forwarded: for=192.0.2.1;host="erp.example";proto=http, for=192.0.2.2',
+        ),
+        heads.OUTSIDE,
+        "http://erp.example",
+    ),
     "HTTP/2 with Host and its port beside :authority": (
         heads.http2("/", "host: erp.example:443"),
         heads.INSIDE,
@@ -111,6 +120,23 @@ def test_everything_that_names_the_destination_agrees(received: Received, leg: L
 
 
 DISAGREEING = {
+    **{
+        f"A01 {line}": (
+            heads.absolute("http://erp.example/", line),
+            heads.OUTSIDE,
+            (Code.URL_AMBIGUOUS, line.partition(":")[0].lower()),
+        )
+        for line in (
+            "X-Forwarded-Host: evil.example",
+            "X-Forwarded-Host: erp.example, evil.example",
+            "X-Forwarded-Host: erp.example:22",
+            "X-Forwarded-Host: ",
+            "X_Forwarded_Host: evil.example",
+            "Forwarded: host=evil.example",
+            "Forwarded: for=192.0.2.1;Host = \"evil.example\"",
+            "Forwarded: host=erp.example, host=evil.example",
+        )
+    },
     "A01 Host is not the URL's host": (
         heads.absolute("http://erp.example/", host="evil.example"),
         heads.OUTSIDE,

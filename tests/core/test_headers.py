@@ -35,8 +35,8 @@ ACCEPTED = {
     "an empty Connection": heads.absolute("http://erp.example/", "Connection: "),
     "TE, which says what the client accepts": heads.absolute("http://erp.example/", "TE: trailers", "Connection: TE"),
     "C01 a word that only ends in upgrade": heads.absolute("http://erp.example/", "Connection: notupgrade"),
-    "forwarded hosts, which are the server's business": heads.absolute(
-        "http://erp.example/", "X-Forwarded-Host: evil.example", "Forwarded: host=evil.example", "X-Host: evil.example"
+    "forwarded hosts, which are compared elsewhere": heads.absolute(
+        "http://erp.example/", "X-Forwarded-Host: evil.example", "Forwarded: host=evil.example"
     ),
     "an underscore in a field of no importance": heads.absolute("http://erp.example/", "X_Trace: 1"),
     "100 lines": heads.absolute("http://erp.example/", *["X-Line: x"] * 99),
