@@ -108,6 +108,14 @@ class Exchanges:
         exchange = self.find(flow)
         return exchange is not None and exchange.outcome is not None and address in exchange.outcome.addresses
 
+    def on_whose_behalf(self, flow: http.HTTPFlow) -> tuple[str, str] | None:
+        """The mandate and the agent that a call is made for. A connection may remember who authenticated on it
+        (Negotiate, NTLM), so it never serves another.
+        """
+        exchange = self.find(flow)
+        identity = None if exchange is None or exchange.admission is None else exchange.admission.identity
+        return None if identity is None else (identity.mandate.root_id, identity.mandate.sub_path)
+
     def is_claimed(self, flow: http.HTTPFlow) -> bool:
         """Whether this is a released call, which dials a connection of its own."""
         exchange = self.find(flow)

@@ -77,8 +77,8 @@ class GatedHttpLayer(HttpLayer):
 
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
         """As mitmproxy does without an upstream proxy, but a connection that stands serves only a call whose own
-        decision permits the address it leads to, no released call, no second one at a time over HTTP/1, and never
-        answers with an older call's error.
+        decision permits the address it leads to, and of the mandate and agent it was made for; no released call, no
+        second one at a time over HTTP/1; and it never answers with an older call's error.
         """
         stream = self.command_sources[event]
         assert isinstance(stream, GatedStream) and event.via is None and event.transport_protocol == "tcp"
@@ -89,7 +89,7 @@ class GatedHttpLayer(HttpLayer):
                 del self.command_sources[event]
                 yield from self.event_to_child(stream, GetHttpConnectionCompleted(event, (kept, None)))
                 return
-            opening = self._opening(event)
+            opening = self._opening(event, stream.flow)
             if opening is not None:  # it may turn out to carry many calls
                 self.waiting_for_establishment[opening].append(event)
                 return
@@ -101,7 +101,8 @@ class GatedHttpLayer(HttpLayer):
         if event.tls:
             server.sni = event.address[0]
             stack /= ServerTLSLayer(context)
-        stack /= (upstream := StrictHttpClient(context, named=event.address, alone=alone))
+        behalf = self._exchanges.on_whose_behalf(stream.flow)
+        stack /= (upstream := StrictHttpClient(context, named=event.address, alone=alone, behalf=behalf))
         self._upstreams[server] = upstream
         self.connections[server] = stack[0]
         self.waiting_for_establishment[server].append(event)
@@ -116,20 +117,22 @@ class GatedHttpLayer(HttpLayer):
             yield from self.get_connection(each, reuse=not command.err)
 
     def _kept(self, event: GetHttpConnection, flow: http.HTTPFlow) -> Server | None:
+        asked = (event.address, event.tls, self._exchanges.on_whose_behalf(flow))
         for connection, upstream in self._upstreams.items():
-            same = (upstream.named, connection.tls) == (event.address, event.tls)
+            same = (upstream.named, connection.tls, upstream.behalf) == asked
             if not (same and upstream.takes_another and connection.peername):
                 continue
             if self._exchanges.may_reuse(flow, ip_address(connection.peername[0])):
                 return connection
         return None
 
-    def _opening(self, event: GetHttpConnection) -> Server | None:
+    def _opening(self, event: GetHttpConnection, flow: http.HTTPFlow) -> Server | None:
         """A connection to the same place that is being made, where it may carry calls side by side."""
         if self._client2 is None or not event.tls:
             return None
+        asked = (event.address, self._exchanges.on_whose_behalf(flow))
         for connection, upstream in self._upstreams.items():
-            same = upstream.named == event.address and connection.tls
+            same = (upstream.named, upstream.behalf) == asked and connection.tls
             if same and connection in self.waiting_for_establishment and not upstream.alone:
                 return connection
         return None

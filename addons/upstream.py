@@ -18,8 +18,11 @@ class StrictHttpClient(layer.Layer):
     wire: StrictHttp1Client | StrictHttp2Client | None = None
     _registered = False
 
-    def __init__(self, context: Context, *, named: tuple[str, int], alone: bool) -> None:
+    def __init__(
+        self, context: Context, *, named: tuple[str, int], alone: bool, behalf: tuple[str, str] | None = None
+    ) -> None:
         super().__init__(context)
+        self.behalf = behalf  # the mandate and agent whose calls it carries
         self.named = named  # the host and port it was asked for by; while it connects, `address` is the chosen one
         self.alone = alone
 

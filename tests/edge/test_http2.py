@@ -289,6 +289,18 @@ def test_a_released_call_has_a_connection_of_its_own(town: Http2Town, over: str)
             town.h2.wait_for(lambda: town.h2.open_connections == 1)
 
 
+@pytest.mark.parametrize("over", ORIGINS)
+def test_two_mandates_never_share_a_connection_to_an_origin(town: Http2Town, over: str) -> None:
+    """An origin may remember on a connection who authenticated there (RFC 4559 §6), whoever asks next."""
+    one, other, url = town.chain(), town.chain(), town.url("/v1/invoices/3", over=over)
+    before2, before1 = town.h2.mark(), town.h1.mark()
+    with open_http2(town.house, url) as h2:
+        for chains, connections in (((one, one), 1), ((other, one, other), 2)):
+            for chain in chains:
+                assert h2.answer(h2.send(fields(town.house, "GET", url, chain=chain))).status == 200
+            assert town.h2.since(before2)[0] + town.h1.since(before1).accepted == connections
+
+
 def test_one_more_call_than_may_be_under_way_is_refused_untouched(town: Http2Town) -> None:
     """By a client that does not heed the settings; RFC 9113 §8.7 lets it try again."""
     gate, chain, before = Gate(), town.chain(), town.h2.mark()
