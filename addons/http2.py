@@ -106,6 +106,7 @@ class StrictHttp2Server(Http2Side):
         self._answered: set[int] = set()  # whose response is whole, though perhaps not sent
         self._head_from: tuple[int, float] | None = None  # frames read before it, and when it began
         self._idle_since_s: float | None = time.monotonic()
+        self._waiting_bytes = 0  # of answers that are whole, for the client's window
 
     # --- from the client ---------------------------------------------------------------------------------------------
 
@@ -215,10 +216,7 @@ class StrictHttp2Server(Http2Side):
             return
         now_s = time.monotonic()
         self._note_head(now_s)
-        if self.streams:
-            self._idle_since_s = None
-        elif self._idle_since_s is None:
-            self._idle_since_s = now_s
+        self._note_idle(now_s)
         if dues := self._dues():
             yield from self._alarm.set(min(dues))
         else:
@@ -235,6 +233,16 @@ class StrictHttp2Server(Http2Side):
             self._answered.discard(stream_id)
             self._bodies.pop(stream_id, None)
             self.streams.pop(stream_id, None)
+
+    def _note_idle(self, now_s: float) -> None:
+        """Idle is who has no call under way, also while whole answers wait that it does not take."""
+        buffers = self.h2_conn.stream_buffers
+        waiting = sum(len(chunk.data) for each in self._answered for chunk in buffers.get(each, ()))
+        if self.streams.keys() - self._answered:
+            self._idle_since_s = None
+        elif self._idle_since_s is None or waiting != self._waiting_bytes:
+            self._idle_since_s = now_s
+        self._waiting_bytes = waiting
 
     def _note_head(self, now_s: float) -> None:
         if not self.h2_conn.incoming_buffer.is_within_head:

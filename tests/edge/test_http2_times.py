@@ -181,6 +181,28 @@ def test_a_connection_without_a_call_is_ended_after_75_seconds_whatever_it_pings
     assert (goaway.error_code, goaway.last_stream_id) == (0, 1)
 
 
+def test_an_answer_that_its_client_does_not_take_keeps_no_connection_for_ever(agent: tuple[Bench, Peer]) -> None:
+    bench, peer = agent
+    stream_id = begin(peer, body=None)
+    bench.give(ResponseHeaders(stream_id, response(), False))
+    bench.give(ResponseData(stream_id, b"x" * (65_535 + 1000)))
+    bench.give(ResponseEndOfMessage(stream_id))
+    peer.hear()
+    for _ in range(3):
+        bench.pass_time(70)
+        assert not bench.closed, "it takes it slowly"
+        peer.h2.increment_flow_control_window(10)
+        peer.h2.increment_flow_control_window(10, stream_id)
+        peer.talk()
+    for _ in range(7):
+        bench.pass_time(10)
+        peer.h2.ping(b"12345678")
+        peer.talk()
+    assert not bench.closed
+    bench.pass_time(10)
+    assert bench.closed
+
+
 def test_a_connection_with_a_call_under_way_is_not_idle(agent: tuple[Bench, Peer]) -> None:
     bench, peer = agent
     begin(peer, body=None)
