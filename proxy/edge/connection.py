@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 MOST_TO_ONE_ADDRESS = MAX_STREAMS + 2 * KEPT_FOR_HTTP2
 """Above what can be wanted at a time, for beyond it mitmproxy lets a call wait without end."""
 
+LAST_WORDS_S = 60.0
+"""For what was written to a connection before it is closed. One whose peer never reads would stay, outside any count."""
+
 LAST_BYTES = 65_536
 """What is still read of a connection that broke while it was written to."""
 
@@ -96,7 +99,7 @@ class EdgeConnection(ProxyConnectionHandler):
         finally:
             self.transports.pop(connection, None)
             if isinstance(io.writer, asyncio.StreamWriter):
-                io.writer.close()
+                close_within(io.writer, LAST_WORDS_S)
 
     async def drain_writers(self) -> None:
         """Called after each read, before the next from the same connection.
@@ -127,6 +130,13 @@ class EdgeConnection(ProxyConnectionHandler):
     def _read_by_this_task(self) -> Connection | None:
         task = asyncio.current_task()
         return next((connection for connection, io in self.transports.items() if io.handler is task), None)
+
+
+def close_within(writer: asyncio.StreamWriter, seconds: float) -> None:
+    """Close once the peer has taken what was written, or after so long all the same."""
+    writer.close()
+    if writer.transport.get_write_buffer_size():
+        asyncio.get_running_loop().call_later(seconds, writer.transport.abort)
 
 
 def hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -133,7 +133,7 @@ DISAGREEING = {
             "X-Forwarded-Host: ",
             "X_Forwarded_Host: evil.example",
             "Forwarded: host=evil.example",
-            "Forwarded: for=192.0.2.1;Host = \"evil.example\"",
+            'Forwarded: for=192.0.2.1;Host = "evil.example"',
             "Forwarded: host=erp.example, host=evil.example",
         )
     },
