@@ -23,7 +23,7 @@ MOST_TO_ONE_ADDRESS = MAX_STREAMS + 2 * KEPT_FOR_HTTP2
 """Above what can be wanted at a time, for beyond it mitmproxy lets a call wait without end."""
 
 LAST_WORDS_S = 60.0
-"""For what was written to a connection before it is closed. One whose peer never reads would stay, outside any count."""
+"""For what was written to a connection before it is closed; who never reads it would keep it, outside any count."""
 
 LAST_BYTES = 65_536
 """What is still read of a connection that broke while it was written to."""
