@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.folding import folded_parameter
 from proxy.core.forwarding import forwardable, with_length, without_length
 from proxy.core.headers import Limits as Limits
 from proxy.core.headers import announced_bytes, check_head, field_value, is_websocket
@@ -23,6 +24,8 @@ _MAX_METHOD_CHARS = 32
 _REFUSED_METHODS = frozenset({b"CONNECT", b"TRACE", b"TRACK", b"PRI"})
 
 _SAID_TO_BE_ASKED_FOR = re.compile(r"""host\s*=\s*"?([^"\s;,]*)""", re.IGNORECASE)  # in Forwarded (RFC 7239 §5.3)
+
+_METHOD_PARAMETERS = frozenset({"_method", "_httpmethod"})
 
 
 def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) -> Call:
@@ -46,6 +49,8 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
     _check_forwarded(received, scheme, (host, port))
     path, has_query, query = _split_target(received)
     path, query = canonical_path(path), canonical_query(query)
+    parameters = query_parameters(query)
+    _check_method_stands(method, parameters)
     call = Call(
         method=method,
         scheme=scheme,
@@ -55,7 +60,7 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
         segments=path_segments(path),
         query=query,
         has_query=has_query,
-        parameters=query_parameters(query),
+        parameters=parameters,
         headers=(),
         body=b"",
         websocket=is_websocket(received),
@@ -127,6 +132,12 @@ def _method(method: bytes) -> str:
             Code.REQUEST_UNSUPPORTED, f"{method.decode()} is not a call that can be made here", field="method"
         )
     return method.decode("ascii")
+
+
+def _check_method_stands(method: str, parameters: tuple[tuple[str, str], ...]) -> None:
+    """Refuse a query that asks for another method than POST: Laravel goes by `_method`, Salesforce by `_HttpMethod`."""
+    if method == "POST" and any(folded_parameter(name) in _METHOD_PARAMETERS for name, _ in parameters):
+        raise _ambiguous("query", "_method asks the server for another method than POST: send the one you mean")
 
 
 def _destination(received: Received, leg: Leg) -> tuple[str, str, int]:

@@ -394,6 +394,17 @@ def test_other_methods_are_refused(method: str, code: Code) -> None:
 # --- the body --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "query", ["_method=DELETE", "a=b&_METHOD=put", "%5fmethod=x", ".method=PUT", "_HttpMethod=PATCH"]
+)
+def test_a_query_must_not_ask_for_another_method_than_post(query: str) -> None:
+    url = f"http://erp.example/v1/invoices?{query}"
+    assert refusal(heads.absolute(url, method="POST"), heads.OUTSIDE) == (Code.URL_AMBIGUOUS, "query")
+    assert canonicalise(heads.absolute(url), heads.OUTSIDE).query, "which is data to a GET"
+    other = url.replace("method=", "methods=").replace("METHOD=", "METHODS=").replace("Method=", "Methods=")
+    assert canonicalise(heads.absolute(other, method="POST"), heads.OUTSIDE).method == "POST"
+
+
 def test_the_body_may_come_later() -> None:
     head = heads.absolute("http://erp.example/", "content-length: 5", "Accept: a", method="POST")
     call = with_body(canonicalise(head, heads.OUTSIDE), b"hello")
