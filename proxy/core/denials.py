@@ -9,7 +9,7 @@ reading of `%2F` and `;`.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from proxy.core.matching import Destination, PreparedOperation, prepare
+from proxy.core.matching import Destination, GivenQuery, PreparedOperation, prepare
 from proxy.core.model import Call, DenyRule, RuleRef
 from proxy.core.paths import Entry, PathIndex, index_paths
 from proxy.core.readings import path_readings
@@ -26,12 +26,12 @@ class _Denied:
     def at(self) -> RuleRef:
         return self.rule.at if self.operation is None else self.operation.operation.at
 
-    def names(self, call: Call, there: Destination) -> bool:
+    def names(self, call: Call, there: Destination, given: GivenQuery) -> bool:
         rule = self.rule
         return (
             (not rule.ports or there.port in rule.ports)
             and (not rule.schemes or there.scheme in rule.schemes)
-            and (self.operation is None or self.operation.names(call))
+            and (self.operation is None or self.operation.names(call, given))
         )
 
 
@@ -57,11 +57,12 @@ class Denials:
             places.append(exact)
         if not places:
             return None
+        given = GivenQuery(call)
         found = [
             denied.at
             for place in places
             for denied in (*place.whole, *_on_path(place.paths, call))
-            if denied.names(call, there)
+            if denied.names(call, there, given)
         ]
         return min(found, key=lambda at: (at.id, at.file, at.line), default=None)
 

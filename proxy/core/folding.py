@@ -53,7 +53,9 @@ def same_parameter(name: str, other: str) -> bool:
 
     `a[]` and `a[b]` extend or overwrite `a` (PHP, Rails, Express); `a[b]` and `a[c]` are two parameters.
     """
-    if name == other:
-        return True
-    one, two = folded_parameter(name), folded_parameter(other)
+    return name == other or same_folded(folded_parameter(name), folded_parameter(other))
+
+
+def same_folded(one: str, two: str) -> bool:
+    """`same_parameter` of two names that are folded already."""
     return one == two or one.startswith(f"{two}[") or two.startswith(f"{one}[")

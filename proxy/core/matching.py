@@ -4,12 +4,14 @@ Whatever is compared yields what does not fit, as data. "Fits" is "nothing to sa
 explanation.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from ipaddress import ip_address
 
 from proxy.core.bodies.judge import PreparedBody, prepare_body
-from proxy.core.folding import same_parameter
+from proxy.core.folding import folded_parameter, same_folded, same_parameter
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
 from proxy.core.readings import encoded_twice, query_readings, value_readings
 from proxy.core.shown import shown, some_of
@@ -48,6 +50,27 @@ def names_above(host: str) -> Iterator[str]:
     while rest:
         yield rest
         _, _, rest = rest.partition(".")
+
+
+class GivenQuery:
+    """What the query of a call gives, in every reading. Names are folded once, and only if a rule asks."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def values(self, name: str) -> Iterator[str]:
+        """The values under any name that some servers take for this one."""
+        sought = folded_parameter(name)
+        for given, values in self._folded.items():
+            if same_folded(sought, given):
+                yield from values
+
+    @cached_property
+    def _folded(self) -> Mapping[str, Sequence[str]]:
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name, value in query_readings(self._call):
+            found[folded_parameter(name)].append(value)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,20 +114,17 @@ class PreparedOperation:
             if name not in seen:
                 yield Mismatch(field=f"query.{shown(name)}", expected="present", got="absent")
 
-    def names(self, call: Call) -> bool:
-        """Whether the call is what a denial on its path names.
+    def names(self, call: Call, given: "GivenQuery") -> bool:
+        """Whether the call, whose query is `given`, is what a denial on its path names.
 
         Each listed parameter comes, under any name that some servers take for it, with one of its values, however often
         encoded, with "+" as a space or as itself, whatever else comes: a denial without query rules names every query,
         and neither a further nor a repeated parameter slips past it. It also names the opening of a WebSocket, and
         nothing else if it says `websocket`.
         """
-        given_parameters = query_readings(call)
         return (call.websocket or not self.operation.websocket) and all(
             any(
-                same_parameter(name, given)
-                and (rule.values is None or not rule.values.isdisjoint(value_readings(value)))
-                for given, value in given_parameters
+                rule.values is None or not rule.values.isdisjoint(value_readings(value)) for value in given.values(name)
             )
             for name, rule in self.query.items()
         )

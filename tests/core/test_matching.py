@@ -8,7 +8,7 @@ from identities import operation
 from questions import call
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import destination_of, prepare
+from proxy.core.matching import GivenQuery, destination_of, prepare
 from proxy.core.model import IPAddress, QueryRule
 
 
@@ -133,7 +133,8 @@ def test_any_query_does_not_permit_text_encoded_twice() -> None:
     ],
 )
 def test_what_a_denial_names(rules: tuple[QueryRule, ...], query: str, named: bool) -> None:
-    assert prepare(operation(template="/x", query=rules)).names(call(f"https://erp.example/x{query}")) is named
+    asked = call(f"https://erp.example/x{query}")
+    assert prepare(operation(template="/x", query=rules)).names(asked, GivenQuery(asked)) is named
 
 
 @pytest.mark.parametrize(
@@ -148,7 +149,7 @@ def test_what_a_denial_names(rules: tuple[QueryRule, ...], query: str, named: bo
 def test_who_opens_a_websocket(asks: bool, is_for: bool, permits: bool, denies: bool) -> None:
     asked = replace(call("https://erp.example/x"), websocket=asks)
     prepared = prepare(operation(template="/x", websocket=is_for))
-    assert (prepared.fits_protocol(asked), prepared.names(asked)) == (permits, denies)
+    assert (prepared.fits_protocol(asked), prepared.names(asked, GivenQuery(asked))) == (permits, denies)
 
 
 def test_an_operation_needs_a_template() -> None:
