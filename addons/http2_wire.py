@@ -42,6 +42,8 @@ ALLOWANCE = 1000.0
 REFILL_PER_S = 50.0
 EARNED = 2.0
 """By each frame of a body, either way, and by each head that is sent."""
+DRIBBLE_BYTES = 1024
+"""A frame shorter than this, of a body of which more waits for the peer's window, earns nothing (CVE-2019-9511)."""
 COSTS: dict[type[frames.Frame], float] = {
     frames.RstStreamFrame: 5.0,
     frames.SettingsFrame: 5.0,
@@ -55,6 +57,11 @@ COSTS: dict[type[frames.Frame], float] = {
 
 
 _SETTINGS = frozenset(SettingCodes)
+_AT_MOST = {
+    SettingCodes.HEADER_TABLE_SIZE: TABLE_BYTES,
+    SettingCodes.MAX_FRAME_SIZE: FRAME_BYTES,  # what waits for a window is copied whole for every byte that may leave
+}
+"""What of a peer's offers is taken up; it need not be (RFC 7541 §4.2, RFC 9113 §4.2)."""
 
 
 class Flood(DenialOfServiceError):
@@ -168,8 +175,9 @@ class StrictH2Connection(BufferedH2Connection):
     def _receive_settings_frame(self, frame: frames.SettingsFrame) -> tuple[list[frames.Frame], list[Event]]:
         # h2 keeps for ever what it does not know, of which there may be 65,536 (RFC 9113 §6.5.2: it is to be ignored).
         known = {code: value for code, value in frame.settings.items() if code in _SETTINGS}
-        if (table := known.get(SettingCodes.HEADER_TABLE_SIZE)) is not None:
-            known[SettingCodes.HEADER_TABLE_SIZE] = min(table, TABLE_BYTES)
+        for code, most in _AT_MOST.items():
+            if code in known:
+                known[code] = min(known[code], most)
         frame.settings = known
         answered: tuple[list[frames.Frame], list[Event]] = super()._receive_settings_frame(frame)
         return answered
@@ -216,8 +224,11 @@ class StrictH2Connection(BufferedH2Connection):
         for frame in frames_out:
             if isinstance(frame, frames.RstStreamFrame):
                 self.meter.note(COSTS[frames.RstStreamFrame])
-            elif isinstance(frame, frames.DataFrame | frames.HeadersFrame):
+            elif isinstance(frame, frames.HeadersFrame):
                 self.meter.earn(EARNED)
+            elif isinstance(frame, frames.DataFrame):
+                dribbles = len(frame.data) < DRIBBLE_BYTES and self.stream_buffers.get(frame.stream_id)
+                self.meter.earn(0.0 if dribbles else EARNED)
         super()._prepare_for_sending(list(frames_out))
 
     def _receive_goaway_frame(self, frame: frames.GoAwayFrame) -> tuple[list[frames.Frame], list[Event]]:

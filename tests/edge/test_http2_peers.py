@@ -7,11 +7,19 @@ import h2.connection
 import h2.events
 import pytest
 from h2.config import H2Configuration
+from h2.exceptions import ProtocolError
 from hyperframe import frame as frames
 
-from addons.http2_wire import CLIENT_WINDOW_BYTES, TABLE_BYTES, StrictH2Connection
+from addons.http2_wire import (
+    CLIENT_WINDOW_BYTES,
+    DRIBBLE_BYTES,
+    FRAME_BYTES,
+    TABLE_BYTES,
+    Flood,
+    StrictH2Connection,
+)
 
-HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE = 1, 4
+HEADER_TABLE_SIZE, INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 1, 4, 5
 HEAD = [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")]
 
 
@@ -127,3 +135,41 @@ def test_an_end_without_bytes_needs_no_window_not_even_one_above_zero() -> None:
     assert pair.ours.data_to_send() == b""
     pair.ours.end_stream(stream_id)
     assert pair.ours.data_to_send() == frames.DataFrame(stream_id, b"", flags=["END_STREAM"]).serialize()
+
+
+def dribbled(size: int, updates: int) -> Pair:
+    """A response that a client lets out by so many bytes at a time."""
+    pair = Pair()
+    pair.announce({INITIAL_WINDOW_SIZE: 0})
+    stream_id = pair.call()
+    pair.ours.send_headers(stream_id, [(":status", "200")])
+    pair.ours.send_data(stream_id, b"x" * (size * updates + 1))
+    for number in range(updates):
+        pair.client.increment_flow_control_window(size, stream_id)
+        if number % 20 == 0 and number:
+            pair.client.increment_flow_control_window(20 * size)
+        pair.talk()
+    return pair
+
+
+def test_a_body_is_not_let_out_byte_by_byte() -> None:
+    with pytest.raises(Flood):
+        dribbled(1, 2000)
+    assert len(dribbled(DRIBBLE_BYTES, 2000).came) == 2000 * DRIBBLE_BYTES
+
+
+def test_no_larger_frames_are_written_than_read() -> None:
+    """A large one that waits for a window would be copied for every byte that leaves."""
+    pair = Pair()
+    pair.announce({MAX_FRAME_SIZE: 2**24 - 1})
+    assert pair.ours.max_outbound_frame_size == FRAME_BYTES
+    stream_id = pair.call()
+    pair.ours.send_headers(stream_id, [(":status", "200")])
+    pair.ours.send_data(stream_id, b"x" * 100_000)
+    assert max(len(chunk.data) for chunk in pair.ours.stream_buffers[stream_id]) <= FRAME_BYTES
+
+
+def test_a_frame_size_that_may_not_be_is_refused() -> None:
+    body = struct.pack(">HL", MAX_FRAME_SIZE, 100)
+    with pytest.raises(ProtocolError):
+        Pair().ours.receive_data(len(body).to_bytes(3, "big") + bytes((4, 0, 0, 0, 0, 0)) + body)
