@@ -122,6 +122,7 @@ def test_an_upload_that_is_shorter_than_it_said_never_looks_whole(town: Http2Tow
         stream = h2.send(unsigned("POST", url, ("content-length", "10")), body=b"four")
         answer = h2.answer(stream)
         assert (answer.status, answer.code) == (400, "request.malformed")
+    town.h2.wait_for(lambda: len(town.h2.since(before)[1]) == 1)
     (upload,) = town.h2.since(before)[1]
     town.h2.wait_for(lambda: upload.reset is not None)
     assert not upload.ended
