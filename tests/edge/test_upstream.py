@@ -86,12 +86,14 @@ def test_an_origin_that_breaks_off_is_told_as_such(town: Town, way: str) -> None
 @pytest.mark.parametrize("way", WAYS)
 def test_upstream_connections_are_kept_and_reused(town: Town, way: str) -> None:
     origin, url = town.origin(way), town.url(way, "/v1/invoices/17")
-    before = origin.mark()
+    chain, before = town.house.chain(), origin.mark()
     with town.house.open(url) as wire:
         for _ in range(5):
-            assert town.house.call("GET", url, wire=wire).status == 200
-    seen = origin.since(before)
-    assert (seen.accepted, len(seen.requests)) == (1, 5)
+            assert town.house.call("GET", url, wire=wire, chain=chain).status == 200
+        seen = origin.since(before)
+        assert (seen.accepted, len(seen.requests)) == (1, 5)
+        assert town.house.call("GET", url, wire=wire).status == 200
+        assert origin.since(before).accepted == 2, "not for another mandate"
 
 
 @pytest.mark.parametrize("way", WAYS)
