@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable
 
 _DOTLESS_I = {0x130: "i", 0x131: "i"}  # Java's equalsIgnoreCase takes both for "i"; the Unicode folding does not
+_MANY_MARKS = re.compile(rb"[^\0]{31,}")  # of combining classes; no writing needs more (UAX #15 §13)
 
 
 def folded(name: str) -> str:
@@ -18,8 +19,22 @@ def folded(name: str) -> str:
     text = name.partition("\0")[0]
     if text.isascii():
         return text.lower()
-    plain = unicodedata.normalize("NFC", text).translate(_DOTLESS_I)
+    plain = unicodedata.normalize("NFC", _ordered(text)).translate(_DOTLESS_I)
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", plain).casefold())
+
+
+def _ordered(text: str) -> str:
+    """The same text to `unicodedata.normalize`, which puts a run of n combining marks in order in n² steps."""
+    classes = bytes(map(unicodedata.combining, text))
+    ordered: list[str] = []
+    end = 0
+    for run in _MANY_MARKS.finditer(classes):
+        marks = text[run.start() : run.end()]
+        apart = {ord(mark): unicodedata.normalize("NFD", mark) for mark in set(marks)}
+        # A stable order, as it must be: marks of one class stay as they are.
+        ordered += (text[end : run.start()], *sorted(marks.translate(apart), key=unicodedata.combining))
+        end = run.end()
+    return "".join(ordered) + text[end:] if ordered else text
 
 
 def are_apart(names: Collection[str]) -> bool:

@@ -55,6 +55,22 @@ def test_every_character_is_one_with_its_upper_lower_and_title_case() -> None:
             assert folded(form) == folded(char) or (char == "\u0130" and len(form) == 2), f"U+{number:04X}"
 
 
+def test_a_name_of_many_marks_is_folded_at_once() -> None:
+    below, above = "\u0323", "\u0301"  # which stand in this order, whichever was written first
+    many = 200_000  # by `unicodedata` alone this takes minutes
+    assert folded(f"A{above * many}{below * many}b") == folded(f"a{below * many}{above * many}B")
+
+
+@pytest.mark.parametrize("many", [1, 2, 30, 31, 32, 100])
+def test_marks_in_another_order_are_the_same_marks_however_many(many: int) -> None:
+    marks = ["\u0301", "\u0323", "\u0344", "\u0327", "\u0345", "\u0f73", "\u20d0"]
+    text = "".join(marks[place % len(marks)] for place in range(many))
+    for around in ("\u00e9{}Z", "i{}", "\u0130{}x{}", "{}"):
+        written = around.format(text, text)
+        assert folded(written) == folded(unicodedata.normalize("NFD", written))
+        assert folded(written) == folded(unicodedata.normalize("NFC", written))
+
+
 def test_folding_twice_changes_nothing() -> None:
     for number in range(0x3000):
         assert folded(folded(chr(number))) == folded(chr(number))
