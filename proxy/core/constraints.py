@@ -11,6 +11,9 @@ from proxy.core.errors import Rejected
 from proxy.core.model import Constraints
 
 MAX_VALUE_CHARS = 1024
+MAX_PLACES = 32
+"""How many parameters, or places of a body, one grant may constrain. Each is looked for in every call, and an agent
+writes the manifests of its own children."""
 
 _METHOD = re.compile(r"[A-Z]+(?:-[A-Z]+)*")
 
@@ -46,8 +49,8 @@ def constraints_of(value: Json, field: str) -> Constraints:
 
 
 def _values(value: Json, field: str) -> dict[str, frozenset[str]]:
-    if not isinstance(value, Mapping):
-        raise unfit(field, "an object of lists", value)
+    if not isinstance(value, Mapping) or len(value) > MAX_PLACES:
+        raise unfit(field, f"an object of at most {MAX_PLACES} lists", value)
     permitted: dict[str, frozenset[str]] = {}
     for name, listed in value.items():
         text_of(name, field, MAX_NAME_CHARS)
@@ -59,8 +62,8 @@ def _values(value: Json, field: str) -> dict[str, frozenset[str]]:
 
 def _body(value: Json, field: str) -> dict[str, frozenset[str]]:
     """JSON pointers with the scalars that may stand there, or names of a form's fields with their texts."""
-    if not isinstance(value, Mapping):
-        raise unfit(field, "an object of lists", value)
+    if not isinstance(value, Mapping) or len(value) > MAX_PLACES:
+        raise unfit(field, f"an object of at most {MAX_PLACES} lists", value)
     permitted: dict[str, frozenset[str]] = {}
     for place, listed in value.items():
         text_of(place, field, MAX_NAME_CHARS)

@@ -157,7 +157,7 @@ def _granted(compiled: CompiledCluster, grant: Grant, reading: Reading, there: D
     for prepared in sorted(matching, key=lambda each: each.operation.name):
         if prepared.operation.name not in grant.actions:
             continue
-        if next(_constraint_faults(grant.constraints, prepared, reading.call), None) is not None:
+        if next(_constraint_faults(grant.constraints, prepared, reading), None) is not None:
             continue
         try:
             fault = next(_body_faults(grant.constraints, prepared, reading), None)
@@ -187,18 +187,20 @@ def _location_faults(grant: Grant, there: Destination) -> Iterator[Mismatch]:
         yield Mismatch(field="location", expected=some_of(places) or "no location is granted", got=there.origin)
 
 
-def _constraint_faults(constraints: Constraints, prepared: PreparedOperation, call: Call) -> Iterator[Mismatch]:
+def _constraint_faults(constraints: Constraints, prepared: PreparedOperation, reading: Reading) -> Iterator[Mismatch]:
     """What in a call that the operation matches lies outside the grant's constraints (RFC 9396 §2).
 
     A constrained query parameter must be there with permitted values alone, and nothing else that servers take for it.
     """
+    call, bases = reading.call, reading.bases
     if constraints.methods is not None and call.method not in constraints.methods:
         yield Mismatch(field="constraints.methods", expected=some_of(constraints.methods) or "none", got=call.method)
     if constraints.params:
         yield from _parameter_faults(constraints.params, prepared, call)
     for name, values in constraints.query.items():
         given = [value for parameter, value in call.parameters if parameter == name]
-        also = [other for other, _ in call.parameters if other != name and same_parameter(name, other)]
+        alike = {other for other, _ in call.parameters if other != name and bases[other] & bases[name]}
+        also = [other for other in sorted(alike) if same_parameter(name, other)]
         if also:
             yield Mismatch(field=f"constraints.query.{shown(name)}", expected="under one name", got=shown(also[0]))
         if not given or not values.issuperset(given):
@@ -311,7 +313,7 @@ def _operation_faults(grant: Grant, prepared: PreparedOperation, reading: Readin
         yield Mismatch(field="path", expected=operation.template, got=shown(call.path))
     elif operation.name in grant.actions:  # agents see what `got` says: nothing of what they lack
         yield from prepared.query_faults(call.parameters)
-        yield from _constraint_faults(grant.constraints, prepared, call)
+        yield from _constraint_faults(grant.constraints, prepared, reading)
         try:
             yield from islice(_body_faults(grant.constraints, prepared, reading), _BODY_FAULTS)
         except Rejected as fault:

@@ -2,9 +2,10 @@
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _DOTLESS_I = {0x130: "i", 0x131: "i"}  # Java's equalsIgnoreCase takes both for "i"; the Unicode folding does not
+_PAST_BRACKETS = re.compile(r"[\[\]]*([^\[\]]+)\]*(.*)", re.DOTALL)
 _MANY_MARKS = re.compile(rb"[^\0]{31,}")  # of combining classes; no writing needs more (UAX #15 §13)
 
 
@@ -44,6 +45,25 @@ def are_apart(names: Collection[str]) -> bool:
     return len(set(map(fold, names))) == len(names)
 
 
+class Spellings:
+    """The names in the objects of one document by what readers take them for: each object is gone through once.
+
+    However many rules ask, that is: an agent may put many into its own manifests. The document must outlive this.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[int, dict[str, list[str]]] = {}
+
+    def of(self, members: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
+        """The names of an object's members, by their folded form."""
+        names = self._found.get(id(members))
+        if names is None:
+            names = self._found[id(members)] = {}
+            for name in members:
+                names.setdefault(folded(name), []).append(name)
+        return names
+
+
 def other_spelling(name: str, names: Iterable[str]) -> str | None:
     """The first of `names` that some readers take for `name`, and that is not it."""
     sought = folded(name)
@@ -63,14 +83,39 @@ def folded_parameter(name: str) -> str:
     return re.sub(r"[. ]", "_", base) + bracket + inner
 
 
+def _readings(name: str) -> frozenset[str]:
+    """A parameter's name as different servers fold it: with its first brackets, and as those that look past them.
+
+    Rack 2 (Rails up to 7.0) skips brackets before a name and right after it, and qs (Express) one pair around it: to
+    both of them `[a]=1` is `a=1`, to Rack also `]a=1` and `a]=1`.
+    """
+    found = _PAST_BRACKETS.match(name)
+    if found is None or "]" not in name:
+        return frozenset({folded_parameter(name)})
+    rest = found[2]
+    bare = found[1] + (rest if rest.startswith("[") or not rest else f"[{rest}]")
+    return frozenset({folded_parameter(name), folded_parameter(bare)})
+
+
 def same_parameter(name: str, other: str) -> bool:
     """Whether some server takes one for the other, or one for a list or mapping that holds the other.
 
     `a[]` and `a[b]` extend or overwrite `a` (PHP, Rails, Express); `a[b]` and `a[c]` are two parameters.
     """
-    return name == other or same_folded(folded_parameter(name), folded_parameter(other))
+    return name == other or readings_meet(parameter_readings(name), parameter_readings(other))
 
 
-def same_folded(one: str, two: str) -> bool:
-    """`same_parameter` of two names that are folded already."""
-    return one == two or one.startswith(f"{two}[") or two.startswith(f"{one}[")
+def readings_meet(ones: Collection[str], others: Collection[str]) -> bool:
+    """`same_parameter` of two names whose readings are known already."""
+    return any(one == two or one.startswith(f"{two}[") or two.startswith(f"{one}[") for one in ones for two in others)
+
+
+class Bases(dict[str, frozenset[str]]):
+    """The parameters that a name may belong to, up to their brackets, worked out once for each name of a call.
+
+    Two names of which `same_parameter` is true have one in common.
+    """
+
+    def __missing__(self, name: str) -> frozenset[str]:
+        self[name] = bases = frozenset(reading.partition("[")[0] for reading in parameter_readings(name))
+        return bases

@@ -11,7 +11,7 @@ from functools import cached_property
 from ipaddress import ip_address
 
 from proxy.core.bodies.judge import PreparedBody, prepare_body
-from proxy.core.folding import folded_parameter, same_folded, same_parameter
+from proxy.core.folding import parameter_readings, readings_meet, same_parameter
 from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
 from proxy.core.readings import encoded_twice, query_readings, value_readings
 from proxy.core.shown import shown, some_of
@@ -60,16 +60,16 @@ class GivenQuery:
 
     def values(self, name: str) -> Iterator[str]:
         """The values under any name that some servers take for this one."""
-        sought = folded_parameter(name)
+        sought = parameter_readings(name)
         for given, values in self._folded.items():
-            if same_folded(sought, given):
+            if readings_meet(sought, given):
                 yield from values
 
     @cached_property
-    def _folded(self) -> Mapping[str, Sequence[str]]:
-        found: defaultdict[str, list[str]] = defaultdict(list)
+    def _folded(self) -> Mapping[frozenset[str], Sequence[str]]:
+        found: defaultdict[frozenset[str], list[str]] = defaultdict(list)
         for name, value in query_readings(self._call):
-            found[folded_parameter(name)].append(value)
+            found[parameter_readings(name)].append(value)
         return found
 
 

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from proxy.core.folding import are_apart, folded, other_spelling, same_parameter
+from proxy.core.folding import Bases, Spellings, are_apart, folded, other_spelling, same_parameter
 
 
 @pytest.mark.parametrize(
@@ -89,6 +89,13 @@ def test_folding_twice_changes_nothing() -> None:
         pytest.param("a_b", "a b", True, id="a space (PHP)"),
         pytest.param("a_b", "a[b", True, id="a bracket that stays open (PHP)"),
         pytest.param("a", " a", True, id="a space before it (PHP)"),
+        pytest.param("a", "[a]", True, id="in brackets (Express, Rack)"),
+        pytest.param("a", "]a", True, id="behind a bracket (Rack)"),
+        pytest.param("a", "A]", True, id="before a bracket (Rack)"),
+        pytest.param("a", "[a]b", True, id="before a bracket and something else (Rack)"),
+        pytest.param("a[b]", "[a][b]", True, id="the first part in brackets"),
+        pytest.param("a", "[]", False, id="brackets alone"),
+        pytest.param("a", "[b]", False, id="another name in brackets"),
         pytest.param("a", "ab", False, id="a longer name"),
         pytest.param("a", "b[a]", False, id="a member of another"),
         pytest.param("a[b]", "a[c]", False, id="another member"),
@@ -97,3 +104,13 @@ def test_folding_twice_changes_nothing() -> None:
 )
 def test_which_names_some_servers_take_for_one(name: str, other: str, same: bool) -> None:
     assert same_parameter(name, other) is same_parameter(other, name) is same
+    bases = Bases()
+    assert not same or bases[name] & bases[other]
+
+
+def test_an_object_is_gone_through_once() -> None:
+    document = {"Payee": 1, "payee": 2, "x": {}}
+    spellings = Spellings()
+    found = spellings.of(document)
+    assert found == {"payee": ["Payee", "payee"], "x": ["x"]}
+    assert spellings.of(document) is found

@@ -33,6 +33,10 @@ def detail_with(**changed: Json) -> dict[str, Json]:
     return {"authorization_details": [{**DETAIL, **changed}]}
 
 
+def _places(many: int, before: str = "") -> dict[str, list[str]]:
+    return {f"{before}a{place}": ["x"] for place in range(many)}
+
+
 def test_a_root_says_what_was_drafted() -> None:
     of = identities.draft(
         grants=[
@@ -138,6 +142,10 @@ def test_a_draft_that_cannot_be_read_back_is_not_signed(changed: dict[str, objec
         pytest.param(root_with(authorization_details=[]), id="nothing granted"),
         pytest.param(root_with(**detail_with(actions=[], locations=[])), id="empty lists, which cover nothing"),
         pytest.param(root_with(**detail_with(constraints={"methods": []})), id="an empty constraint"),
+        pytest.param(
+            root_with(**detail_with(constraints={"params": _places(32), "body": _places(32, "/")})),
+            id="as many places as there may be",
+        ),
         pytest.param(root_with(purpose="請求書を照合する。"), id="a purpose in another script"),
         pytest.param(root_with(exp=LATE - 1), id="the last second there is"),
         pytest.param(root_with(nbf=claims_of(ROOT)["exp"]), id="valid for no time at all"),
@@ -224,6 +232,8 @@ def test_anything_else_is_malformed(token: str, field: str) -> None:
         pytest.param({"constraints": {"params": {"": []}}}, ".constraints.params", id="a parameter without a name"),
         pytest.param({"constraints": {"params": {"id": "17"}}}, ".constraints.params.id", id="one value, not a list"),
         pytest.param({"constraints": {"params": {"id": [17]}}}, ".constraints.params.id", id="a number for a value"),
+        pytest.param({"constraints": {"query": _places(33)}}, ".constraints.query", id="too many parameters"),
+        pytest.param({"constraints": {"body": _places(33, "/")}}, ".constraints.body", id="too many places"),
         pytest.param({"constraints": {"body": ["/id"]}}, ".constraints.body", id="a body that is a list"),
         pytest.param({"constraints": {"body": {"": [1]}}}, ".constraints.body", id="the whole body"),
         pytest.param({"constraints": {"body": {"/a~2": [1]}}}, ".constraints.body", id="a pointer that is none"),

@@ -15,7 +15,7 @@ from proxy.core.bodies.schema import CompiledSchema, compile_schema
 from proxy.core.bodies.words import field_words
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import folded
+from proxy.core.folding import Spellings, folded
 from proxy.core.model import Mismatch
 from proxy.core.shown import is_plain_name, shown, some_of
 
@@ -33,18 +33,20 @@ class Place:
     folded: frozenset[str]  # `named` without regard to case
     needed: bool  # it, or a named place below it, must be there
 
-    def check_spelling(self, value: Json) -> None:
+    def check_spelling(self, value: Json, spellings: Spellings) -> None:
         """Refuse a member that some reader takes for one the rules name, and that is not it.
 
         Raises:
             Rejected(BODY_MALFORMED): there is one, here or below.
         """
-        for name, member in _members(value):
-            if name not in self.named and folded(name) in self.folded:
+        if self.named and isinstance(value, Mapping):
+            spelt = spellings.of(value)
+            if any(name not in self.named for key in self.folded for name in spelt.get(key, ())):
                 detail = f"the body must spell the members {some_of(self.named)} so, in the same letters"
                 raise Rejected(Code.BODY_MALFORMED, detail, field=_place_of(self.pointer))
+        for name, member in self._looked_at(value, only=False):
             for place in self._below(name):
-                place.check_spelling(member)
+                place.check_spelling(member, spellings)
 
     def faults(self, value: Json, *, only: bool) -> Iterator[Mismatch]:
         """What does not fit here and below. With `only`, also what no rule names, where rules name anything."""
@@ -59,7 +61,7 @@ class Place:
             yield _fault(self.pointer, "an object", "a list")
             return
         there = set()
-        for name, member in _members(value):
+        for name, member in self._looked_at(value, only=only):
             there.add(name)
             below = self._below(name)
             for place in below:
@@ -69,6 +71,12 @@ class Place:
         for name, place in self.named.items():
             if place.needed and name not in there:
                 yield _fault(place.pointer, "present", "absent")
+
+    def _looked_at(self, value: Json, *, only: bool) -> Iterable[tuple[str, Json]]:
+        """The members, or items, that matter here: where just some are named, and others may be there, those alone."""
+        if only or self.every is not None or not isinstance(value, Mapping):
+            return _members(value)
+        return ((name, value[name]) for name in self.named if name in value)
 
     def _below(self, name: str) -> list["Place"]:
         return [place for place in (self.named.get(name), self.every) if place is not None]
@@ -82,13 +90,15 @@ class PreparedJson:
     only: bool
     schema: CompiledSchema | None
 
-    def faults(self, document: Json) -> Iterator[Mismatch]:
+    def faults(self, document: Json, spellings: Spellings | None = None) -> Iterator[Mismatch]:
         """What in the document the rule does not permit. Values are told only where a rule constrains them.
+
+        `spellings` are the document's, where several rules are asked about it.
 
         Raises:
             Rejected(BODY_MALFORMED): a member is spelled in another way than the rules spell it.
         """
-        self.root.check_spelling(document)
+        self.root.check_spelling(document, Spellings() if spellings is None else spellings)
         if self.schema is not None:
             self.schema.check_spelling(document)
         yield from self.root.faults(document, only=self.only)

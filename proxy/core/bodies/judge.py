@@ -23,6 +23,7 @@ from proxy.core.bodies.rules import (
     Unexamined,
 )
 from proxy.core.errors import Code, Rejected
+from proxy.core.folding import Spellings
 from proxy.core.model import Mismatch, Unread
 from proxy.core.shown import shown, some_of
 
@@ -102,15 +103,15 @@ def _not_empty(reading: Reading) -> Iterator[Mismatch]:
 
 def _json(rule: JsonBody) -> _Judge:
     prepared = prepare_json(rule)
-    return lambda reading: prepared.faults(reading.json())
+    return lambda reading: prepared.faults(reading.json(), reading.spellings)
 
 
 def _form(prepared: PreparedForm) -> _Judge:
-    return lambda reading: prepared.faults(form_part(name, value) for name, value in reading.form())
+    return lambda reading: prepared.faults((form_part(name, value) for name, value in reading.form()), reading.bases)
 
 
 def _multipart(prepared: PreparedForm) -> _Judge:
-    return lambda reading: prepared.faults(reading.multipart())
+    return lambda reading: prepared.faults(reading.multipart(), reading.bases)
 
 
 # --- operations ------------------------------------------------------------------------------------------------------
@@ -146,12 +147,14 @@ def _mcp(rule: McpBody) -> _Judge:
 
     def faults(reading: Reading) -> Iterator[Mismatch]:
         for call in reading.rpc():
-            yield from _rpc_faults(rule, tools, call)
+            yield from _rpc_faults(rule, tools, call, reading.spellings)
 
     return faults
 
 
-def _rpc_faults(rule: McpBody, tools: Mapping[str, PreparedJson], call: RpcCall) -> Iterator[Mismatch]:
+def _rpc_faults(
+    rule: McpBody, tools: Mapping[str, PreparedJson], call: RpcCall, spellings: Spellings
+) -> Iterator[Mismatch]:
     if call.method not in rule.methods:
         if not (call.kind == "response" and call.is_chatter):
             got = "a response" if call.kind == "response" else shown(call.method)
@@ -160,7 +163,7 @@ def _rpc_faults(rule: McpBody, tools: Mapping[str, PreparedJson], call: RpcCall)
         if call.tool not in tools:
             yield Mismatch(field="body.tool", expected=some_of(tools) or "no tool", got=shown(call.tool))
         else:
-            for fault in tools[call.tool].faults(call.arguments):
+            for fault in tools[call.tool].faults(call.arguments, spellings):
                 yield replace(fault, field=f"body.arguments{fault.field.removeprefix('body')}")
 
 

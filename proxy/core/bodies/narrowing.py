@@ -36,7 +36,7 @@ def narrowing_faults(constraint: Mapping[str, frozenset[str]], reading: Reading)
 def _json_faults(pointer: str, values: frozenset[str], reading: Reading) -> Iterator[Mismatch]:
     document = reading.json()
     rule = JsonBody(fields=(FieldRule(pointer=pointer, values=values, required=True),))
-    yield from prepare_json(rule).faults(document)
+    yield from prepare_json(rule).faults(document, reading.spellings)
     if "*" in pointer and not find(document, parse_pointer(pointer)):  # a list without items has nothing to compare
         yield Mismatch(field=f"body.{pointer}", expected="present", got="absent")
 
@@ -45,4 +45,4 @@ def _form_faults(name: str, values: frozenset[str], reading: Reading) -> Iterato
     texts = frozenset(text for text in map(json.loads, values) if isinstance(text, str))
     field = FormField(name=name, values=texts, required=True, repeated=True)
     parts = (form_part(given, value) for given, value in reading.form())
-    return prepare_form(FormBody(fields=(field,), others=True)).faults(parts)
+    return prepare_form(FormBody(fields=(field,), others=True)).faults(parts, reading.bases)

@@ -7,7 +7,7 @@ from proxy.core.bodies.media import check_charset
 from proxy.core.bodies.multipart import FormPart
 from proxy.core.bodies.rules import FileRule, FormBody, FormField, MultipartBody
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import same_parameter
+from proxy.core.folding import Bases, same_parameter
 from proxy.core.model import Mismatch
 from proxy.core.shown import shown, some_of
 
@@ -23,18 +23,20 @@ class PreparedForm:
     repeated: frozenset[str]
     required: tuple[str, ...]
 
-    def faults(self, parts: Iterable[FormPart]) -> Iterator[Mismatch]:
+    def faults(self, parts: Iterable[FormPart], bases: Bases | None = None) -> Iterator[Mismatch]:
         """What in a form the rule does not permit. Values are told only where a rule constrains them.
 
-        A file is a part with a file name. Its media type is what the part itself says.
+        A file is a part with a file name. Its media type is what the part itself says. `bases` are the call's, where
+        several rules are asked about it.
 
         Raises:
             Rejected(BODY_MALFORMED): a name that some reader takes for a listed one, and that is not it; or the text of
                 a constrained field is not in UTF-8.
         """
         given = tuple(parts)
+        known = Bases() if bases is None else bases
         for name in {part.name for part in given} - self.listed:
-            if any(same_parameter(name, listed) for listed in self.listed):
+            if any(known[name] & known[listed] and same_parameter(name, listed) for listed in self.listed):
                 detail = f"the form must spell the fields {some_of(self.listed)} so: in the same letters, once each"
                 raise Rejected(Code.BODY_MALFORMED, detail, field="body")
         seen: set[str] = set()

@@ -14,6 +14,7 @@ from proxy.core.bodies.rpc import RpcCall, check_named, read_rpc
 from proxy.core.bodies.rules import LlmShape
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
+from proxy.core.folding import Bases, Spellings
 from proxy.core.model import Call, Unread
 from proxy.core.shown import shown
 
@@ -35,6 +36,8 @@ class Reading:
     def __init__(self, call: Call, caps: BodyCaps = USUAL_CAPS) -> None:
         """Nothing is read before it is asked for."""
         self.call = call
+        self.spellings = Spellings()  # of the JSON document
+        self.bases = Bases()  # of parameters' and fields' names
         self._caps = caps
         self._json = _Once(self._read_json)
         self._form = _Once(self._read_form)
