@@ -30,6 +30,7 @@ _BASE64URL = re.compile(r"[A-Za-z0-9_-]*")
 
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)  # also one that has no end: linear in any text
 _BRACKET = re.compile(r"[\[\]{}]")
+_PROTOTYPE = "__proto__"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NOT_ZERO = re.compile(r"-?[0.]*[1-9]")
 _MIN_INTEGER, _MAX_INTEGER = -(2**63), 2**64 - 1
@@ -83,9 +84,10 @@ def parse_json(
     At most `depth` levels, and `members` values in all: both are counted before anything is built.
 
     `one_reading` is for what others read as well: it must not mean two things to two of them (RFC 7493 §2). No lone
-    surrogates, no two members of an object whose names some readers take for the same (`proxy.core.folding`), integers
-    that fit into 64 bits, and other numbers into a double without becoming infinite, or zero. Not checked even then:
-    that a reader keeps more digits of a number than a double has, or fewer of an integer.
+    surrogates, no member `__proto__`, no two members of an object whose names some readers take for the same
+    (`proxy.core.folding`), integers that fit into 64 bits, and other numbers into a double without becoming infinite,
+    or zero. Not checked even then: that a reader keeps more digits of a number than a double has, or fewer of an
+    integer.
 
     Raises:
         Rejected(code): anything else; the message names `what` and the first fault.
@@ -97,6 +99,8 @@ def parse_json(
             raise ValueError("a member appears twice in one object")
         if one_reading and not are_apart(found):
             raise ValueError("two members of one object differ only in case, or in another way that some do not see")
+        if one_reading and _PROTOTYPE in found:
+            raise ValueError("a member __proto__ gives an object further members where JavaScript copies it")
         return found
 
     try:

@@ -83,7 +83,7 @@ def folded_parameter(name: str) -> str:
     return re.sub(r"[. ]", "_", base) + bracket + inner
 
 
-def _readings(name: str) -> frozenset[str]:
+def parameter_readings(name: str) -> frozenset[str]:
     """A parameter's name as different servers fold it: with its first brackets, and as those that look past them.
 
     Rack 2 (Rails up to 7.0) skips brackets before a name and right after it, and qs (Express) one pair around it: to

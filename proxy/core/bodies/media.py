@@ -16,6 +16,7 @@ _PARAMETER = re.compile(rf"[ \t]*;[ \t]*({WORD})=(?:({WORD})|({_QUOTED}))")
 _END = re.compile(r"[ \t]*;?[ \t]*")
 
 _UTF8 = frozenset({"utf-8", "utf8"})
+_KINDS = ("urlencoded", "multipart", "json")
 _ASCII = "us-ascii"
 
 
@@ -77,6 +78,20 @@ def check_charset(media: MediaType | None, data: bytes) -> None:
     charset = "utf-8" if media is None else media.parameters.get("charset", "utf-8").lower()
     if charset not in _UTF8 and not (charset == _ASCII and data.isascii()):
         raise _bad(f"charset must be utf-8, got {charset[:40]!a}: send the text in UTF-8")
+
+
+def check_plain(media: MediaType, *, kind: str) -> None:
+    """Accept a media type that nobody takes for one of another kind; `kind` is the word for its own.
+
+    Careless readers look for a word: formidable for "urlencoded" anywhere in the field, others for "json" or how it
+    begins ("application/x-www-form-urlencoded+json" is a form to Undertow and Vert.x).
+
+    Raises:
+        Rejected(BODY_MALFORMED): the word for another kind stands in it.
+    """
+    words = " ".join((media.type, *media.parameters, *media.parameters.values())).lower()
+    if any(word in words for word in _KINDS if word != kind):
+        raise _bad(f"must not name another kind of body beside {kind}")
 
 
 def _bad(rule: str) -> Rejected:

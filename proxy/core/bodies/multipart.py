@@ -18,11 +18,13 @@ MAX_HEADER_BYTES = 4_096
 
 MULTIPART = "multipart/form-data"
 
+_PARAMETERS = frozenset({"boundary", "charset"})
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_\-./:=?]{1,70}")  # RFC 2046 bchars without space and comma, at which some cut
 _LINE = re.compile(rf"({WORD}):[ \t]*((?:[!-~\xa0-\U0010ffff](?:[\t -~\xa0-\U0010ffff]*[!-~\xa0-\U0010ffff])?)?)")
 # No backslash, which escapes for some and is plain for browsers; no ";", at which some split.
 _QUOTED = r'"([ !#-:<-\[\]-~\xa0-\U0010ffff]*)"'
 _DISPOSITION = re.compile(rf"form-data[ \t]*;[ \t]*name={_QUOTED}(?:[ \t]*;[ \t]*filename={_QUOTED})?", re.IGNORECASE)
+_ENCODED_WORD = "=?"
 _IDENTITY_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 _REFUSED_LINES = frozenset({"content-encoding", "content-range", "transfer-encoding"})
 
@@ -47,7 +49,8 @@ def read_multipart(data: bytes, media: MediaType, caps: BodyCaps) -> tuple[FormP
     folded. Not checked here: what the parts hold, and that a field's bytes are UTF-8.
 
     Raises:
-        Rejected(BODY_MALFORMED): anything else; another media type; names as in `forms.check_names`.
+        Rejected(BODY_MALFORMED): anything else; another media type, or one with other parameters; names as in
+            `forms.check_names`, or encoded.
         Rejected(BODY_NOT_INSPECTED): larger than `caps.decoded_bytes`.
     """
     check_size(len(data), caps)
@@ -70,6 +73,9 @@ def read_multipart(data: bytes, media: MediaType, caps: BodyCaps) -> tuple[FormP
 def _delimiter(media: MediaType) -> bytes:
     if media.type != MULTIPART:
         raise Rejected(Code.BODY_MALFORMED, f"content-type must be {MULTIPART}", field="content-type")
+    if not media.parameters.keys() <= _PARAMETERS:  # PHP takes the first that has "boundary" anywhere in its name
+        detail = "content-type must have no parameters but boundary, and charset"
+        raise Rejected(Code.BODY_MALFORMED, detail, field="content-type")
     boundary = media.parameters.get("boundary", "")
     if not _BOUNDARY.fullmatch(boundary):
         detail = "content-type must have a boundary of 1 to 70 letters, digits and '()+_-./:=? (RFC 2046 §5.1.1)"
@@ -98,6 +104,8 @@ def _part(piece: bytes) -> FormPart:
             'must have parts with Content-Disposition: form-data; name="…"; filename="…", the latter for files,'
             " in UTF-8 and without backslashes or semicolons"
         )
+    if _ENCODED_WORD in disposition[1]:  # which Commons FileUpload, and so Tomcat, undoes (RFC 2047)
+        raise _bad('must not have names with "=?" in them, which begins an encoded word for some')
     media = parse_media_type(known["content-type"]) if "content-type" in known else None
     if media is not None and media.type.startswith("multipart/"):
         raise _bad("must not have parts that are multipart themselves")

@@ -11,6 +11,9 @@ from proxy.core.folding import Bases, same_parameter
 from proxy.core.model import Mismatch
 from proxy.core.shown import shown, some_of
 
+_METHOD = "_method"
+"""By which a form asks Rails, Laravel, Symfony and others for another method than the request's own."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreparedForm:
@@ -30,12 +33,15 @@ class PreparedForm:
         several rules are asked about it.
 
         Raises:
-            Rejected(BODY_MALFORMED): a name that some reader takes for a listed one, and that is not it; or the text of
-                a constrained field is not in UTF-8.
+            Rejected(BODY_MALFORMED): a name that some reader takes for a listed one, and that is not it; `_method`,
+                unless it is listed; or the text of a constrained field is not in UTF-8.
         """
         given = tuple(parts)
         known = Bases() if bases is None else bases
         for name in {part.name for part in given} - self.listed:
+            if _METHOD in known[name] - self.listed:
+                detail = f"the form must not have a field {_METHOD}: some servers take it for the request's method"
+                raise Rejected(Code.BODY_MALFORMED, detail, field="body")
             if any(known[name] & known[listed] and same_parameter(name, listed) for listed in self.listed):
                 detail = f"the form must spell the fields {some_of(self.listed)} so: in the same letters, once each"
                 raise Rejected(Code.BODY_MALFORMED, detail, field="body")

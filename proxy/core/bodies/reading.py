@@ -8,7 +8,7 @@ from proxy.core.bodies.forms import read_form
 from proxy.core.bodies.graphql import GraphqlCall, read_graphql
 from proxy.core.bodies.json import read_json
 from proxy.core.bodies.llm import LlmRequest, read_llm
-from proxy.core.bodies.media import MediaType, check_charset, media_type
+from proxy.core.bodies.media import MediaType, check_charset, check_plain, media_type
 from proxy.core.bodies.multipart import MULTIPART, FormPart, read_multipart
 from proxy.core.bodies.rpc import RpcCall, check_named, read_rpc
 from proxy.core.bodies.rules import LlmShape
@@ -88,6 +88,7 @@ class Reading:
         media = self._media()
         if media is None or not (media.type.endswith("+json") or media.type in {JSON, *OTHER_JSON}):
             raise _other_media(JSON, media)
+        check_plain(media, kind="json")
         data = decoded(self.call.headers, self._body(), self._caps)
         check_charset(media, data)
         return read_json(data, self._caps)
@@ -101,6 +102,7 @@ class Reading:
         media = self._media()
         if media is None or media.type != FORM:
             raise _other_media(FORM, media)
+        check_plain(media, kind="urlencoded")
         data = uncoded(self.call.headers, self._body(), self._caps)
         check_charset(media, data)
         return read_form(data, self._caps)

@@ -59,6 +59,7 @@ def test_json_is_read(data: bytes, value: object) -> None:
         pytest.param(b"18446744073709551616", "64 bits", id="an integer too large"),
         pytest.param(b"-9223372036854775809", "64 bits", id="an integer too small"),
         pytest.param(b"9" * 5_000, "64 bits", id="an integer of five thousand digits"),
+        pytest.param(b'{"a":[{"__proto__":{"b":1}}]}', "__proto__", id="members for a copy made in JavaScript"),
         pytest.param(b'"\\ud800"', "surrogate", id="half a surrogate pair"),
         pytest.param(b'{"\\uDC00":1}', "surrogate", id="half a surrogate pair in a name"),
         pytest.param(b'"\\ude00\\ud83d"', "surrogate", id="a surrogate pair the wrong way round"),

@@ -102,6 +102,7 @@ def test_a_part_may_have(head: str) -> None:
         pytest.param(f'{NAMED}; filename="..\\b"', "Content-Disposition", id="a backslash in a file name"),
         pytest.param(f'{NAMED}; filename="b; name=c"', "Content-Disposition", id="a name within a file name"),
         pytest.param('Content-Disposition: form-data; name=""', "a name", id="an empty name"),
+        pytest.param('Content-Disposition: form-data; name="=?utf-8?q?a?="', "encoded", id="an encoded name"),
         pytest.param('Content-Disposition: form-data; name=" a"', "white space", id="a space before a name"),
         pytest.param(
             'Content-Disposition: form-data; name="_charset_"', "_charset_", id="a field that sets the character set"
@@ -211,6 +212,10 @@ def test_a_boundary_may_be(boundary: str) -> None:
     ("media", "says"),
     [
         pytest.param("multipart/form-data", "must have a boundary", id="no boundary"),
+        pytest.param(
+            "multipart/form-data; xboundary=b; boundary=c", "no parameters but boundary", id="another boundary (PHP)"
+        ),
+        pytest.param('multipart/form-data; boundary=c; x="boundary=b"', "no parameters but", id="one within a value"),
         pytest.param('multipart/form-data; boundary=""', "must have a boundary", id="an empty boundary"),
         pytest.param(f"multipart/form-data; boundary={'0' * 71}", "must have a boundary", id="a long boundary"),
         pytest.param('multipart/form-data; boundary="a b"', "must have a boundary", id="a space in it"),

@@ -66,6 +66,18 @@ def test_a_field_spelled_otherwise_has_no_one_reading(name: str, others: bool) -
     assert refused.value.code is Code.BODY_MALFORMED
 
 
+@pytest.mark.parametrize("name", ["_method", ".method", "_Method", "_method[]"])
+def test_a_form_does_not_ask_for_another_method(name: str) -> None:
+    with pytest.raises(Rejected, match="request's method") as refused:
+        told(form(PAYEE, others=True), form_part(name, "DELETE"))
+    assert refused.value.code is Code.BODY_MALFORMED
+
+
+def test_its_twins_say_nothing_of_the_method() -> None:
+    assert told(form(PAYEE, others=True), form_part("payee", "88"), form_part("method", "DELETE")) == []
+    assert told(form(FormField(name="_method")), form_part("_method", "DELETE")) == []
+
+
 NESTED = FormField(name="filter[Status]", values=frozenset({"open"}))
 
 

@@ -10,7 +10,7 @@ from questions import call
 
 from proxy.core.bodies import reading as module
 from proxy.core.bodies.coding import BodyCaps
-from proxy.core.bodies.reading import Reading
+from proxy.core.bodies.reading import FORM, Reading
 from proxy.core.bodies.rules import LlmShape
 from proxy.core.errors import Code, Rejected
 
@@ -108,3 +108,31 @@ def test_another_character_set_is_another_reading(media: str) -> None:
     with pytest.raises(Rejected, match="charset") as refused:
         Reading(posted(b'{"a": "\xc3\xa9"}', (("content-type", media),))).json()
     assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "content-type")
+
+
+@pytest.mark.parametrize(
+    "media",
+    [
+        pytest.param("application/x-www-form-urlencoded+json", id="a form, by how it begins (Undertow, Vert.x)"),
+        pytest.param("application/json; x=urlencoded", id="a form, by a word in a value (formidable)"),
+        pytest.param("application/json; URLencoded=1", id="a form, by a parameter's name"),
+        pytest.param("multipart/x+json", id="multipart, by how it begins"),
+    ],
+)
+def test_json_that_some_take_for_a_form_is_refused(media: str) -> None:
+    with pytest.raises(Rejected, match="another kind of body") as refused:
+        Reading(posted(b'{"a":"&a=2&"}', (("content-type", media),))).json()
+    assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "content-type")
+
+
+@pytest.mark.parametrize("word", ["json", "application/json", "Multipart"])
+def test_a_form_that_some_take_for_json_is_refused(word: str) -> None:
+    with pytest.raises(Rejected, match="another kind of body") as refused:
+        Reading(posted(b'{"a":2}', (("content-type", f'{FORM}; x="{word}"'),))).form()
+    assert refused.value.code is Code.BODY_MALFORMED
+
+
+def test_their_twins_are_read() -> None:
+    odata = (("content-type", "application/json;odata.metadata=minimal; charset=utf-8"),)
+    assert Reading(posted(b"1", odata)).json() == 1
+    assert Reading(posted(b"a=1", (("content-type", f"{FORM}; charset=utf-8"),))).form() == (("a", "1"),)
