@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from enum import Enum
 
+from h11._readers import ChunkedReader
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
@@ -25,7 +26,8 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http1 import Http1Server
 
 from addons.alarm import Alarm
-from addons.heads import HEAD_BYTES, Head, HeadFault
+from addons.chunks import Chunks, Trailers
+from addons.heads import Head, HeadFault
 from addons.translate import response_of
 from proxy.core.errors import Code
 from proxy.core.problems import Answer
@@ -176,14 +178,13 @@ class StrictHttp1Server(Http1Server):
         """Read the body as mitmproxy does; what breaks the rules of chunks gets an answer instead of a bare close."""
         try:
             yield from self._read_whole(event)
-        except NotImplementedError:  # h11 found trailers, which mitmproxy 12.2 cannot carry over HTTP/1
+        except Trailers:
             detail = "chunked trailers are not accepted: send them as headers"
             yield from self._refuse_body(Code.REQUEST_UNSUPPORTED, detail)
-            return
-        if self.state == self.read_body and len(self.buf) > HEAD_BYTES:  # a chunk's size line without an end
-            yield from self._refuse_body(Code.REQUEST_TOO_LARGE, "the size line of a chunk is too long")
 
     def _read_whole(self, event: events.Event) -> Commands:
+        if isinstance(self.body_reader, ChunkedReader):
+            self.body_reader = Chunks()  # type: ignore[assignment]  # nothing of it was read yet
         data = bytearray()  # of all the small chunks that came at once
         for command in super().read_body(event):
             if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestData):
