@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from h11._readers import ChunkedReader
+from mitmproxy import http
 from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
@@ -19,11 +20,13 @@ from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     HttpEvent,
     RequestData,
+    RequestHeaders,
     RequestProtocolError,
     ResponseData,
+    ResponseHeaders,
     ResponseProtocolError,
 )
-from mitmproxy.proxy.layers.http._http1 import Http1Server
+from mitmproxy.proxy.layers.http._http1 import Http1Server, should_make_pipe
 
 from addons.alarm import Alarm
 from addons.chunks import Chunks, Trailers
@@ -104,6 +107,7 @@ class StrictHttp1Server(Http1Server):
         self._since_s = 0.0
         self._body_bytes = 0
         self._body_unwanted = False
+        self._last = False  # the client asked that its connection end with this request
         self._lingered_bytes = 0
 
     def _handle_event(self, event: events.Event) -> Commands:
@@ -172,6 +176,8 @@ class StrictHttp1Server(Http1Server):
             if isinstance(command, commands.SendData) and self.state == self.read_headers:  # mitmproxy's error page
                 yield from self._refuse(Code.REQUEST_MALFORMED, "the request line or a header line is malformed")
                 return
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestHeaders):
+                self._last = _asks_to_close(command.event.request)  # now: what is forwarded does not say it
             yield command
 
     def read_body(self, event: events.Event) -> Commands:
@@ -220,6 +226,8 @@ class StrictHttp1Server(Http1Server):
             return
         if isinstance(event, ResponseData) and self.request is not None and self.request.method == "HEAD":
             return  # an answer to HEAD ends with its head (RFC 9112 §6.3); mitmproxy would send a refusal's body, too
+        if isinstance(event, ResponseHeaders) and self._last and not self._opens_tunnel(event):
+            event.response.headers["Connection"] = "close"  # mitmproxy keeps to what we say (RFC 9112 §9.6)
         if not isinstance(event, ResponseProtocolError):
             yield from super().send(event)
             return
@@ -229,6 +237,9 @@ class StrictHttp1Server(Http1Server):
             yield from self._refuse(_CODES.get(event.code, Code.REQUEST_MALFORMED), event.message)
         else:
             yield from self._close_softly()
+
+    def _opens_tunnel(self, event: ResponseHeaders) -> bool:
+        return self.request is not None and should_make_pipe(self.request, event.response)
 
     def _refuse(self, code: Code, detail: str) -> Commands:
         refused = RefusedHead(self.context.client, code, detail)
@@ -262,6 +273,11 @@ class StrictHttp1Server(Http1Server):
             return
         yield commands.CloseConnection(self.conn)
         self.state = self.done
+
+
+def _asks_to_close(request: http.Request) -> bool:
+    options = ",".join(request.headers.get_all("connection")).split(",")
+    return "close" in (option.strip().lower() for option in options)
 
 
 _TIMES_S = {
