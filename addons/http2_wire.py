@@ -41,7 +41,7 @@ ALLOWANCE = 1000.0
 """What frames that move nothing forward may cost at once: far more than any ordinary client's."""
 REFILL_PER_S = 50.0
 EARNED = 2.0
-"""By each frame of a body, either way, and by each head that is sent."""
+"""By each frame of a body that is no dribble, either way, and by each head that is sent."""
 DRIBBLE_BYTES = 1024
 """A frame shorter than this, of a body of which more waits for the peer's window, earns nothing (CVE-2019-9511)."""
 COSTS: dict[type[frames.Frame], float] = {

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from typing import NamedTuple
 
 from graphql.error import GraphQLError
 from graphql.language import (
@@ -28,10 +29,10 @@ from proxy.core.bodies.shapes import a_text, an_object, kind_of, malformed, one_
 from proxy.core.encoding import Json
 
 MAX_CHARACTERS = 131_072
-"""Of one document. Long values belong into variables."""
+"""Of all documents of one body together. Long values belong into variables."""
 
 MAX_TOKENS = 15_000
-"""Of all documents of one body together, comments included: reading them takes at most about a fifth of a second."""
+"""The same, comments included. Within both bounds reading takes at most about a fifth of a second."""
 
 MAX_DEPTH = 64
 """How deep braces, brackets and parentheses may nest. The parser calls itself for each, so this is known before."""
@@ -65,15 +66,22 @@ def read_graphql(document: Json) -> tuple[GraphqlCall, ...]:
         Rejected(BODY_MALFORMED): anything a server could read in another way, or cannot run at all.
     """
     calls: list[GraphqlCall] = []
-    left = MAX_TOKENS
+    left = _Left()
     for request, where in one_or_batch(document):
         call, left = _call(request, where, left)
         calls.append(call)
     return tuple(calls)
 
 
-def _call(request: Mapping[str, Json], where: str, most: int) -> tuple[GraphqlCall, int]:
-    """The call, and how many tokens of `most` are left."""
+class _Left(NamedTuple):
+    """What documents may still take."""
+
+    characters: int = MAX_CHARACTERS
+    tokens: int = MAX_TOKENS
+
+
+def _call(request: Mapping[str, Json], where: str, most: _Left) -> tuple[GraphqlCall, _Left]:
+    """The call, and what is left of `most`."""
     only(request, _MEMBERS, where, mend=f"{_IN_FULL}, with operationName, variables and extensions at most")
     if request.get("query") is None:
         raise malformed(f"{where}/query", f"a query that is not there cannot be read; {_IN_FULL}")
@@ -81,7 +89,7 @@ def _call(request: Mapping[str, Json], where: str, most: int) -> tuple[GraphqlCa
     _check_extensions(request.get("extensions"), text, f"{where}/extensions")
     if request.get("variables") is not None:
         an_object(request["variables"], f"{where}/variables")
-    left = most - _tokens(text, f"{where}/query", most)
+    left = _Left(most.characters - len(text), most.tokens - _tokens(text, f"{where}/query", most))
     operation, fragments = _chosen(_parsed(text, f"{where}/query"), request.get("operationName"), where)
     call = GraphqlCall(
         name=None if operation.name is None else operation.name.value,
@@ -106,10 +114,10 @@ def _check_extensions(value: Json, text: str, where: str) -> None:
 # --- the document ----------------------------------------------------------------------------------------------------
 
 
-def _tokens(text: str, where: str, most: int) -> int:
+def _tokens(text: str, where: str, most: _Left) -> int:
     """How many tokens the document has, once it is known to be short and shallow enough for the parser."""
-    if len(text) > MAX_CHARACTERS:
-        raise malformed(where, f"expected at most {MAX_CHARACTERS} characters, got {len(text)}; use variables")
+    if len(text) > most.characters:
+        raise malformed(where, f"expected at most {MAX_CHARACTERS} characters in all; use variables")
     if _LINE_ENDS.search(text):
         raise malformed(where, "a lone CR, U+2028 or U+2029 ends a line for some servers only; use LF")
     lexer = Lexer(Source(text))
@@ -118,7 +126,7 @@ def _tokens(text: str, where: str, most: int) -> int:
         while (token := lexer.advance()).kind is not TokenKind.EOF:
             count += 1
             depth += (token.kind in _OPENING) - (token.kind in _CLOSING)
-            if depth > MAX_DEPTH or count > most:
+            if depth > MAX_DEPTH or count > most.tokens:
                 raise malformed(where, f"expected at most {MAX_TOKENS} tokens in all, nested at most {MAX_DEPTH} deep")
     except GraphQLError as fault:
         raise malformed(where, f"not a GraphQL document: {_told(fault)}") from None

@@ -267,3 +267,11 @@ def test_no_exception_but_rejected(document: Json) -> None:
     except Rejected as fault:
         assert fault.code is Code.BODY_MALFORMED
         json.dumps(fault.detail)
+
+
+def test_a_batch_may_have_as_many_characters_as_one_document() -> None:
+    half = {"query": "{a" + " " * (MAX_CHARACTERS // 2 - 3) + "}"}
+    assert len(read_graphql([half, half])) == 2
+    with pytest.raises(Rejected, match="characters in all") as refused:
+        read_graphql([half, half, {"query": "{a}"}])
+    assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "/2/query")
