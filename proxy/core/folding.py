@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 _DOTLESS_I = {0x130: "i", 0x131: "i"}  # Java's equalsIgnoreCase takes both for "i"; the Unicode folding does not
+_JOINT = re.compile(r"(?<=[^_-])[_-](?=[^_-])")
 _PAST_BRACKETS = re.compile(r"[\[\]]*([^\[\]]+)\]*(.*)", re.DOTALL)
 _MANY_MARKS = re.compile(rb"[^\0]{31,}")  # of combining classes; no writing needs more (UAX #15 §13)
 
@@ -45,6 +46,15 @@ def are_apart(names: Collection[str]) -> bool:
     return len(set(map(fold, names))) == len(names)
 
 
+def unjoined(name: str) -> str:
+    """`folded`, also without what joins words within a name.
+
+    Protobuf's JSON, and with it gRPC gateways and Google's APIs, takes `payee_id` for `payeeId`; so do servers that
+    turn all names into one style. For comparing a name with those of rules: in one document, both are ordinary.
+    """
+    return _JOINT.sub("", folded(name))
+
+
 class Spellings:
     """The names in the objects of one document by what readers take them for: each object is gone through once.
 
@@ -55,12 +65,12 @@ class Spellings:
         self._found: dict[int, dict[str, list[str]]] = {}
 
     def of(self, members: Mapping[str, object]) -> Mapping[str, Sequence[str]]:
-        """The names of an object's members, by their folded form."""
+        """The names of an object's members, by their form without joints (`unjoined`)."""
         names = self._found.get(id(members))
         if names is None:
             names = self._found[id(members)] = {}
             for name in members:
-                names.setdefault(folded(name), []).append(name)
+                names.setdefault(unjoined(name), []).append(name)
         return names
 
 

@@ -5,7 +5,7 @@ import unicodedata
 
 import pytest
 
-from proxy.core.folding import Bases, Spellings, are_apart, folded, other_spelling, same_parameter
+from proxy.core.folding import Bases, Spellings, are_apart, folded, other_spelling, same_parameter, unjoined
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,24 @@ def test_which_names_some_servers_take_for_one(name: str, other: str, same: bool
     assert same_parameter(name, other) is same_parameter(other, name) is same
     bases = Bases()
     assert not same or bases[name] & bases[other]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        pytest.param("payeeId", "payee_id", True, id="an underscore (protobuf's JSON)"),
+        pytest.param("payee-id", "PAYEE_ID", True, id="a hyphen, and case"),
+        pytest.param("a_b_c", "aBC", True, id="words of one letter"),
+        pytest.param("id", "_id", False, id="an underscore before a name (MongoDB)"),
+        pytest.param("id", "id_", False, id="one behind it"),
+        pytest.param("a_b", "a__b", False, id="two of them"),
+        pytest.param("_", "-", False, id="joints alone"),
+        pytest.param("a_b", "a.b", False, id="a dot"),
+    ],
+)
+def test_names_that_differ_in_their_joints(one: str, other: str, same: bool) -> None:
+    assert (unjoined(one) == unjoined(other)) is same
+    assert are_apart([one, other]) or one.lower() == other.lower()
 
 
 def test_an_object_is_gone_through_once() -> None:

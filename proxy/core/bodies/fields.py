@@ -15,7 +15,7 @@ from proxy.core.bodies.schema import CompiledSchema, compile_schema
 from proxy.core.bodies.words import field_words
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import Spellings, folded
+from proxy.core.folding import Spellings, unjoined
 from proxy.core.model import Mismatch
 from proxy.core.shown import is_plain_name, shown, some_of
 
@@ -30,7 +30,7 @@ class Place:
     rule: FieldRule | None
     named: Mapping[str, "Place"]
     every: "Place | None"  # below every item of a list or member of an object
-    folded: frozenset[str]  # `named` without regard to case
+    unjoined: frozenset[str]  # `named` without regard to case and joints
     needed: bool  # it, or a named place below it, must be there
 
     def check_spelling(self, value: Json, spellings: Spellings) -> None:
@@ -41,7 +41,7 @@ class Place:
         """
         if self.named and isinstance(value, Mapping):
             spelt = spellings.of(value)
-            if any(name not in self.named for key in self.folded for name in spelt.get(key, ())):
+            if any(name not in self.named for key in self.unjoined for name in spelt.get(key, ())):
                 detail = f"the body must spell the members {some_of(self.named)} so, in the same letters"
                 raise Rejected(Code.BODY_MALFORMED, detail, field=_place_of(self.pointer))
         for name, member in self._looked_at(value, only=False):
@@ -142,7 +142,7 @@ def _place(pointer: str, rules: Iterable[tuple[tuple[str, ...], FieldRule]]) -> 
         rule=rule,
         named=places,
         every=every,
-        folded=frozenset(map(folded, places)),
+        unjoined=frozenset(map(unjoined, places)),
         needed=(rule is not None and rule.required) or any(place.needed for place in places.values()),
     )
 

@@ -14,7 +14,7 @@ import jsonschema_rs
 from proxy.core.bodies.shapes import escaped, kind_of
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import folded
+from proxy.core.folding import unjoined
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 MAX_VALUES = 10_000
@@ -54,12 +54,12 @@ class CompiledSchema:
 
     _validator: jsonschema_rs.Draft202012Validator = field(repr=False, compare=False)
     _names: frozenset[str] = field(repr=False)  # every member that any part of the schema names
-    _folded: frozenset[str] = field(repr=False)
+    _unjoined: frozenset[str] = field(repr=False)
 
     def check_spelling(self, document: Json) -> None:
         """Refuse a member, anywhere, that some reader takes for one the schema names, and that is not it.
 
-        To the schema it is another member, which may have any value; a server that ignores case would take it.
+        To the schema it is another member, which may have any value; a server that ignores case or joints takes it.
 
         Raises:
             Rejected(BODY_MALFORMED): there is one.
@@ -68,7 +68,7 @@ class CompiledSchema:
         while waiting:
             value = waiting.pop()
             if isinstance(value, Mapping):
-                if any(name not in self._names and folded(name) in self._folded for name in value):
+                if any(name not in self._names and unjoined(name) in self._unjoined for name in value):
                     detail = "the body must spell the members that the rule names in the same letters"
                     raise Rejected(Code.BODY_MALFORMED, detail, field="body")
                 waiting.extend(value.values())
@@ -127,7 +127,7 @@ def compile_schema(schema: Json) -> CompiledSchema:
     except (ValueError, jsonschema_rs.ReferencingError) as fault:
         raise _bad("", f"not a JSON Schema that can be used: {_first_line(fault)}") from None
     names = frozenset(_named(schema))
-    return CompiledSchema(_validator=validator, _names=names, _folded=frozenset(map(folded, names)))
+    return CompiledSchema(_validator=validator, _names=names, _unjoined=frozenset(map(unjoined, names)))
 
 
 def _plain(value: Json, depth: int) -> _Plain:

@@ -201,6 +201,7 @@ def test_only_names_indices_of_a_list() -> None:
         pytest.param({"AMOUNT": 9999}, id="capitals"),
         pytest.param({"payee": {"Id": 99}}, id="within"),
         pytest.param({"lines": [{"sku": 1}, {"\u017fku": 1}]}, id="a long s"),
+        pytest.param({"a-mount": 9999}, id="a joint more"),
         pytest.param({"amount": 501, "Payee": {}}, id="behind a plain fault"),
     ],
 )
