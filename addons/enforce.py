@@ -48,6 +48,7 @@ class Enforce:
             return  # refused by mitmproxy itself, or its client has left: the refusal stands
         exchange = Exchange(flow=flow, client_id=flow.client_conn.id, started_s=time.monotonic())
         self._exchanges.open(exchange)
+        self._exchanges.valves.narrow(exchange.client_id)
         inner_tls = tunnel is not None and flow.request.scheme == "https"
         scheme = head.scheme if flow.request.is_http2 else flow.request.scheme
         leg = leg_of(flow.client_conn, tunnel, inner_tls=inner_tls)
@@ -78,6 +79,8 @@ class Enforce:
                 exchange.intake = self._bodies.begin(admission.identity.mandate.root_id, announced)
             except (Rejected, Unavailable) as fault:
                 await self._refuse_early(flow, exchange, admission, fault)
+        if exchange.refusal is None:
+            self._exchanges.valves.widen(exchange.client_id)
 
     async def _refuse_early(
         self, flow: http.HTTPFlow, exchange: Exchange, admission: Admission, fault: Rejected | Unavailable

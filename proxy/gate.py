@@ -18,9 +18,9 @@ from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_b
 from proxy.core.clusters import Policy
 from proxy.core.content_digest import BodyDigests, check_content_digest, signed_digests
 from proxy.core.control import ControlView
-from proxy.core.decide import Question, after_release, decide
+from proxy.core.decide import Question, after_release, decide, is_final
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.headers import check_announced
+from proxy.core.headers import check_announced, is_small
 from proxy.core.holds import Event
 from proxy.core.model import (
     Call,
@@ -110,9 +110,10 @@ class Gate:
         return self._policy().http2.covers(host, port)
 
     async def judge_head(self, admission: Admission) -> Outcome | None:
-        """Decide what needs no body: a call whose body may stream through unexamined, or one announced too large.
+        """Decide what needs no body: a call whose body may stream through unexamined, one announced too large, and
+        one with a large body that is denied whatever it is: nothing of that is taken in.
 
-        None: the body must come first (`judge`). Not checked here: the digest of a body that streams (`check_body`).
+        None: the body must come first (`judge`). Not checked here: the digest of such a body (`check_body`).
         """
         return await self._within_deadline(admission, lambda: self._glance(admission))
 
@@ -239,7 +240,9 @@ class Gate:
         assert identity is not None and admission.call is not None
         call = with_stream(admission.call, received)
         signed = identity.evidence.proof is not Proof.REQUEST or signed_digests(received.headers) is not None
-        if not (signed and self._decide(identity, call).unexamined):
+        glimpse = self._decide(identity, call)
+        futile = is_final(glimpse) and not is_small(received, self.settings.limits)
+        if not (futile or (signed and glimpse.unexamined)):
             check_announced(received, self.settings.limits)
             return None
         await self._vouch(identity)

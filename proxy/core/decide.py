@@ -65,6 +65,10 @@ class _Finding:
 
 _NOTHING = Coverage(reach=Reach.NONE, chosen=None, found=())
 
+_WHATEVER_THE_BODY = frozenset(
+    (Code.KILL_SWITCH, Code.INTENT_NOT_GRANTED, Code.GUARD_SELF, Code.GUARD_ADDRESS, Code.POLICY_DENIED)
+)
+
 
 def decide(question: Question) -> Decision:
     """Judge one call. Nothing a call, a mandate or a policy can be makes it raise.
@@ -119,6 +123,13 @@ def after_release(decision: Decision, *, hold_id: str) -> Decision:
             return decision
         case _:
             assert_never(decision.verdict)
+
+
+def is_final(decision: Decision) -> bool:
+    """Whether a decision on a call whose body is still to come stands whatever that body is: a denial that rests on
+    the head alone. With the body the call might be denied for another reason, but never held or allowed.
+    """
+    return decision.verdict is Verdict.DENY and decision.code in _WHATEVER_THE_BODY
 
 
 # --- 1. authority ----------------------------------------------------------------------------------------------------

@@ -171,6 +171,12 @@ def announced_bytes(received: Received) -> int | None:
     return None if length is None else int(length)
 
 
+def is_small(received: Received, limits: Limits) -> bool:
+    """Whether a body of no more than what is read from anybody is announced (`limits.unproven_body_bytes`)."""
+    size = announced_bytes(received)
+    return size is not None and size <= limits.unproven_body_bytes
+
+
 def check_announced(received: Received, limits: Limits) -> None:
     """Refuse a body that is larger than may wait for a decision, before any of it is read.
 

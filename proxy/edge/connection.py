@@ -71,6 +71,7 @@ class EdgeConnection(ProxyConnectionHandler):
         self.layer = FencedProxy(self.layer.context, self._read)
         self.max_conns = defaultdict(lambda: asyncio.Semaphore(MOST_TO_ONE_ADDRESS))
         self._unread: dict[Connection, asyncio.Event] = {}  # origins that are not read from, until the event is set
+        read_at_once(writer, self._valves.read_at_once(self.client.id))
 
     def end(self, why: str) -> None:
         """End the client's connection, and with it all that was dialled for it."""
@@ -116,6 +117,9 @@ class EdgeConnection(ProxyConnectionHandler):
             for connection in tuple(self.transports):
                 await self._drain(connection)
             await self._valves.opened(self.client.id)
+            io = self.transports.get(self.client)
+            if io is not None and isinstance(io.writer, asyncio.StreamWriter):
+                read_at_once(io.writer, self._valves.read_at_once(self.client.id))
 
     async def _drain(self, connection: Connection) -> None:
         io = self.transports.get(connection)
@@ -137,6 +141,11 @@ def close_within(writer: asyncio.StreamWriter, seconds: float) -> None:
     writer.close()
     if writer.transport.get_write_buffer_size():
         asyncio.get_running_loop().call_later(seconds, writer.transport.abort)
+
+
+def read_at_once(writer: asyncio.StreamWriter, size: int) -> None:
+    """How much is read from a connection at once; asyncio takes 256 KiB, however little its reader may keep."""
+    writer.transport.max_size = size  # type: ignore[attr-defined]
 
 
 def hear_out(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,12 +7,12 @@ import time
 from collections import Counter
 
 from addons.tidings import Leaving
+from addons.valve import LIMIT_BYTES
 from proxy.edge.connection import EdgeConnection
 from proxy.edge.descriptors import most_connections
 from proxy.edge.master import EdgeMaster
 
 BACKLOG = 1024
-READ_BYTES = 32_768  # asyncio stops reading when twice as much waits for us
 LOOK_S = 0.1
 IDLE_S = 90.0  # a connection on which nothing happens and no call is under way
 REAP_EVERY_S = 5.0
@@ -32,7 +32,7 @@ class Listener:
         self._of_source: Counter[str] = Counter()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG, limit=READ_BYTES)
+        self._server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG, limit=LIMIT_BYTES)
 
     def stop_accepting(self) -> None:
         """Close the listening socket; connections already accepted go on."""

@@ -17,7 +17,7 @@ from proxy.core.addresses import OwnSurfaces
 from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import compile_policy
 from proxy.core.control import Act, ControlView, Statement
-from proxy.core.decide import Question, after_release, decide
+from proxy.core.decide import Question, after_release, decide, is_final
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import (
     AgentClass,
@@ -719,3 +719,9 @@ CONDITIONS = {
 def test_without_any_one_condition_the_call_does_not_pass(condition: str) -> None:
     assert outcome(question()) == ALLOWED
     assert decide(question(**CONDITIONS[condition])).verdict is not Verdict.ALLOW  # type: ignore[arg-type]
+
+
+def test_a_denial_is_final_before_the_body_came_only_if_no_body_could_change_it() -> None:
+    for places, final in (((1,), True), ((2,), False), ((3,), True), ((4,), True), ((6,), False), ((7,), False)):
+        assert is_final(decide(_hit(places))) is final, places
+    assert not is_final(decide(question()))

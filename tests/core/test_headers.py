@@ -15,6 +15,7 @@ from proxy.core.headers import (
     check_announced,
     check_head,
     field_value,
+    is_small,
     with_one_cookie,
 )
 from proxy.core.model import Received
@@ -303,6 +304,16 @@ def test_cookie_lines_that_were_not_joined_are_refused() -> None:
     with pytest.raises(Rejected) as caught:
         check_head(heads.http2("/", "cookie: a=b", "cookie: c=d"), LIMITS)
     assert (caught.value.code, caught.value.field) == (Code.REQUEST_MALFORMED, "cookie")
+
+
+def test_a_body_is_small_only_if_it_says_so() -> None:
+    limits = Limits(unproven_body_bytes=64)
+    for length, small in (
+        ("Content-Length: 64", True),
+        ("Content-Length: 65", False),
+        ("Transfer-Encoding: chunked", False),
+    ):
+        assert is_small(heads.absolute("http://erp.example/", length, method="POST"), limits) is small
 
 
 def test_a_body_is_announced_by_its_length_and_refused_before_it_comes_if_that_is_over_the_limit() -> None:

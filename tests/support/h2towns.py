@@ -50,6 +50,14 @@ clusters:
       - name: read-invoice
         methods: [GET]
         path: /v1/invoices/{{id}}
+deny:
+  - id: no-secrets
+    description: Nobody sends any there
+    hosts: [erp.example]
+    operations:
+      - name: any
+        methods: [POST]
+        path: /v1/secrets
 """
 
 
