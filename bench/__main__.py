@@ -12,12 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import ROOT
+from bench.children import on_cores
 from bench.decisions import SIZES, Deciders
 from bench.failures import Failed
-from bench.https import CARRYING, LANES, Plan, Street, run
+from bench.https import CARRYING, LANES, Plan, Street, Tell, run
 from bench.machine import look, plan_cores
 from bench.report import render
 from bench.results import Results
+from bench.streams import CALLS, SYSTEMS, Streamed, Streams, run_streams
 
 KEPT = ROOT / "bench"
 
@@ -28,6 +30,7 @@ What a decision and a call cost, beside stock mitmproxy, on this machine.
   2. CPU and latency per request over HTTPS keep-alive, 16 connections, one worker:
      stock `mitmdump -q` that checks nothing, our proxy with enforcement off, and our proxy with full
      enforcement (a fresh signature per call, its nonce in Valkey, a durable journal line)
+  3. streams: how much later the first byte of a response arrives, and the memory that 50 MB take, up and down
 
 A run fails (exit 1) unless, in every round under full enforcement, the requests sent, the requests the origin got,
 the journal's allow lines and the nonces spent are the same ones, each exactly once; all answers are right; and
@@ -55,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; keeps nothing")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--only", choices=("decisions", "https"), help="one part only; keeps nothing")
+    parser.add_argument("--only", choices=("decisions", "https", "streams"), help="one part only; keeps nothing")
     parser.add_argument("--rules", type=_sizes, default=SIZES, metavar="N,N", help="policy sizes for the decisions")
     parser.add_argument("--rounds", type=_count, metavar="N", help="rounds over HTTPS (5; quick: 2)")
     parser.add_argument(
@@ -112,21 +115,33 @@ def measure(options: argparse.Namespace, folder: Path) -> Results:
     )
     with ExitStack() as running:
         deciders = street = None
-        if options.only != "https":
+        if options.only in (None, "decisions"):
             tell(f"building policies of {', '.join(f'{size:,}' for size in options.rules)} rules")
             deciders = Deciders(options.rules, folder)
             running.callback(deciders.end)
         if options.only != "decisions":
             tell("starting the origin and the systems")
-            street = running.enter_context(Street(folder, cores, plan.lanes, tell))
+            lanes = () if options.only == "streams" else plan.lanes
+            also = () if options.only == "https" else SYSTEMS
+            street = running.enter_context(Street(folder, cores, lanes, tell, also=also))
         if deciders is not None:
             blocks, count = (3, 2_000) if options.quick else (7, 5_000)
             results.decisions = deciders.measure(blocks=blocks, count=count, cores=cores)
             deciders.end()
         if street is not None:
-            results.https = run(plan, street, tell)
+            if options.only != "streams":
+                results.https = run(plan, street, tell)
+            if options.only != "https":
+                results.streams = _streams(street, quick=options.quick, tell=tell)
     tell("done")
     return results
+
+
+def _streams(street: Street, *, quick: bool, tell: Tell) -> dict[str, list[Streamed]]:
+    streams = Streams(street.deployment, street.floods, street.floods_authority, street.journal)
+    with on_cores(street.cores.load):
+        rounds, calls = (2, CALLS // 2) if quick else (3, CALLS)
+        return run_streams(streams, street.systems, rounds=rounds, calls=calls, tell=tell)
 
 
 def keep(results: Results) -> None:

@@ -1,5 +1,6 @@
 """The deployment under test: signed policy, people and an agent with a mandate of three clusters, on a real disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,7 @@ _CLUSTER = """\
     risk: routine
     hosts: [localhost]
     schemes: [https]
-    ports: [{port}]
+    ports: {ports}
     addresses: [127.0.0.0/8, "::1/128"]
     operations:
       - name: read
@@ -37,6 +38,10 @@ _CLUSTER = """\
       - name: file
         methods: [POST]
         path: /v1/{collection}
+      - name: scan
+        methods: [POST]
+        path: /v1/{collection}/{{id}}/scan
+        body: unexamined
 """
 
 _GRANTED = (
@@ -85,6 +90,10 @@ class Certificates:
     certificate: Path
     key: Path
 
+    @property
+    def pair(self) -> tuple[Path, Path]:
+        return self.certificate, self.key
+
 
 def make_certificates(folder: Path) -> Certificates:
     """A throw-away authority and one certificate for the origin."""
@@ -93,10 +102,10 @@ def make_certificates(folder: Path) -> Certificates:
     return Certificates(ca=authority.write(folder), certificate=certificate, key=key)
 
 
-def make_deployment(folder: Path, certificates: Certificates, *, port: int) -> Deployment:
-    """Write and sign everything for an origin on `port`; nothing runs yet."""
+def make_deployment(folder: Path, certificates: Certificates, *, ports: Sequence[int]) -> Deployment:
+    """Write and sign everything for origins on these ports; nothing runs yet."""
     clusters = "".join(
-        _CLUSTER.format(id=name, description=description, collection=collection, port=port)
+        _CLUSTER.format(id=name, description=description, collection=collection, ports=list(ports))
         for name, description, collection in _GRANTED
     )
     house = houses.build(

@@ -88,6 +88,24 @@ def faults_of_round(sent: Sequence[Sent], *, arrived: Sequence[str], record: Rec
     return tuple(fault for group in groups for fault in group)
 
 
+def faults_of_streams(
+    sent: Sequence[str], arrived: Sequence[str], bodies: Sequence[str], body_sha256: str, allowed: Sequence[str] | None
+) -> tuple[str, ...]:
+    """Why a round of streams may not be counted.
+
+    Every call must have arrived once, and the body of the one that had one must have arrived whole and unchanged. With
+    `allowed` (enforcement was on) each must have its line.
+    """
+    faults = _Faults()
+    faults.check(bool(sent), "streams: nothing was sent")
+    faults.same("origin", sent, arrived)
+    whole = list(bodies) == [body_sha256]
+    faults.check(whole, f"origin: expected one body, the one that was sent, got {len(bodies)} that are not just that")
+    if allowed is not None:
+        faults.same("journal", sent, allowed)
+    return tuple(faults.found)
+
+
 def _answers(passing: Sequence[Sent]) -> list[str]:
     faults = _Faults()
     bad = [call for call in passing if call.status != 200]

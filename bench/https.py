@@ -2,7 +2,7 @@
 
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -86,9 +86,11 @@ class Outcome:
 class Street:
     """An origin, a load generator and every system, running."""
 
-    def __init__(self, folder: Path, cores: Cores, lanes: Sequence[Lane], tell: Tell) -> None:
-        self._folder, self._cores, self._tell = folder, cores, tell
-        self._wanted = {lane.system for lane in lanes}
+    def __init__(
+        self, folder: Path, cores: Cores, lanes: Sequence[Lane], tell: Tell, *, also: Collection[str] = ()
+    ) -> None:
+        self._folder, self.cores, self._tell = folder, cores, tell
+        self._wanted = {*also, *(lane.system for lane in lanes)}
         self._stack = ExitStack()
         self.systems: dict[str, System] = {}
 
@@ -104,31 +106,28 @@ class Street:
         self._stack.close()
 
     def _open(self) -> None:
-        folder, cores = self._folder, self._cores
+        folder, cores = self._folder, self.cores
         certificates = make_certificates(folder)
-        self.origin = self._kept(
-            Child(
-                "origin",
-                _module("bench.origin", certificates.certificate, certificates.key),
-                folder=folder,
-                cores=cores.origin,
-            )
+        self.origin, self.floods = (
+            self._kept(Child(name, _module(f"bench.{name}", *certificates.pair), folder=folder, cores=cores.origin))
+            for name in ("origin", "floods")
         )
-        self.authority = f"{HOST}:{self.origin.answer()['port']}"
-        self.deployment = make_deployment(folder, certificates, port=int(self.authority.rpartition(":")[2]))
+        ports = [int(each.answer()["port"]) for each in (self.origin, self.floods)]
+        self.authority, self.floods_authority = (f"{HOST}:{port}" for port in ports)
+        self.deployment = make_deployment(folder, certificates, ports=ports)
         self.journal = JournalTail(self.deployment.settings.state / "journal")
-        ports = {name: free_port() for name in ("stock", "stock_defaults")}
-        started = {name: self._kept(self._start(name, ports)) for name in sorted(self._wanted)}
+        listening = {name: free_port() for name in ("stock", "stock_defaults", "stock_streaming")}
+        started = {name: self._kept(self._start(name, listening)) for name in sorted(self._wanted)}
         self.load = self._kept(Child("load", _module("bench.load"), folder=folder, cores=cores.load))
         for name, child in started.items():
             self._tell(f"waiting for {name}")
-            if name in ports:
-                self.systems[name] = stock(name, child, folder, port=ports[name])
+            if name in listening:
+                self.systems[name] = stock(name, child, folder, port=listening[name])
             else:
                 self.systems[name] = ours(name, child, self.deployment, cores)
 
     def _start(self, name: str, ports: Mapping[str, int]) -> Child:
-        here, folder, cores = self.deployment, self._folder, self._cores
+        here, folder, cores = self.deployment, self._folder, self.cores
         match name:
             case "full":
                 return start_full(here, folder, cores)
@@ -137,6 +136,9 @@ class Street:
             case "stock":
                 lazy = ["connection_strategy=lazy"]
                 return start_stock(name, here, folder, cores, port=ports[name], options=lazy, ca=True)
+            case "stock_streaming":
+                streaming = ["connection_strategy=lazy", "stream_large_bodies=1"]
+                return start_stock(name, here, folder, cores, port=ports[name], options=streaming, ca=True)
             case "stock_defaults":
                 return start_stock(name, here, folder, cores, port=ports[name], options=[], ca=False)
             case _:

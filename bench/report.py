@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from bench.https import CARRYING, CONNECTIONS, LANES, Measured
 from bench.results import Results
 from bench.spread import Spread
+from bench.streams import Streamed
 
 _RATIO_WORDS = {
     "full_vs_stock_https": "full enforcement / stock, lazy (CPU)",
@@ -27,6 +28,8 @@ def render(results: Results) -> str:
         parts.append(_decisions(results))
     if results.https.rounds:
         parts += [_https(results), _checked(results)]
+    if results.streams:
+        parts.append(_streams(results))
     parts.append(_missing(results))
     return "\n\n".join(parts) + "\n"
 
@@ -96,6 +99,30 @@ def _https(results: Results) -> str:
     return (
         f"## HTTPS keep-alive\n\n{intro}\n\n{table}\n\nRatios within each round:\n\n{_table(['ratio', 'of'], ratios)}"
     )
+
+
+def _streams(results: Results) -> str:
+    titles = {"stock_streaming": "stock `mitmdump -q`, told to stream", "full": "ours, full enforcement"}
+    columns: tuple[tuple[str, Callable[[Streamed], float], int], ...] = (
+        ("first byte ms", lambda each: each.first_byte_ms, 2),
+        ("50 MB down, MB", lambda each: each.down_mb, 1),
+        ("50 MB up, MB", lambda each: each.up_mb, 1),
+    )
+    rows = [
+        [titles[name], *(_with_range(Spread.of([of(each) for each in rounds]), digits) for _, of, digits in columns)]
+        for name, rounds in results.streams.items()
+    ]
+    ratio = _with_range(results.keys()["first_byte_delay_vs_stock"], 2)
+    intro = (
+        "How much later the first event of a response arrives than it was written, one call at a time; and the most "
+        "memory all processes of the system had while 50 MB passed, over what they had when idle."
+    )
+    checked = (
+        "Every body arrived whole and unchanged, every event before the next was written, every call once, and those "
+        "under enforcement have their line."
+    )
+    table = _table(["system", *(name for name, _, _ in columns)], rows)
+    return f"## Streams\n\n{intro}\n\n{table}\n\nFirst byte, ours / stock: **{ratio}**. {checked}"
 
 
 def _checked(results: Results) -> str:

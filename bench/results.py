@@ -8,6 +8,7 @@ from bench.decisions import SIZES, Decided
 from bench.https import CARRYING, LANES, Measured, Outcome
 from bench.machine import Cores, Machine
 from bench.spread import Spread
+from bench.streams import SYSTEMS, Streamed
 
 _RATIOS = {
     "full_vs_stock_https": ("full", "stock"),
@@ -19,6 +20,11 @@ _RATIOS = {
 }
 """CPU per request of one lane over that of another in the same round."""
 
+_OF_STREAMS: Mapping[str, Callable[[Streamed], float]] = {
+    "first_byte_delay_ms": lambda each: each.first_byte_ms,
+    "stream_memory_mb": lambda each: each.memory_mb,
+}
+
 _LATER = {
     "full_vs_stock_newconn": "a new connection for every request",
     "full_vs_stock_http": "plain HTTP",
@@ -26,8 +32,6 @@ _LATER = {
     "two_workers_throughput_ratio": "two workers",
     "decide_body_p50_us": "rules about bodies",
     "hold_memory_kb": "thousands of waiting calls",
-    "first_byte_delay_ms": "streamed responses",
-    "stream_memory_mb": "large bodies",
     "overload_recovery_s": "overload",
     "soak_rss_mb_per_h": "a soak",
     "full_vs_squid_https": "other proxies",
@@ -47,6 +51,7 @@ class Results:
     cores: Cores
     decisions: Mapping[int, Decided] = field(default_factory=dict)
     https: Outcome = field(default_factory=Outcome)
+    streams: Mapping[str, Sequence[Streamed]] = field(default_factory=dict)
 
     def keys(self) -> dict[str, Spread | str]:
         """Every key there is, with its value or the reason why there is none."""
@@ -68,7 +73,21 @@ class Results:
         found["full_with_store_vs_off_https"] = self._ratio("full", "off", lambda each: each.cpu_us + each.store_us)
         found["full_vs_stock_p99_https"] = self._ratio("full", "stock", lambda each: each.p99_us)
         found["full_vs_off_p99_https"] = self._ratio("full", "off", lambda each: each.p99_us)
-        return found | {key: f"this harness does not measure {what} yet" for key, what in _LATER.items()}
+        later = {key: f"this harness does not measure {what} yet" for key, what in _LATER.items()}
+        return found | self._streams() | later
+
+    def _streams(self) -> dict[str, Spread | str]:
+        """Ours by the plain key, stock's beside it, and the ratios within each round."""
+        stock, full = (self.streams.get(name, ()) for name in SYSTEMS)
+        found: dict[str, Spread | str] = {}
+        for key, of in _OF_STREAMS.items():
+            pairs = [(of(one), of(other)) for one, other in zip(full, stock, strict=True)]
+            found[key] = _spread([one for one, _ in pairs], "streams")
+            found[f"stock_{key}"] = _spread([other for _, other in pairs], "streams")
+        found["first_byte_delay_vs_stock"] = _spread(
+            [one.first_byte_ms / other.first_byte_ms for one, other in zip(full, stock, strict=True)], "streams"
+        )
+        return found
 
     def _growth(self) -> Spread | str:
         small, large = self.decisions.get(10), self.decisions.get(100_000)
@@ -102,6 +121,7 @@ class Results:
                 for size, each in self.decisions.items()
             },
             "rounds": {name: [each.as_json() for each in rounds] for name, rounds in self.https.rounds.items()},
+            "streams": {name: [each.as_json() for each in rounds] for name, rounds in self.streams.items()},
             "tls": self.https.tls,
             "checked": self.https.checked,
         }

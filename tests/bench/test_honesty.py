@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.honesty import REFUSED_WITH, Allowed, Record, Sent, faults_of_round
+from bench.honesty import REFUSED_WITH, Allowed, Record, Sent, faults_of_round, faults_of_streams
 from bench.load import PLANTS
 from proxy.core.encoding import b64u
 
@@ -121,3 +121,31 @@ def test_a_planted_call_is_refused_for_its_own_reason_and_never_arrives(kind: st
 def test_many_faults_are_told_shortly() -> None:
     faults = faults_of_round(SENT, arrived=(), record=None)
     assert len(faults) == 4 and faults[-1] == "and 2 more"
+
+
+CAME, BODY = ("GET /events-1", "GET /large-1", "POST /1/scan"), "5a" * 32
+
+
+@pytest.mark.parametrize("allowed", [CAME, None], ids=["with enforcement", "without"])
+def test_a_round_of_streams_in_which_everything_agrees_counts(allowed: tuple[str, ...] | None) -> None:
+    assert faults_of_streams(CAME, CAME, [BODY], BODY, allowed) == ()
+
+
+@pytest.mark.parametrize(
+    ("arrived", "bodies", "allowed", "said"),
+    [
+        pytest.param(CAME[:2], [BODY], CAME, "origin", id="a call did not arrive"),
+        pytest.param(CAME, ["00" * 32], CAME, "expected one body", id="the body was changed"),
+        pytest.param(CAME, [], CAME, "expected one body", id="the body did not arrive"),
+        pytest.param(CAME, [BODY], CAME[1:], "journal", id="a call has no line"),
+    ],
+)
+def test_a_round_of_streams_that_does_not_agree_is_worthless(
+    arrived: tuple[str, ...], bodies: list[str], allowed: tuple[str, ...], said: str
+) -> None:
+    (fault,) = faults_of_streams(CAME, arrived, bodies, BODY, allowed)
+    assert said in fault
+
+
+def test_a_round_of_streams_in_which_nothing_was_sent_is_worthless() -> None:
+    assert "nothing was sent" in faults_of_streams((), (), [BODY], BODY, None)[0]

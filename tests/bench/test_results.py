@@ -14,6 +14,7 @@ from bench.machine import Cores, Machine
 from bench.report import render
 from bench.results import Results
 from bench.spread import Spread, percentile
+from bench.streams import Streamed
 
 MACHINE = Machine(
     processor="a processor",
@@ -77,6 +78,20 @@ def test_growth_compares_the_largest_policy_with_the_smallest() -> None:
     }
     assert run.as_json()["measured"]["decide_p50_100000_vs_10"] == 1.1
     assert "100,000" in render(run)
+
+
+def test_streams_are_told_beside_stock_and_as_a_ratio_of_each_round() -> None:
+    run = results()
+    ours, stock = (
+        [Streamed(first_byte_ms=ms, down_mb=down, up_mb=4.0) for ms, down in rounds]
+        for rounds in (((1.0, 3.0), (3.0, 5.0), (2.0, 6.0)), ((2.0, 1.0), (2.0, 1.0), (2.0, 1.0)))
+    )
+    run.streams = {"stock_streaming": stock, "full": ours}
+    measured = run.as_json()["measured"]
+    assert (measured["first_byte_delay_ms"], measured["stock_first_byte_delay_ms"]) == (2.0, 2.0)
+    assert measured["first_byte_delay_vs_stock"] == 1.0
+    assert (measured["stream_memory_mb"], measured["stock_stream_memory_mb"]) == (5.0, 4.0)
+    assert "1.00 (0.50-1.50)" in render(run)
 
 
 def test_a_percentile_is_one_of_the_samples() -> None:
