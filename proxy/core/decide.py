@@ -65,9 +65,8 @@ class _Finding:
 
 _NOTHING = Coverage(reach=Reach.NONE, chosen=None, found=())
 
-_WHATEVER_THE_BODY = frozenset(
-    (Code.KILL_SWITCH, Code.INTENT_NOT_GRANTED, Code.GUARD_SELF, Code.GUARD_ADDRESS, Code.POLICY_DENIED)
-)
+_WHATEVER_THE_BODY = frozenset((Code.KILL_SWITCH, Code.INTENT_NOT_GRANTED, Code.GUARD_SELF, Code.POLICY_DENIED))
+"""Denials that no body changes. Not the guard of addresses: which networks count depends on the clusters that cover."""
 
 
 def decide(question: Question) -> Decision:

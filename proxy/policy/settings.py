@@ -74,7 +74,8 @@ class LimitSettings(_Part):
         "64MiB", "The body of a call, unless its operation leaves it unexamined."
     )
     unproven_body: Annotated[int, size("1KiB", "1MiB")] = _key(
-        "64KiB", "What is read of a body before its sender is known."
+        "64KiB",
+        "The largest body the proxy's own pages take, and the largest that is waited for where the head alone denies.",
     )
 
 
@@ -125,7 +126,7 @@ class Settings(_Part):
     workers: Annotated[int, count(1, 64)] = _key(1, "Number of worker processes.")
     challenge_connect: bool = _key(False, "Answer CONNECT without proof with 407, instead of 403 inside the tunnel.")
     state: Annotated[Path, PATH] = _key(
-        "state", "Directory of what this node keeps: secrets, CA, journal, store; mode 0700."
+        "state", "Directory of what this node keeps: secrets, CA, journal, store, large bodies; mode 0700."
     )
     clusters: Annotated[tuple[Path, ...], PATHS] = _key(
         "clusters.yaml",

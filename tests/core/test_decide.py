@@ -722,6 +722,6 @@ def test_without_any_one_condition_the_call_does_not_pass(condition: str) -> Non
 
 
 def test_a_denial_is_final_before_the_body_came_only_if_no_body_could_change_it() -> None:
-    for places, final in (((1,), True), ((2,), False), ((3,), True), ((4,), True), ((6,), False), ((7,), False)):
+    for places, final in (((1,), True), ((2,), False), ((3,), False), ((4,), True), ((6,), False), ((7,), False)):
         assert is_final(decide(_hit(places))) is final, places
     assert not is_final(decide(question()))

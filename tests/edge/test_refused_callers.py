@@ -77,6 +77,20 @@ def test_a_refused_caller_that_sends_on_costs_nothing(town: Http2Town, kind: str
     assert peak_kib - before_kib < CALLERS * 64 + NOISE_KIB
 
 
+@pytest.mark.parametrize("size", [64 * KIB, 64 * KIB + 1], ids=["64 KiB are read to their end", "a byte more is not"])
+def test_who_is_denied_with_a_small_body_keeps_its_connection(town: Http2Town, size: int) -> None:
+    url, body = town.url("/v1/secrets", over="h1"), BODY[:size]
+    lines = town.house.signed("POST", url, chain=town.chain(), body=body, intent="")
+    head = request_bytes("POST", "/v1/secrets", (("Host", url.split("/")[2]), *lines))
+    with tunnel(town.house, url, alpn=("http/1.1",)) as wire:
+        wire.send(head + (body if size == 64 * KIB else b""))
+        answer = wire.response(to="POST")
+        assert code(answer) == "policy.denied"
+        assert (answer.header("connection") == "close") is (size > 64 * KIB)
+        if size == 64 * KIB:
+            assert code(wire.get("/v1/secrets", host=url.split("/")[2])) == "proof.missing"
+
+
 def _caller(town: Http2Town, way: str, url: str, opened: ExitStack) -> Callable[[Lines, Barrier], tuple[str, int]]:
     """A connection on which a first call was refused already, so that what it costs by itself is not counted."""
     if way == "h2":
