@@ -15,7 +15,7 @@ from origin_replies import Gate, Reply
 from rawclient import Response
 from towns import ROOMY, Town, open_town
 from uploads import KIB, MIB, chunked_head, chunks, code, head, last, send
-from workers import spools, wait_for_spools, workers
+from workers import wait_for_spools, workers
 
 from proxy.core.encoding import b64u
 from proxy.core.model import Verdict
@@ -64,9 +64,8 @@ def hasty() -> Iterator[dict[str, HastyOrigin]]:
     with (
         HastyOrigin(TOO_LARGE, then="close") as closing,
         HastyOrigin(TOO_LARGE, then="wait") as staying,
-        HastyOrigin(b"", then="wait") as silent,
     ):
-        yield {"answers and closes": closing, "answers and stays": staying, "does not answer": silent}
+        yield {"answers and closes": closing, "answers and stays": staying}
 
 
 @pytest.fixture(scope="module")
@@ -345,21 +344,6 @@ def test_an_origin_that_answers_before_the_body_is_heard(town: Town, hasty: dict
     outcome = last(town, "outcome")
     assert outcome["status"] == 413
     assert int(str(outcome["bytes_up"])) < len(body), "no more was sent than it took to hear the answer"
-
-
-def test_an_origin_that_does_not_read_is_sent_no_more_than_buffers_hold(
-    town: Town, hasty: dict[str, HastyOrigin]
-) -> None:
-    origin, body = hasty["does not answer"], secrets.token_bytes(3 * MIB)
-    url = f"http://erp.example:{origin.port}/v1/files/1"
-    with town.house.open(url, timeout_s=20) as wire:
-        wire.send(head(town, "plain", "", body, url=url) + body)
-        origin.wait_for(b"\r\n\r\n")
-        assert len(spools(town.house)) == 1, "what was not sent waits where it is"
-    wait_for_spools(town.house, 0)
-    outcome = last(town, "outcome")
-    assert outcome["error"] == "client.gone"
-    assert int(str(outcome["bytes_up"])) < len(body)
 
 
 @pytest.mark.parametrize("way", WAYS)

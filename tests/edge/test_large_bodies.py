@@ -20,7 +20,7 @@ from rawclient import Wire, request_bytes
 from reservoirs import Reservoir, Taken, content, told
 from towns import ROOMY
 from uploads import code
-from workers import memory_kib, reset_peak, workers
+from workers import memory_kib, reset_peak, wait_for_spools, workers
 
 from proxy.core.content_digest import content_digest
 from proxy.stores.embedded import EmbeddedStore
@@ -267,6 +267,24 @@ def test_a_spooled_body_goes_up_no_faster_than_it_is_taken(place: Place, way: st
     _finish(done)
     assert far.whole[-1] == SENT
     assert place.grown_kib <= ROOM_KIB
+
+
+def test_what_an_origin_does_not_take_waits_on_disk_and_ends_with_its_sender(place: Place) -> None:
+    far, house = place.far["plain"], place.house
+    url = far.url("/v1/files/1")
+    signed = house.signed("POST", url, chain=house.chain(), body=BODY, intent="")
+    far.stop()
+    try:
+        with house.open(url, timeout_s=WAIT_S) as wire:
+            wire.send(request_bytes("POST", url, (("Host", url.split("/")[2]), *signed)) + BODY)
+            place.until_still(lambda: far.moved)
+            assert len(wait_for_spools(house, 1)) == 1
+        wait_for_spools(house, 0)
+    finally:
+        far.go_on()
+    outcome = house.journal("outcome")[-1]
+    assert outcome["error"] == "client.gone"
+    assert int(str(outcome["bytes_up"])) < SIZE
 
 
 def _finish(done: "Future[None]") -> None:
