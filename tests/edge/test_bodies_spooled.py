@@ -170,12 +170,12 @@ def test_trailers_behind_a_large_body_are_refused(town: Town, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_calls_behind_a_large_body_are_read_after_it(town: Town, way: str) -> None:
     origin = town.origin(way)
-    before = origin.mark()
-    small = head(town, way, "/v1/files/2", b"small") + b"small"
+    before, chain = origin.mark(), town.house.chain()
+    small = head(town, way, "/v1/files/2", b"small", chain=chain) + b"small"
     with town.house.open(town.url(way, "/"), timeout_s=20) as wire:
-        wire.send(head(town, way, "/v1/files/1", BODY) + BODY + small)
+        wire.send(head(town, way, "/v1/files/1", BODY, chain=chain) + BODY + small)
         statuses = [wire.response().status, wire.response().status]
-        wire.send(head(town, way, "/v1/files/3", BODY) + BODY)
+        wire.send(head(town, way, "/v1/files/3", BODY, chain=chain) + BODY)
         statuses.append(wire.response().status)
     assert statuses == [200, 200, 200]
     seen = origin.since(before)

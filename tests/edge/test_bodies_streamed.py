@@ -171,12 +171,12 @@ def test_a_body_of_any_length_passes_and_is_told_at_its_end(town: Town, way: str
 @pytest.mark.parametrize("way", WAYS)
 def test_a_connection_goes_on_after_a_stream(town: Town, way: str) -> None:
     origin = town.origin(way)
-    before = origin.mark()
+    before, chain = origin.mark(), town.house.chain()
     with town.house.open(town.url(way, "/"), timeout_s=20) as wire:
-        small = head(town, way, "/v1/streams/2", b"small") + b"small"
-        wire.send(head(town, way, "/v1/streams/1", BODY) + BODY + small)
+        small = head(town, way, "/v1/streams/2", b"small", chain=chain) + b"small"
+        wire.send(head(town, way, "/v1/streams/1", BODY, chain=chain) + BODY + small)
         statuses = [wire.response().status, wire.response().status]
-        wire.send(chunked_head(town, way, "/v1/streams/3", BODY) + chunks(BODY))
+        wire.send(chunked_head(town, way, "/v1/streams/3", BODY, chain=chain) + chunks(BODY))
         statuses.append(wire.response().status)
     assert statuses == [200, 200, 200]
     seen = origin.since(before)
