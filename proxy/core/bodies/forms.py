@@ -64,7 +64,7 @@ def check_names(names: Iterable[str]) -> None:
 
 def _text(raw: bytes) -> str:
     try:
-        text = unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "strict")
+        text = unquote_to_bytes(raw.replace(b"+", b" ")).decode()
     except UnicodeDecodeError:
         raise _bad("must be well-formed UTF-8") from None
     if _CONTROL.search(text) or text.startswith(_BOM):

@@ -161,7 +161,7 @@ def _rpc_faults(
             yield Mismatch(field="body.method", expected=some_of(rule.methods) or "no method", got=got)
     elif call.tool is not None:
         if call.tool not in tools:
-            yield Mismatch(field="body.tool", expected=some_of(tools) or "no tool", got=shown(call.tool))
+            yield Mismatch(field="body.tool", expected=some_of(tools), got=shown(call.tool))
         else:
             for fault in tools[call.tool].faults(call.arguments, spellings):
                 yield replace(fault, field=f"body.arguments{fault.field.removeprefix('body')}")
@@ -172,12 +172,11 @@ def _llm(rule: LlmBody) -> _Judge:
         if "*" in model[:-1] or model == "*":
             detail = 'a "*" may only end a name that begins with something else'
             raise Rejected(Code.CONFIG_INVALID, f"the model {shown(model)}: {detail}")
-    exact = frozenset(model for model in rule.models if not model.endswith("*"))
     begins = tuple(model[:-1] for model in rule.models if model.endswith("*"))
 
     def faults(reading: Reading) -> Iterator[Mismatch]:
         request = reading.llm(rule.shape)
-        if request.model not in exact and not request.model.startswith(begins):
+        if request.model not in rule.models and not request.model.startswith(begins):
             yield Mismatch(field="body.model", expected=some_of(rule.models) or "no model", got=shown(request.model))
         yield from _llm_faults(rule, request)
 

@@ -118,7 +118,7 @@ def _lines(head: bytes) -> tuple[tuple[str, str], ...]:
     if len(head) > MAX_HEADER_BYTES:
         raise _bad(f"may have at most {MAX_HEADER_BYTES} bytes of header lines in a part")
     try:
-        found = [_LINE.fullmatch(line) for line in head.decode("utf-8", "strict").split("\r\n")]
+        found = [_LINE.fullmatch(line) for line in head.decode().split("\r\n")]
     except UnicodeDecodeError:
         raise _bad("must have header lines in UTF-8") from None
     headers = tuple((line[1], line[2]) for line in found if line is not None)

@@ -118,7 +118,7 @@ def _mcp(rule: McpBody) -> str:
 
 def _llm(rule: LlmBody) -> str:
     limit = "" if rule.max_tokens is None else f", for at most {rule.max_tokens} tokens"
-    tools = "no tool" if rule.tools == frozenset() else _any_of(rule.tools, "tool")
+    tools = _any_of(rule.tools, "tool")
     streams = "" if rule.stream else ", not streamed"
     return f"to {any_of(rule.models) or 'no model'} with {tools}{limit}{streams}"
 
