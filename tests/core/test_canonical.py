@@ -344,6 +344,12 @@ def test_a_connect_names_host_and_port(authority: str, host: str | None) -> None
         pytest.param(
             heads.connect("erp.example:443", host="evil.example:443"), Code.URL_AMBIGUOUS, "host", id="A01 another Host"
         ),
+        pytest.param(
+            heads.connect("erp.example:443", host="a:b@erp.example"),
+            Code.URL_AMBIGUOUS,
+            "host",
+            id="A04 userinfo in Host",
+        ),
         pytest.param(heads.connect("127.1:443"), Code.URL_AMBIGUOUS, "authority", id="B01 a short IPv4 address"),
         pytest.param(heads.connect("a:b@erp.example:443"), Code.URL_AMBIGUOUS, "authority", id="A04 userinfo"),
         pytest.param(heads.absolute(method="CONNECT"), Code.REQUEST_MALFORMED, "method", id="an absolute form"),
@@ -368,7 +374,7 @@ def test_a_connect_of_another_form_is_refused(received: Received, code: Code, fi
 # --- the method ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND", "M-SEARCH"])
+@pytest.mark.parametrize("method", ["GET", "POST", "PROPFIND", "M-SEARCH", "G" * 32])
 def test_a_method_is_capital_letters(method: str) -> None:
     assert canonicalise(heads.absolute(method=method), heads.OUTSIDE).method == method
 
@@ -416,6 +422,7 @@ def test_the_body_may_come_later() -> None:
 def test_a_body_in_chunks_gets_a_length() -> None:
     head = heads.absolute("http://erp.example/", "Transfer-Encoding: chunked", method="POST")
     call = canonicalise(head, heads.OUTSIDE)
+    assert call.headers == (("Host", "erp.example"), ("Content-Length", "0"))
     assert with_body(call, b"hello").headers == (("Host", "erp.example"), ("Content-Length", "5"))
     assert with_body(call, b"").headers == (("Host", "erp.example"), ("Content-Length", "0"))
 
@@ -433,6 +440,31 @@ def test_a_body_over_the_limit_is_refused() -> None:
     with pytest.raises(Rejected) as caught:
         with_body(call, b"fives", small)
     assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, "body")
+
+
+def test_limits_are_those_of_the_deployment() -> None:
+    small = Limits(body_bytes=4, target_bytes=len("erp.example/v1/invoices"), header_count=1)
+    head = heads.absolute(method="POST", body=b"four")
+    assert canonicalise(head, heads.OUTSIDE, small).body == b"four"
+    for beyond, field in (
+        (replace(head, body=b"fives"), "body"),
+        (replace(head, target=b"/v1/invoices/"), "target"),
+        (heads.absolute("http://erp.example/", "X: 1"), "headers"),
+    ):
+        assert canonicalise(beyond, heads.OUTSIDE)
+        with pytest.raises(Rejected) as caught:
+            canonicalise(beyond, heads.OUTSIDE, small)
+        assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, field)
+    assert canonical_connect(heads.connect(), small)
+    with pytest.raises(Rejected) as caught:
+        canonical_connect(heads.connect("erp.example:443", "X: 1"), small)
+    assert (caught.value.code, caught.value.field) == (Code.REQUEST_TOO_LARGE, "headers")
+
+
+def test_a_body_that_is_not_here_does_not_come_off_the_wire_again() -> None:
+    call = replace(canonicalise(heads.absolute(method="POST"), heads.OUTSIDE), body=Unread(size=5, sha256=None))
+    assert as_received(call).body is None
+    assert as_received(replace(call, body=b"hello")).body == b"hello"
 
 
 def test_a_body_that_is_not_in_memory_has_its_length_and_its_limit() -> None:

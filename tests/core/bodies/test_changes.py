@@ -167,6 +167,12 @@ def test_another_kind_is_told_in_full() -> None:
             ["changes /a of the body from a number of at most 5 to text of at most 5 characters"],
             id="a text for a number",
         ),
+        pytest.param(
+            field(values=one_of("EUR", "USD")),
+            field(max_chars=3),
+            ['changes /a of the body from "EUR" or "USD" to text of at most 3 characters'],
+            id="a text for some values",
+        ),
         pytest.param(field(required=True), field(), ["loosens /a of the body to optional"], id="optional"),
         pytest.param(
             JsonBody(fields=(FieldRule(pointer=""),)),

@@ -197,6 +197,7 @@ def test_zstd_with_a_false_checksum_is_refused() -> None:
     data = zstd(b"hello", write_checksum=True)
     assert "is not that" in refused("zstd", data[:-1] + bytes([data[-1] ^ 1])).detail
     assert "cut short" in refused("zstd", data[:-2]).detail
+    assert "behind its end" in refused("zstd", data + b"x").detail
 
 
 def test_zstd_with_a_dictionary_is_refused() -> None:

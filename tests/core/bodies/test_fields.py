@@ -235,8 +235,9 @@ def test_a_schema_holds_besides_the_fields() -> None:
 
 def test_a_member_that_is_not_plainly_named_is_not_told() -> None:
     rule = JsonBody(schema=json.dumps({"additionalProperties": {"additionalProperties": False}}))
-    ((field, _, _),) = faults(rule, {"a secret, perhaps": {"b": 1}})
-    assert field == "body./*"
+    assert faults(rule, {"a secret, perhaps": {"b": 1}}) == [("body./*", "the schema's falseSchema", "something else")]
+    rule = JsonBody(schema=json.dumps({"additionalProperties": {"items": {"type": "null"}}}))
+    assert faults(rule, {"a secret, perhaps": [1]}) == [("body./*/0", "the schema's type", "something else")]
 
 
 # --- rules that make no sense ----------------------------------------------------------------------------------------

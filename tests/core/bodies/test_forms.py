@@ -23,6 +23,7 @@ CAPS = BodyCaps()
         pytest.param(b"a=1&a=2", (("a", "1"), ("a", "2")), id="a field twice"),
         pytest.param(b"a=1&&b=2&", (("a", "1"), ("b", "2")), id="empty parts"),
         pytest.param(b"a&b=", (("a", ""), ("b", "")), id="fields without a value"),
+        pytest.param(b"X=1&a=X", (("X", "1"), ("a", "X")), id="letters at its ends"),
         pytest.param(b"a=b=c", (("a", "b=c"),), id="= in a value"),
         pytest.param(b"a=+x%20y%2B", (("a", " x y+"),), id="spaces and a plus sign"),
         pytest.param(b"a%5B%5D=1&a[b]=2", (("a[]", "1"), ("a[b]", "2")), id="brackets, escaped and not"),

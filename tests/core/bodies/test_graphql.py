@@ -59,6 +59,12 @@ def test_an_operation_has_a_name_a_kind_and_its_fields() -> None:
         ),
         pytest.param("{ a @skip(if: true) b @include(if: false) }", "query", {"a", "b"}, id="skipped fields count"),
         pytest.param("{ ...F @skip(if: true) } fragment F on Q { a }", "query", {"a"}, id="skipped fragments count"),
+        pytest.param(
+            "{ ...F ... { a } ... { b } } fragment F on Q { ...G c } fragment G on Q { d }",
+            "query",
+            {"a", "b", "c", "d"},
+            id="fragments of every kind side by side",
+        ),
         pytest.param("{ __typename __schema { types { name } } }", "query", {"__typename", "__schema"}, id="meta"),
         pytest.param("{ a } fragment Unused on Query { b }", "query", {"a"}, id="an unused fragment selects nothing"),
         pytest.param("{ a { ...F } } fragment F on T { b }", "query", {"a"}, id="what lies below the root is no root"),
@@ -166,6 +172,11 @@ def test_a_hash_beside_the_text_must_be_its_hash() -> None:
 )
 def test_what_could_be_read_otherwise_is_refused(document: Json, field: str) -> None:
     assert refused(document).field == field
+
+
+def test_the_longest_document_is_read() -> None:
+    assert one("{" + "a " * (MAX_TOKENS - 2) + "}").fields == {"a"}
+    assert one("{a}".ljust(MAX_CHARACTERS)).fields == {"a"}
 
 
 def test_the_tokens_of_a_batch_count_together() -> None:

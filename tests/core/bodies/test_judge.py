@@ -249,6 +249,7 @@ FIND = {"type": "function", "function": {"name": "find"}}
             [("body.tool", "find", "rm")],
             id="a tool",
         ),
+        pytest.param(chat(max_tokens=500), [], id="as many tokens as may be"),
         pytest.param(chat(max_tokens=501), [("body.max_tokens", "at most 500", "501")], id="too many tokens"),
         pytest.param(
             posted_json({"model": "small", "messages": []}),

@@ -140,6 +140,12 @@ def test_a_message_as_documented() -> None:
             id="a namespace is what it holds",
         ),
         pytest.param(
+            CHAT,
+            {"type": "namespace", "tools": [{"type": "function", "function": {"name": "f"}}]},
+            {"f"},
+            id="a namespace of a chat holds a chat's functions",
+        ),
+        pytest.param(
             RESPONSES,
             {"type": "code_interpreter", "container": {"type": "auto", "network_policy": {"type": "disabled"}}},
             {"type:code_interpreter"},
@@ -180,8 +186,14 @@ def test_tools_that_stand_elsewhere_are_found() -> None:
     assert request(MESSAGES, container="c_1").tools == set()
     skills: Json = {"id": "c_1", "skills": [{"type": "anthropic", "skill_id": "pptx", "version": "latest"}]}
     assert request(MESSAGES, container=skills).tools == {"skill:pptx"}
-    later: Json = [{"type": "tool_search_output", "tools": [{"type": "function", "name": "late"}]}]
+
+
+@pytest.mark.parametrize("kind", ["additional_tools", "tool_search_output"])
+def test_tools_that_come_in_the_middle_of_a_conversation_are_found(kind: str) -> None:
+    later: Json = [{"type": kind, "tools": [{"type": "function", "name": "late"}]}]
     assert request(RESPONSES, input=later).tools == {"late"}
+    later = [{"type": kind, "tools": [{"type": "function", "function": {"name": "late"}}]}]
+    assert request(CHAT, messages=later).tools == {"late"}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +222,21 @@ def test_tools_that_stand_elsewhere_are_found() -> None:
         pytest.param({"type": "input_image", "file_id": "f_1", "image_url": None}, set(), id="uploaded before"),
         pytest.param({"type": "search_result", "source": "https://x.example/", "content": []}, set(), id="only said"),
         pytest.param({"type": "tool_use", "input": {"image_url": "https://x.example"}}, set(), id="a tool's arguments"),
+        pytest.param(
+            {"type": "tool_use", "input": {}, "content": [{"image_url": "https://x.example"}]},
+            {"https://x.example"},
+            id="beside a tool's arguments",
+        ),
+        pytest.param(
+            {"type": "message", "input": [{"image_url": "https://x.example"}]},
+            {"https://x.example"},
+            id="an input of something else",
+        ),
+        pytest.param(
+            {"text": "hi", "image_url": "data:image/png;base64,AA==", "file_url": "https://x.example"},
+            {"https://x.example"},
+            id="after something in the body",
+        ),
         pytest.param({"type": "text", "text": "https://x.example", "url": "https://y.example"}, set(), id="in words"),
     ],
 )

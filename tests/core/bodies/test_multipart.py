@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proxy.core.bodies.coding import BodyCaps
 from proxy.core.bodies.media import MediaType, parse_media_type
-from proxy.core.bodies.multipart import MAX_PARTS, FormPart, read_multipart
+from proxy.core.bodies.multipart import MAX_HEADER_BYTES, MAX_PARTS, FormPart, read_multipart
 from proxy.core.errors import Code, Rejected
 
 CAPS = BodyCaps()
@@ -58,6 +58,8 @@ def test_a_form_with_a_field_and_a_file_is_read() -> None:
         pytest.param(f"{NAMED}\r\nContent-Type: text/plain; charset=utf-8", id="a type"),
         pytest.param(f"Content-Type: text/plain\r\n{NAMED}", id="the type first"),
         pytest.param(f"{NAMED}\r\nContent-Transfer-Encoding: 8BIT", id="a transfer encoding that changes nothing"),
+        pytest.param(f"{NAMED}\r\nContent-Type: text/plain; charset=us-ascii", id="ASCII, and it is"),
+        pytest.param(f"{NAMED}\r\nX: ".ljust(MAX_HEADER_BYTES, "x"), id="lines up to the bound"),
         pytest.param(f"{NAMED}\r\nContent-Length: 5", id="its own length"),
         pytest.param(f"{NAMED}\r\nX-Anything: at all\r\nContent-ID: <1>", id="lines that mean nothing here"),
         pytest.param('Content-Disposition:form-data;name="a"', id="without spaces"),

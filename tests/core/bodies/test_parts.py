@@ -103,6 +103,9 @@ PNG = part("scan", b"PNG", filename="a.png", media="image/png")
         pytest.param([PNG, part("payee", b"88")], [], id="a file and a field"),
         pytest.param([part("payee", b"88", media="text/plain; charset=utf-8")], [], id="a field that says it is text"),
         pytest.param(
+            [part("payee", b"88", media="text/plain; charset=us-ascii")], [], id="a field that is ASCII, as it says"
+        ),
+        pytest.param(
             [part("payee", b"88", media="application/json")],
             [("body.payee", "text/plain", "application/json")],
             id="a field that says it is something else",
@@ -121,6 +124,9 @@ PNG = part("scan", b"PNG", filename="a.png", media="image/png")
             [part("payee", b"88"), part("scan", b"PNG", filename="a")],
             [("body.scan", "image/png", "no media type")],
             id="a file without a type",
+        ),
+        pytest.param(
+            [part("payee", b"88"), part("scan", b"FITS", filename="a", media="image/png")], [], id="the largest file"
         ),
         pytest.param(
             [part("payee", b"88"), part("scan", b"LARGE", filename="a", media="image/png")],
@@ -153,6 +159,15 @@ def test_a_file_may_be_of_any_type_and_size_and_must_be_there() -> None:
     rule = MultipartBody(files=(ANY_FILE,), others=True)
     assert told(rule, part("more", b"x" * 100, filename="x"), part("other", b"")) == []
     assert told(rule) == [("body.more", "present", "absent")]
+
+
+def test_a_file_of_no_type_is_none() -> None:
+    rule = MultipartBody(files=(FileRule(name="scan", media_types=frozenset()),))
+    assert told(rule, PNG) == [("body.scan", "no file", "image/png")]
+
+
+def test_a_field_of_a_form_is_a_part_without_a_head() -> None:
+    assert form_part("a", "é") == part("a", "é".encode())
 
 
 def test_a_constrained_field_in_another_character_set_has_no_one_reading() -> None:

@@ -1,11 +1,12 @@
 """Reading a body as its Content-Type says: once in each way, undone from its coding, and what is JSON."""
 
 import gzip
+from collections.abc import Callable
 from dataclasses import replace
 from unittest.mock import patch
 
 import pytest
-from bodies import FORM_TYPE, JSON_TYPE, posted, posted_json
+from bodies import FORM_TYPE, JSON_TYPE, MULTIPART_TYPE, posted, posted_json
 from questions import call
 
 from proxy.core.bodies import reading as module
@@ -136,3 +137,27 @@ def test_their_twins_are_read() -> None:
     odata = (("content-type", "application/json;odata.metadata=minimal; charset=utf-8"),)
     assert Reading(posted(b"1", odata)).json() == 1
     assert Reading(posted(b"a=1", (("content-type", f"{FORM}; charset=utf-8"),))).form() == (("a", "1"),)
+
+
+@pytest.mark.parametrize(
+    ("read", "media", "body"),
+    [
+        pytest.param(Reading.json, "application/json", b'"%s"', id="JSON"),
+        pytest.param(Reading.form, FORM_TYPE[0][1], b"a=%s", id="a form"),
+        pytest.param(
+            Reading.multipart,
+            MULTIPART_TYPE[0][1],
+            b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n%s\r\n--b--\r\n',
+            id="a multipart form",
+        ),
+    ],
+)
+def test_ascii_is_read_where_it_is_true(read: Callable[[Reading], object], media: str, body: bytes) -> None:
+    def as_read(text: bytes, charset: str) -> object:
+        return read(Reading(posted(body % text, (("content-type", f"{media}; charset={charset}"),))))
+
+    assert as_read(b"hello", "us-ascii") == as_read(b"hello", "utf-8")
+    for text, charset in ((b"\xc3\xa9", "us-ascii"), (b"hello", "utf-16")):
+        with pytest.raises(Rejected, match="charset") as refused:
+            as_read(text, charset)
+        assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "content-type")

@@ -118,6 +118,10 @@ def test_every_message_of_a_batch_is_read() -> None:
     ]
 
 
+def test_the_longest_batch_is_read() -> None:
+    assert len(read_rpc([message()] * MAX_BATCH)) == MAX_BATCH
+
+
 @pytest.mark.parametrize(
     ("document", "chatter"),
     [
@@ -222,6 +226,7 @@ def test_header_lines_that_name_what_the_body_names_pass(document: Json, headers
         pytest.param(CALL, {"Mcp-Name": "drop_table"}, id="another tool"),
         pytest.param(CALL, {"Mcp-Name": "=?base64?ZHJvcA==?="}, id="another tool in Base64"),
         pytest.param(CALL, {"Mcp-Name": "=?base64?Z?="}, id="broken Base64"),
+        pytest.param(CALL, {"Mcp-Name": "=?base64?Z2V0X3dlYXRoZXI==?="}, id="Base64 that only some take"),
         pytest.param(CALL, {"Mcp-Name": "=?base64?/w==?="}, id="Base64 of no text"),
         pytest.param(CALL, {"Mcp-Name": "Get_Weather"}, id="names differ by case"),
         pytest.param(READ, {"Mcp-Name": "b"}, id="a resource by another name"),

@@ -183,6 +183,11 @@ def test_a_schema_may_nest_so_deep_and_no_deeper() -> None:
 
     assert compile_schema(nested(MAX_DEPTH)).faults(1) == ()
     assert "deep" in rejected(nested(MAX_DEPTH + 1)).detail
+    lists: Json = 1
+    for _ in range(MAX_DEPTH - 1):
+        lists = [lists]
+    assert compile_schema({"const": lists}).faults(lists) == ()
+    assert "deep" in rejected({"const": [lists]}).detail
     assert "deep" in rejected(nested(5_000)).detail
 
 

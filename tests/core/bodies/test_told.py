@@ -133,6 +133,8 @@ def test_a_rule_that_is_none_is_a_fault() -> None:
 
 
 def test_of_a_long_batch_the_first_are_told() -> None:
-    told = body_told(MCP, Reading(posted([rpc(f"m{number}") for number in range(20)], JSON)))
-    assert len(told) == 9
-    assert told[-1] == "and 12 more"
+    def told(messages: int) -> tuple[str, ...]:
+        return body_told(MCP, Reading(posted([rpc(f"m{number}") for number in range(messages)], JSON)))
+
+    first = tuple(f"JSON-RPC request m{number}" for number in range(8))
+    assert [told(number) for number in (8, 9, 20)] == [first, (*first, "and 1 more"), (*first, "and 12 more")]
