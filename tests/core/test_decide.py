@@ -527,6 +527,10 @@ def test_the_nearest_is_looked_for_in_the_declared_cluster() -> None:
     asked = question(here, there, declared="here", url=f"{URL}/line")
     assert decide(asked).nearest[0].cluster == "here"
     assert decide(replace(asked, intent=Intent())).nearest[0].cluster == "there"
+    doubtful = question(here, there, declared="here", url=f"{URL}/line;a")
+    assert decide(doubtful).code is Code.URL_AMBIGUOUS
+    assert decide(doubtful).nearest[0].cluster == "here"
+    assert decide(replace(doubtful, intent=Intent())).nearest[0].cluster == "there"
 
 
 def test_a_decision_says_who_what_and_under_which_policy() -> None:

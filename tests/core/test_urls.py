@@ -207,6 +207,9 @@ def test_the_reason_says_what_is_amiss_and_how_to_write_it(text: str, reason: st
             "a query must not be percent-encoded twice, save in a query value whose rule permits it",
             id="a name encoded twice",
         ),
+        pytest.param(
+            "b=%0A&a%0A=b", "a parameter's name must not hold control characters, encoded or not", id="a line in a name"
+        ),
     ],
 )
 def test_the_reason_for_a_query_too(text: str, reason: str) -> None:

@@ -100,6 +100,7 @@ def test_a_changed_byte_is_noticed_or_changes_what_is_read(coding: str) -> None:
         pytest.param("deflate, gzip", id="two stacked"),
         pytest.param("gzip,", id="a list with a hole"),
         pytest.param("identity, gzip", id="identity and another"),
+        pytest.param("\x0cgzip", id="white space that is none of HTTP's"),
         pytest.param("", id="no name"),
         pytest.param("compress", id="compress"),
         pytest.param("aws-chunked", id="a coding of one vendor"),

@@ -270,6 +270,11 @@ def test_rules_that_contradict_themselves_are_refused(rule: JsonBody, words: str
     assert refused.value.code is Code.CONFIG_INVALID
 
 
+def test_a_range_may_be_of_one_number() -> None:
+    assert faults(one("/x", least=5, most=5), {"x": 5}) == []
+    assert faults(one("/x", least=5, most=5), {"x": 6}) == [("body./x", "a number from 5 to 5", "6")]
+
+
 _json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
     lambda inner: (

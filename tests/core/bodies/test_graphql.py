@@ -174,6 +174,10 @@ def test_what_could_be_read_otherwise_is_refused(document: Json, field: str) -> 
     assert refused(document).field == field
 
 
+def test_the_longest_batch_is_read() -> None:
+    assert len(read_graphql([{"query": "{a}"}] * MAX_BATCH)) == MAX_BATCH
+
+
 def test_the_longest_document_is_read() -> None:
     assert one("{" + "a " * (MAX_TOKENS - 2) + "}").fields == {"a"}
     assert one("{a}".ljust(MAX_CHARACTERS)).fields == {"a"}

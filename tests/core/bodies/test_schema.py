@@ -75,6 +75,7 @@ def test_of_a_large_document_only_that_it_does_not_fit_is_told() -> None:
     strings = compile_schema({"items": {"type": "string"}})
     assert strings.faults(["x"] * (MAX_TOLD + 1)) == ()
     assert strings.faults([0] * (MAX_TOLD - 1))[0] == ("/0", "type")
+    assert strings.faults([0, *["x" * 99] * (MAX_TOLD - 2)]) == (("/0", "type"),)
     assert strings.faults([0] * (MAX_TOLD + 1)) == (("", "schema"),)
     assert strings.faults([{"a": 0}] * MAX_TOLD) == (("", "schema"),)
     assert strings.faults(["x" * 100 * MAX_TOLD, 0]) == (("", "schema"),)
