@@ -54,7 +54,7 @@ def told(rule: BodyRule, asked: Call) -> list[tuple[str, str, str]]:
 )
 def test_rules_that_look_into_no_body(rule: BodyRule, body: bytes | Unread, faults: list[tuple[str, str, str]]) -> None:
     assert told(rule, posted(body, ())) == faults
-    assert not prepare_body(rule).reads
+    assert prepare_body(rule).reads is False
 
 
 READING = sorted(EVERY_KIND.keys() - {"none", "unexamined"})
