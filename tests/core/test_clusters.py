@@ -320,6 +320,7 @@ def test_a_policy_has_its_clusters_by_id_and_its_pins_by_digest() -> None:
         now.digest: now,
         before.digest: before,
     }
+    assert policy.pins[now.digest] is policy.clusters[now.id], "what did not change is indexed once"
     assert policy.denials.exact.keys() == {"erp.example"}
 
 
