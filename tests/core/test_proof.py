@@ -568,6 +568,7 @@ def test_any_other_declaration_is_malformed(value: str) -> None:
 def test_a_chain_is_split() -> None:
     assert read_chain("a.b.c") == ("a.b.c",)
     assert read_chain("a.b.c,d.e.f ,\tg.h.i, j.k.l") == ("a.b.c", "d.e.f", "g.h.i", "j.k.l")
+    assert read_chain("Xa.b.cX \t,\t X.X.X") == ("Xa.b.cX", "X.X.X")
 
 
 @pytest.mark.parametrize(

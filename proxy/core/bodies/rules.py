@@ -20,7 +20,7 @@ def scalar_text(value: Scalar) -> str:
     Raises:
         ValueError: an integer beyond ±(2^53 − 1), or a lone surrogate.
     """
-    return canonical_json(value).decode("utf-8")
+    return canonical_json(value).decode()
 
 
 def scalar_values(texts: frozenset[str]) -> list[Json]:
