@@ -15,7 +15,7 @@ from bodies import EVERY_KIND, JSON_TYPE, posted, posted_json
 from proxy.core.bodies.coding import BodyCaps, decoded, uncoded
 from proxy.core.bodies.fields import prepare_json
 from proxy.core.bodies.forms import MAX_FIELDS, read_form
-from proxy.core.bodies.graphql import MAX_BATCH, MAX_CHARACTERS, read_graphql
+from proxy.core.bodies.graphql import MAX_CHARACTERS, read_graphql
 from proxy.core.bodies.judge import prepare_body
 from proxy.core.bodies.llm import MAX_TOOLS, read_llm
 from proxy.core.bodies.media import check_charset, media_type, parse_media_type
@@ -37,6 +37,7 @@ from proxy.core.bodies.rules import (
     ToolRule,
 )
 from proxy.core.bodies.schema import DRAFT, MAX_DEPTH, MAX_VALUES, compile_schema
+from proxy.core.bodies.shapes import MAX_BATCH
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Unread
@@ -307,8 +308,8 @@ LONG = "a" * 100
 
 GRAPHQL: dict[str, tuple[Json, str, str]] = {
     "a number": (5, "", "expected a list, got a number"),
-    "an empty batch": ([], "", "expected a batch of 1 to 50 requests, got 0"),
-    "a long batch": ([{}] * (MAX_BATCH + 1), "", "expected a batch of 1 to 50 requests, got 51"),
+    "an empty batch": ([], "", "expected one object, or a batch of 1 to 50, got a batch of 0"),
+    "a long batch": ([{}] * (MAX_BATCH + 1), "", "expected one object, or a batch of 1 to 50, got a batch of 51"),
     "a batch of a batch": ([[]], "/0", "expected an object, got a list"),
     "an unknown member": (
         [{"query": "{a}", "id": 1}],
@@ -346,7 +347,7 @@ GRAPHQL: dict[str, tuple[Json, str, str]] = {
     "a long text": (
         {"query": " " * (MAX_CHARACTERS + 1)},
         "/query",
-        "expected at most 131072 characters, got 131073; use variables",
+        "expected at most 131072 characters in all; use variables",
     ),
     "another line end": ({"query": "{a}\r"}, "/query", LINE_ENDS),
     "too deep": ({"query": "{a" * 65}, "/query", TOO_MUCH),
@@ -406,7 +407,7 @@ NEITHER = "expected a method, or an id with either a result or an error"
 
 RPC: dict[str, tuple[Json, str, str]] = {
     "a text": ("ping", "", "expected a list, got a string"),
-    "an empty batch": ([], "", "expected a batch of 1 to 50 messages, got 0"),
+    "an empty batch": ([], "", "expected one object, or a batch of 1 to 50, got a batch of 0"),
     "a batch of a batch": ([[]], "/0", "expected an object, got a list"),
     "another version": ([{"jsonrpc": "1.0"}], "/0/jsonrpc", 'expected "2.0"'),
     "an odd id": (message(id=[]), "/0/id", "expected a string, a number or null, got a list"),
