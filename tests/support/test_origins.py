@@ -238,11 +238,6 @@ def test_it_runs_as_a_program(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    assert [line["event"] for line in lines if line["event"] != "bytes"] == [
-        "accepted",
-        "tls",
-        "request",
-        "request",
-        "gone",
-        "closed",
-    ]
+    events = [line["event"] for line in lines if line["event"] != "bytes"]
+    assert events[:4] == ["accepted", "tls", "request", "request"]
+    assert sorted(events[4:]) == ["closed", "gone"]  # who ends the connection first, either side may write down first
