@@ -16,8 +16,8 @@ EXCESS_BYTES = 16_384
 _USUAL_BYTES = 16
 _SIZE = r"[0-9A-Fa-f]{1,16}"
 _EXTENSION = r"[ \t]*;[\t\x20-\x7e\x80-\xff]*"
-_LINE = re.compile(rf"({_SIZE})(?:{_EXTENSION})?[ \t]*\r\n".encode("latin-1"))
-_BEGUN = re.compile(rf"(?:{_SIZE}(?:{_EXTENSION})?[ \t]*\r?)?".encode("latin-1"))
+_LINE = re.compile(rf"({_SIZE})(?:{_EXTENSION}|[ \t]*)\r\n".encode("latin-1"))
+_BEGUN = re.compile(rf"(?:{_SIZE}(?:{_EXTENSION}|[ \t]*)\r?)?".encode("latin-1"))
 _MOST = 2**63 - 1  # where others overflow
 _END = b"\r\n"
 
@@ -59,10 +59,10 @@ class Chunks:
             if len(buf) > LINE_BYTES or not _BEGUN.fullmatch(bytes(buf)):
                 raise h11.RemoteProtocolError("not the size of a chunk")
             return False
-        found = _LINE.fullmatch(line)
+        found = _LINE.fullmatch(line) if len(line) <= LINE_BYTES else None
         size = _MOST + 1 if found is None else int(found[1], 16)
         self._excess = max(0, self._excess + len(line) - _USUAL_BYTES)
-        if size > _MOST or len(line) > LINE_BYTES or self._excess > EXCESS_BYTES:
+        if size > _MOST or self._excess > EXCESS_BYTES:
             raise h11.RemoteProtocolError("not the size of a chunk")
         self._left, self._last = size, size == 0
         self._ending = _END if self._last else b""

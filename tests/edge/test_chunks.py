@@ -59,6 +59,7 @@ def test_chunks_are_read(data: bytes, body: bytes, step: int) -> None:
         pytest.param(b"3\r\nabc\n", id="a bare line feed behind a chunk"),
         pytest.param(b"3;" + b"x" * LINE_BYTES, id="a line too long"),
         pytest.param(b"3;" + b"x" * LINE_BYTES + b"\r\n", id="a whole line too long"),
+        pytest.param(b"3; " + b" " * 1_000_000 + b"\0\r\n", id="a line of a million blanks, gone through once"),
         pytest.param((b"1;" + b"x" * 1000 + b"\r\na\r\n") * (EXCESS_BYTES // 1000 + 1), id="too much between the data"),
     ],
 )

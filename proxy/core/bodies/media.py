@@ -13,7 +13,7 @@ WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _QUOTED = r'"[\t !#-+\--:<-\[\]-~]*"'
 _TYPE = re.compile(f"({WORD}/{WORD})")
 _PARAMETER = re.compile(rf"[ \t]*;[ \t]*({WORD})=(?:({WORD})|({_QUOTED}))")
-_END = re.compile(r"[ \t]*;?[ \t]*")
+_END = re.compile(r"[ \t]*(?:;[ \t]*)?")
 
 _UTF8 = frozenset({"utf-8", "utf8"})
 _KINDS = ("urlencoded", "multipart", "json")

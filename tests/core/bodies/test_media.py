@@ -64,6 +64,12 @@ def test_another_spelling_is_refused(text: str) -> None:
     assert (refused.value.code, refused.value.field) == (Code.BODY_MALFORMED, "content-type")
 
 
+def test_blanks_are_gone_through_once() -> None:
+    """A million of them would take an hour, were each looked at from every other."""
+    with pytest.raises(Rejected):
+        parse_media_type(f"a/b{' ' * 1_000_000}x")
+
+
 def test_a_call_has_one_content_type_or_none() -> None:
     one = (("Accept", "*/*"), ("CONTENT-TYPE", "text/plain"))
     assert media_type(one) == MediaType(type="text/plain", parameters={})
