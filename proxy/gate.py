@@ -8,6 +8,7 @@ place that the addon set before it asked.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -48,6 +49,9 @@ logger = logging.getLogger(__name__)
 DECISION_DEADLINE_S = 1.5
 """Everything a decision waits for, except a reviewer, must answer within this."""
 REFUSAL_DEADLINE_S = 0.3
+
+LARGE_BYTES = 262_144
+"""A body of this size is read beside the event loop, one at a time: it may take a second, and others do not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +95,7 @@ class Gate:
         self._clock = clock
         self._timer = timer
         self._new_id = new_id
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-bodies")
 
     async def admit(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Admission:
         """Read a request head: is it unambiguous, and who is asking? What speaks against it is kept, not raised."""
@@ -240,13 +245,13 @@ class Gate:
         assert identity is not None and admission.call is not None
         call = with_stream(admission.call, received)
         signed = identity.evidence.proof is not Proof.REQUEST or signed_digests(received.headers) is not None
-        glimpse = self._decide(identity, call)
+        glimpse = await self._decide(identity, call)
         futile = is_final(glimpse) and not is_small(received, self.settings.limits)
         if not (futile or (signed and glimpse.unexamined)):
             check_announced(received, self.settings.limits)
             return None
         await self._vouch(identity)
-        decision, addresses = await self._resolved(self._decide(identity, call), call)
+        decision, addresses = await self._resolved(await self._decide(identity, call), call)
         if decision.verdict is not Verdict.DENY and not decision.unexamined:
             raise Unavailable(Code.UNDECIDED, "the rules changed while the call was judged")
         return await self._recorded(admission, Outcome(decision=decision, call=call, addresses=addresses), started_s)
@@ -276,7 +281,7 @@ class Gate:
         *,
         waited_for: str | None = None,
     ) -> Outcome:
-        decision, addresses = await self._resolved(self._decide(identity, call), call)
+        decision, addresses = await self._resolved(await self._decide(identity, call), call)
         outcome = Outcome(decision=decision, call=call, addresses=addresses)
         if decision.verdict is Verdict.HOLD:
             holding = self.holding
@@ -295,7 +300,7 @@ class Gate:
             raise Rejected(Code.REQUEST_UNSUPPORTED, detail)
         check_stored(stored)
         identity = replace(identity, intent=stored.decision.intent)
-        decision = self._decide(identity, stored.call)
+        decision = await self._decide(identity, stored.call)
         outcome = Outcome(decision=decision, call=stored.call)
         if decision.verdict is not Verdict.DENY:  # also when the mandate has grown: the approved bytes go out once
             outcome = await self._held(identity, stored.call, decision, hold, gone)
@@ -332,7 +337,7 @@ class Gate:
         if identity.evidence.nonce is not None:
             await self._replays.spend(identity.evidence)
 
-    def _decide(self, identity: Identity, call: Call) -> Decision:
+    async def _decide(self, identity: Identity, call: Call) -> Decision:
         """The pure decision on everything known now."""
         question = Question(
             decision_id=self._new_id(),
@@ -347,7 +352,9 @@ class Gate:
             intent=identity.intent,
             caps=BodyCaps(decoded_bytes=self.settings.limits.inspected_bytes),
         )
-        return decide(question)
+        if isinstance(call.body, Unread) or len(call.body) < LARGE_BYTES:
+            return decide(question)
+        return await asyncio.get_running_loop().run_in_executor(self._beside, decide, question)
 
     async def _resolved(self, decision: Decision, call: Call) -> tuple[Decision, tuple[IPAddress, ...]]:
         """Resolve an allowed call's destination, once, after policy passed; a forbidden address makes it a denial."""
