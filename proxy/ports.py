@@ -112,10 +112,15 @@ class Holds(Protocol):
         by: str | None = None,
         reason: str | None = None,
         sticky_until: datetime | None = None,
+        said: str | None = None,
+        expires_at: datetime | None = None,
+        version: int | None = None,
     ) -> Moved:
         """Take one step of the state machine, or say why not by returning the hold as it is.
 
-        `fence` is required for SENT, UNSENT and LOST and must be the claim's. `sticky_until` is for DENY.
+        `fence` is required for SENT, UNSENT and LOST and must be the claim's. `sticky_until` is for DENY. `said` is
+        added to what was said before; `expires_at` is for SAY and moves the deadline. With `version` the step is
+        taken only if the hold is still at that version: what whoever asks has looked at.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is no such hold.
@@ -140,6 +145,29 @@ class Holds(Protocol):
 
     def news(self, after: str = "$") -> AsyncIterator[HoldNews]:
         """Follow the event stream from a cursor; "$" is now. Ends only by cancellation or `Unavailable`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptGrant:
+    """A route grant as a store has it: a statement that nobody has verified, and how often it was used."""
+
+    id: str
+    statement: str
+    used: int
+
+
+class Grants(Protocol):
+    """Route grants: carried and counted; verified by whoever uses one. Those that have ended are forgotten."""
+
+    async def put(self, grant_id: str, statement: str, *, root_id: str, until: datetime) -> None:
+        """Keep a grant. One that is kept already stays as it is, and as often used."""
+
+    async def of_root(self, root_id: str) -> tuple[KeptGrant, ...]: ...
+
+    async def every(self) -> tuple[KeptGrant, ...]: ...
+
+    async def spend(self, grant_id: str, *, count: int) -> int | None:
+        """Count one use, atomically, and return its number from 1 to `count`. None: it is used up, over or unknown."""
 
 
 class Consumed(Protocol):

@@ -35,6 +35,7 @@ _OPERATION_MAY = frozenset({"body", "websocket"})
 _QUERY = frozenset({"name", "values", "required"})
 _QUERY_MAY = frozenset({"encoded", "repeated"})
 _REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
+_REVIEW_MAY = frozenset({"quorum"})
 
 
 def normalised(cluster: Cluster) -> dict[str, Json]:
@@ -58,6 +59,7 @@ def normalised(cluster: Cluster) -> dict[str, Json]:
             "who": sorted(set(review.who)),
             "ttl_s": review.ttl_s,
             "wait_s": review.wait_s,
+            **({"quorum": review.quorum} if review.quorum != 1 else {}),
         },
         **_FIXED,
     }
@@ -118,7 +120,7 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
     name = as_text(value["id"], "id")
     operations = tuple(_operation(item, name) for item in as_list(value["operations"], "operations"))
     check_once([operation.name for operation in operations], "operation")
-    review = as_members(value["review"], _REVIEW, "review")
+    review = as_members(value["review"], _REVIEW, "review", may=_REVIEW_MAY)
     ports = as_list(value["ports"], "ports")
     return Cluster(
         id=name,
@@ -135,6 +137,7 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
             who=as_texts(review["who"], "review.who"),
             ttl_s=as_whole(review["ttl_s"], "review.ttl_s"),
             wait_s=as_whole(review["wait_s"], "review.wait_s"),
+            quorum=as_whole(review.get("quorum", 1), "review.quorum", least=1),
         ),
         digest="",
         at=RuleRef(id=name, file="", line=1),

@@ -39,6 +39,7 @@ class Act(enum.StrEnum):
     REVOKE_MANIFEST = "revoke-manifest"  # target: "<iss> <jti>"
     REVOKE_KEY = "revoke-key"  # target: a cnf thumbprint
     REVOKE_ROOT = "revoke-root"  # target: a root manifest id
+    REVOKE_GRANT = "revoke-grant"  # target: the id of a route grant
     QUARANTINE = "quarantine"  # target: an agent id
     RESTORE = "restore"  # target: an agent id
     KILL_ON = "kill-on"  # target: "*"
@@ -73,6 +74,7 @@ class ControlView:
     revoked_manifests: frozenset[tuple[str, str]] = frozenset()  # (iss, jti)
     revoked_keys: frozenset[str] = frozenset()
     revoked_roots: frozenset[str] = frozenset()
+    revoked_grants: frozenset[str] = frozenset()
     latest: Mapping[tuple[str, bool], Statement] = field(default_factory=dict)
     """By agent id or "*", and by whether operators say it: their last word."""
 
@@ -109,6 +111,8 @@ class ControlView:
                 return replace(self, revoked_keys=self.revoked_keys | {said.target})
             case Act.REVOKE_ROOT:
                 return replace(self, revoked_roots=self.revoked_roots | {said.target})
+            case Act.REVOKE_GRANT:
+                return replace(self, revoked_grants=self.revoked_grants | {said.target})
             case _:  # quarantine, restore, kill-on, kill-off: the latest word about a target counts
                 name = (said.target, said.by == OPERATOR)
                 before = self.latest.get(name)

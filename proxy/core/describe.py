@@ -55,4 +55,6 @@ def _review_words(cluster: Cluster) -> str:
     review = cluster.review
     held = "Every call is held" if review.always else "A call outside the mandate is held"
     who = f"for {any_of(review.who, ordered=True)}" if review.who else "but nobody may release it"
+    if review.quorum > 1:
+        who += f", {review.quorum} of whom must release it"
     return f"{held} {who}, at most {review.ttl_s} seconds; the connection waits {review.wait_s} seconds."

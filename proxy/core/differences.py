@@ -98,6 +98,9 @@ def _review(old: Cluster, new: Cluster) -> Iterator[str]:
     if old.review.always != new.review.always:
         yield "tightens review: every call is held" if new.review.always else "loosens review: calls pass without one"
     yield from sets("reviewer", old.review.who, new.review.who)
+    if old.review.quorum != new.review.quorum:
+        verb = "tightens" if new.review.quorum > old.review.quorum else "loosens"
+        yield f"{verb} how many people must release a call from {old.review.quorum} to {new.review.quorum}"
     for what, before, after in (
         ("how long a hold may wait for a decision", old.review.ttl_s, new.review.ttl_s),
         ("how long a connection waits for one", old.review.wait_s, new.review.wait_s),

@@ -178,4 +178,5 @@ def _next_step(decision: Decision, mandate: Mandate | None) -> str:
     who = " or ".join(decision.review.who)
     sponsor = decision.sponsor if mandate is None else mandate.sponsor.id
     signer = f" ({sponsor} is the sponsor)" if sponsor is not None else ""
-    return f"May be released by {who}{signer} within {decision.review.ttl_s} seconds; it then passes once."
+    several = f"{decision.review.quorum} of " if decision.review.quorum > 1 else ""
+    return f"May be released by {several}{who}{signer} within {decision.review.ttl_s} seconds; it then passes once."

@@ -13,19 +13,23 @@ from proxy.core.model import HoldState
 class Event(enum.StrEnum):
     """What can happen to a hold."""
 
-    APPROVE = "approve"  # a verified release was recorded
+    SAY = "say"  # somebody signed what decides nothing yet: one release of a quorum, or a note
+    APPROVE = "approve"  # a verified release was recorded, the last that was needed
     DENY = "deny"  # a verified denial was recorded
     CANCEL = "cancel"  # the agent, or whoever ends its mandate, withdrew the call
     EXPIRE = "expire"  # the deadline passed
     CLAIM = "claim"  # one node is about to send; durable before the first byte may leave
     SENT = "sent"  # the response's head arrived
     UNSENT = "unsent"  # provably nothing left: back to approved
+    LIFT = "lift"  # a denial, which stays one, no longer answers equal calls
     LOST = "lost"  # nobody knows what upstream saw; never re-sent by itself
 
 
 TRANSITIONS: dict[Event, tuple[frozenset[HoldState], HoldState]] = {
+    Event.SAY: (frozenset({HoldState.HELD}), HoldState.HELD),
     Event.APPROVE: (frozenset({HoldState.HELD}), HoldState.APPROVED),
     Event.DENY: (frozenset({HoldState.HELD}), HoldState.DENIED),
+    Event.LIFT: (frozenset({HoldState.DENIED}), HoldState.DENIED),
     Event.CANCEL: (frozenset({HoldState.HELD}), HoldState.CANCELLED),
     Event.EXPIRE: (frozenset({HoldState.HELD, HoldState.APPROVED}), HoldState.EXPIRED),
     Event.CLAIM: (frozenset({HoldState.APPROVED}), HoldState.RELEASING),
@@ -42,6 +46,9 @@ TERMINAL = frozenset(HoldState) - OPEN
 
 FENCED = frozenset({Event.SENT, Event.UNSENT, Event.LOST})
 """Events that only the claim's owner may report."""
+
+MAX_SAID = 40
+"""How many statements a hold keeps besides the one that decides it."""
 
 DENIAL_STICKS_S = 86_400
 """How long a denial answers equal calls, unless the mandate ends before."""

@@ -146,6 +146,7 @@ class Review:
     who: tuple[str, ...] = ("sponsor", "deputy")  # these words, or Person.ids
     ttl_s: int = 14_400
     wait_s: int = 0  # default wait on the connection when the agent does not send Prefer: wait
+    quorum: int = 1  # how many distinct people must release it; one denial ends it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -472,6 +473,14 @@ class StoredCall:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """A signed statement about a hold that decided nothing by itself, and the hold's version since it was made."""
+
+    version: int
+    statement: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """One held call as the store knows it. The readable call is apart, encrypted."""
 
@@ -491,7 +500,10 @@ class Hold:
     who: tuple[str, ...]  # Review.who at filing
     filed_at: datetime
     expires_at: datetime
-    statement: str | None = None  # the release or denial JWS
+    quorum: int = 1  # Review.quorum at filing
+    statement: str | None = None  # the release or denial JWS that decided it
+    first_end: datetime | None = None  # when it would have expired, had nobody extended it
+    said: tuple[Said, ...] = ()  # earlier releases of a quorum, and notes (`core.notes`), oldest first
     decided_by: str | None = None
     decided_at: datetime | None = None
     reason: str | None = None

@@ -12,10 +12,11 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.jws import Envelope, check_signature, open_envelope, seal
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle, Hold, Person, Verdict
+from proxy.core.notes import check_no_agent, check_reason, escalated_at
+from proxy.core.reviewers import check_permitted, check_turn
 from proxy.core.standing import SKEW_S, enrolled_key
 
 RELEASE_TYP = "intent-release+jwt"
-MAX_REASON_CHARS = 500
 
 _TEXTS = frozenset({"iss", "aud", "hold", "digest", "verdict", "scope", "reason", "nonce"})
 _TIMES = frozenset({"iat", "exp"})
@@ -62,7 +63,7 @@ def state_release(
             times); nothing was signed that would be refused later for its form.
     """
     verbs = [verb for verb, meant in _VERBS.items() if meant is verdict]
-    _check_reason(verdict, reason)
+    check_reason(reason, needed=_needs_reason(verdict))
     claims: dict[str, Json] = {
         "iss": by,
         "aud": deployment,
@@ -109,11 +110,12 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
     if person is None:
         raise Rejected(code, f"{ascii(release.by)[:80]} is not an enrolled person", field="iss")
     check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
-    if envelope.kid in barred or any(key.kid == envelope.kid for agent in bundle.agents.values() for key in agent.keys):
-        detail = f"key {envelope.kid} of {person.id} is also an agent's: nobody reviews their own call"
-        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="kid")
-    # 3. By someone who may.
-    may_decide(person, hold, bundle, now)
+    check_no_agent(envelope.kid, bundle, barred)
+    # 3. By someone who may now, and whose turn it was at the time.
+    check_permitted(person, hold, bundle, at=now)
+    if release.verdict is Verdict.ALLOW:
+        signed_at = min(now, release.issued_at) + timedelta(seconds=SKEW_S)
+        _check_turn(person, hold, bundle, barred=barred, at=signed_at, now=now)
     # 4. In time.
     if now + timedelta(seconds=SKEW_S) < release.issued_at:
         raise Rejected(code, f"signed in the future, at {release.issued_at.isoformat()}", field="iat")
@@ -122,28 +124,70 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
     return release
 
 
-def may_decide(person: Person, hold: Hold, bundle: Bundle, now: datetime) -> None:
-    """Reject a person who may not rule on this hold.
+def read_approval(hold: Hold, *, bundle: Bundle, barred: frozenset[str], now: datetime) -> tuple[Release, ...]:
+    """The verified releases that let the call of `hold` pass, one of each person, the deciding one first.
 
-    `hold.who` holds the words `sponsor` and `deputy`, relative to the hold's sponsor, or ids of people. Not checked
-    here: the hold's state, and whose key signs.
+    With a quorum each must hold by itself at `now`, as `read_release` says: one that has ended since is missing.
 
     Raises:
-        Rejected(HOLD_NOT_PERMITTED): not enrolled, not named, or no longer certified.
+        Rejected(HOLD_TAMPERED): there is no deciding statement, or it is a denial.
+        Rejected(RELEASE_INVALID, HOLD_NOT_PERMITTED): the deciding one does not hold, or there are fewer than the
+            quorum.
     """
-    code = Code.HOLD_NOT_PERMITTED
-    if bundle.people.get(person.id) != person:
-        raise Rejected(code, f"{person.id} is not enrolled as presented", field="iss")
-    sponsor = bundle.people.get(hold.sponsor)
-    deputy = sponsor.deputy if sponsor is not None else None
-    words = {"sponsor": hold.sponsor, "deputy": deputy}
-    permitted = {words.get(name, name) for name in hold.who}
-    if person.id not in permitted:
-        names = ", ".join(sorted(name for name in permitted if name is not None)) or "nobody"
-        raise Rejected(code, f"{person.id} may not decide hold {hold.id}: {names} may", field="iss")
-    if now >= person.certified_until:
-        detail = f"{person.id} is certified until {person.certified_until.isoformat()} and cannot decide after that"
-        raise Rejected(code, detail, field="iss")
+    if hold.statement is None:
+        raise Rejected(Code.HOLD_TAMPERED, "the hold has no reviewer's signed statement", field="statement")
+    deciding = read_release(hold.statement, hold=hold, bundle=bundle, barred=barred, now=now)
+    if deciding.verdict is not Verdict.ALLOW:
+        raise Rejected(Code.HOLD_TAMPERED, "the hold is marked approved but its signed statement is a denial")
+    releases = {deciding.by: deciding}
+    for other in read_releases(hold, bundle=bundle, barred=barred, now=now):
+        releases.setdefault(other.by, other)
+    if len(releases) < hold.quorum:
+        detail = f"{hold.quorum} different people must release the call, {len(releases)} did: {', '.join(releases)}"
+        raise Rejected(Code.RELEASE_INVALID, detail, field="statement")
+    return tuple(releases.values())
+
+
+def read_releases(hold: Hold, *, bundle: Bundle, barred: frozenset[str], now: datetime) -> tuple[Release, ...]:
+    """The releases among what was said about a hold that hold at `now`; whatever else stands there is passed over."""
+    found: list[Release] = []
+    for said in hold.said:
+        try:
+            release = read_release(said.statement, hold=hold, bundle=bundle, barred=barred, now=now)
+        except Rejected:
+            continue
+        if release.verdict is Verdict.ALLOW:
+            found.append(release)
+    return tuple(found)
+
+
+def may_decide(
+    person: Person,
+    hold: Hold,
+    bundle: Bundle,
+    now: datetime,
+    *,
+    verdict: Verdict = Verdict.ALLOW,
+    barred: frozenset[str] = frozenset(),
+) -> None:
+    """Reject a person who may not rule so on this hold now. A denial waits for nobody's turn: it can be lifted.
+
+    Not checked here: the hold's state, and whose key signs.
+
+    Raises:
+        Rejected(HOLD_NOT_PERMITTED): not enrolled, not named, no longer certified, or it is not their turn yet.
+    """
+    check_permitted(person, hold, bundle, at=now)
+    if verdict is Verdict.ALLOW:
+        _check_turn(person, hold, bundle, barred=barred, at=now, now=now)
+
+
+def _check_turn(
+    person: Person, hold: Hold, bundle: Bundle, *, barred: frozenset[str], at: datetime, now: datetime
+) -> None:
+    escalated = escalated_at(hold, bundle, barred=barred, now=now)
+    if escalated is None or at < escalated:
+        check_turn(person, hold, bundle, at=at)
 
 
 def _read(envelope: Envelope) -> Release:
@@ -160,7 +204,7 @@ def _read(envelope: Envelope) -> Release:
         raise Rejected(code, "exp must be after iat, both in seconds since 1970", field="exp")
     if not NONCE.fullmatch(texts["nonce"]):
         raise Rejected(code, "nonce must be 128 to 512 bits in base64url", field="nonce")
-    _check_reason(verdict, texts["reason"])
+    check_reason(texts["reason"], needed=_needs_reason(verdict))
     return Release(
         token=envelope.token,
         id=envelope.id,
@@ -176,9 +220,5 @@ def _read(envelope: Envelope) -> Release:
     )
 
 
-def _check_reason(verdict: Verdict, reason: str) -> None:
-    if verdict is Verdict.DENY and not reason.strip():
-        raise Rejected(Code.RELEASE_INVALID, "a denial needs a reason: the agent reads it", field="reason")
-    if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
-        detail = f"reason must be at most {MAX_REASON_CHARS} printable characters on one line"
-        raise Rejected(Code.RELEASE_INVALID, detail, field="reason")
+def _needs_reason(verdict: Verdict) -> str:
+    return "a denial, which the agent reads," if verdict is Verdict.DENY else ""

@@ -6,11 +6,12 @@ mouth that an agent reads and the journal keeps. Only what a verified statement 
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Bundle, Decision, Hold, HoldState, StoredCall, Verdict
-from proxy.core.release import Release, read_release
+from proxy.core.notes import Note, read_note
+from proxy.core.release import Release, read_approval, read_release
 
 _MEANT = {
     HoldState.APPROVED: Verdict.ALLOW,
@@ -62,14 +63,55 @@ def verified(
     if filed is not None:
         if filed.call_digest != hold.call_digest:
             return None
-        hold = replace(hold, who=filed.decision.review.who, sponsor=filed.decision.sponsor or hold.sponsor)
+        hold = as_sealed(hold, filed)
         kids |= frozenset(filed.chain_kids)
     decided_at = min(now, hold.decided_at or now)
     try:
+        if meant is Verdict.ALLOW:
+            return read_approval(hold, bundle=bundle, barred=kids, now=decided_at)[0]
         said = read_release(statement, hold=hold, bundle=bundle, barred=kids, now=decided_at)
     except Rejected:
         return None
     return said if said.verdict is meant else None
+
+
+def as_sealed(hold: Hold, filed: StoredCall) -> Hold:
+    """The hold with all that says who may decide it, and how many must, taken from the sealed record.
+
+    The times are those it was filed with, so that whose turn it is does not depend on what the store says.
+    """
+    decision, review = filed.decision, filed.decision.review
+    return replace(
+        hold,
+        who=review.who,
+        quorum=review.quorum,
+        sponsor=decision.sponsor or hold.sponsor,
+        filed_at=decision.at,
+        expires_at=decision.at + timedelta(seconds=review.ttl_s),
+        first_end=None,
+    )
+
+
+def said_at(
+    version: int, hold: Hold, bundle: Bundle, *, barred: Collection[str], now: datetime, filed: StoredCall | None = None
+) -> Release | Note | None:
+    """What was said about a hold when it came to this version, apart from the decision; None when nothing verifies."""
+    kids = frozenset(barred) | frozenset(() if filed is None else filed.chain_kids)
+    hold = hold if filed is None else as_sealed(hold, filed)
+    for said in hold.said:
+        if said.version != version:
+            continue
+        for read in (read_note, read_release):
+            try:
+                return read(said.statement, hold=hold, bundle=bundle, barred=kids, now=now)
+            except Rejected:
+                pass
+    return None
+
+
+def event_of(said: Release | Note) -> str:
+    """What the journal calls it: a note's act, or `sign` for one release of a quorum."""
+    return said.act.value if isinstance(said, Note) else "sign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,9 @@ class _Members:
             raise TypeError
         return value
 
+    def number_or(self, name: str, usual: int) -> int:
+        return self.number(name) if name in self._value else usual
+
     def maybe_number(self, name: str) -> int | None:
         return self.number(name) if self.has(name) else None
 
@@ -240,6 +243,7 @@ def _decision_members(decision: Decision) -> Json:
             "who": list(decision.review.who),
             "ttl_s": decision.review.ttl_s,
             "wait_s": decision.review.wait_s,
+            **({"quorum": decision.review.quorum} if decision.review.quorum != 1 else {}),  # as older ones are written
         },
         "risk": decision.risk.value,
         "addresses": [str(network) for network in decision.addresses],
@@ -279,6 +283,7 @@ def _decision(members: _Members) -> Decision:
             who=review.texts("who"),
             ttl_s=review.number("ttl_s"),
             wait_s=review.number("wait_s"),
+            quorum=review.number_or("quorum", 1),
         ),
         risk=Risk(members.text("risk")),
         addresses=tuple(ip_network(text) for text in members.texts("addresses")),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from proxy.core.clusters import Policy
 from proxy.core.coverage import Coverage, Reach
 from proxy.core.model import Call, Cluster, Mandate, Proof, Review, Risk
+from proxy.core.reviewers import most_people
 from proxy.core.verify import SAFE_METHODS, least_proof
 
 
@@ -71,10 +72,16 @@ def _risk(reaching: list[Cluster], coverage: Coverage, call: Call) -> Risk:
 
 
 def _agreed(reviews: list[Review]) -> Review:
-    """Who may decide for all of them, within the shortest time of any. `who` may come out empty: then nobody may."""
+    """Who may decide for all of them, within the shortest time of any, as many together as the most that any asks for.
+
+    `who` comes out empty where those whom all of them name are none, or too few: then nobody may.
+    """
+    quorum = max(review.quorum for review in reviews)
+    who = tuple(name for name in reviews[0].who if all(name in review.who for review in reviews))
     return Review(
         always=any(review.always for review in reviews),
-        who=tuple(name for name in reviews[0].who if all(name in review.who for review in reviews)),
+        who=who if most_people(who) >= quorum else (),
         ttl_s=min(review.ttl_s for review in reviews),
         wait_s=min(review.wait_s for review in reviews),
+        quorum=quorum,
     )

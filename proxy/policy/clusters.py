@@ -18,6 +18,7 @@ from proxy.core.model import (
     RuleRef,
 )
 from proxy.core.names import DEFAULT_PORTS, ip_literal
+from proxy.core.reviewers import most_people
 from proxy.core.templates import parse_template
 from proxy.policy.bodies import no_body_rule, read_body
 from proxy.policy.document import (
@@ -44,6 +45,7 @@ ROLES = ("sponsor", "deputy")
 """Words in `review.who` that mean whoever holds that place for the mandate; no person may have them as id."""
 
 PROOFS = {Proof.SESSION.label: Proof.SESSION, Proof.REQUEST.label: Proof.REQUEST}
+MAX_QUORUM = 9
 LATER = frozenset({"limits", "behaviour"})
 _LATER_PROOFS = frozenset({Proof.SOURCE.label, Proof.MTLS.label, Proof.TUNNEL.label})
 _LATER_MODES = frozenset({"observe", "shadow"})
@@ -124,7 +126,11 @@ class Rules:
             who=fields.take("who", listed(self._reviewer), usual.who),
             ttl_s=fields.take("ttl", seconds("1m", "7d"), usual.ttl_s),
             wait_s=fields.take("wait", seconds("0s", "1h"), usual.wait_s),
+            quorum=fields.take("quorum", whole(1, MAX_QUORUM), usual.quorum),
         )
+        if review.quorum > (able := most_people(review.who)):
+            names = ", ".join(review.who) or "nobody"
+            fields.fault("quorum", f"expected at most {able}, as many as who can mean ({names}), got {review.quorum}")
         if review.wait_s > review.ttl_s:
             fields.fault("wait", f"expected at most the ttl of {review.ttl_s} seconds, got {review.wait_s}")
         fields.done()

@@ -13,7 +13,7 @@ from proxy.core.encoding import Json
 from proxy.core.model import AgentClass, Review, Risk
 from proxy.core.names import DEFAULT_PORTS
 from proxy.policy.body_schemas import BODY
-from proxy.policy.clusters import METHOD_PATTERN, PROOFS
+from proxy.policy.clusters import MAX_QUORUM, METHOD_PATTERN, PROOFS
 from proxy.policy.document import DURATION_PATTERN, ID_PATTERN
 from proxy.policy.pieces import Schema, listing, record
 from proxy.policy.settings import Settings
@@ -125,6 +125,13 @@ _REVIEW = record(
             "default": list(Review().who),
         },
         "ttl": _duration("How long a held call waits for a decision before it expires.", Review().ttl_s),
+        "quorum": {
+            "description": "How many different people must release a call before it is sent. One denial ends it.",
+            "type": "integer",
+            "minimum": 1,
+            "maximum": MAX_QUORUM,
+            "default": Review().quorum,
+        },
         "wait": _duration("How long the agent's connection waits for it unasked.", Review().wait_s),
     },
     needed=(),

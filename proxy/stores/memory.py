@@ -12,7 +12,7 @@ from itertools import islice
 from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TERMINAL, TRANSITIONS, Event, after
-from proxy.core.model import Evidence, Hold, HoldState
+from proxy.core.model import Evidence, Hold, HoldState, Said
 from proxy.ports import Control, Filed, HoldCaps, HoldNews, Holds, Mandates, Moved, Replays
 from proxy.stores.statements import Statements
 
@@ -120,6 +120,9 @@ class MemoryHolds(Holds):
         by: str | None = None,
         reason: str | None = None,
         sticky_until: datetime | None = None,
+        said: str | None = None,
+        expires_at: datetime | None = None,
+        version: int | None = None,
     ) -> Moved:
         record = self._records.get(hold_id)
         if record is None:
@@ -129,10 +132,16 @@ class MemoryHolds(Holds):
         if event is Event.EXPIRE:
             return Moved(hold=hold, applied=before is not hold.state)
         state = after(hold.state, event)
-        if state is None or (event in FENCED and fence != hold.fence):
+        if state is None or (event in FENCED and fence != hold.fence) or version not in (None, hold.version):
             return Moved(hold=hold, applied=False)
         if event is Event.DENY:
             record.sticky_until = sticky_until or now + timedelta(seconds=DENIAL_STICKS_S)
+        if event is Event.LIFT:
+            record.sticky_until = None
+        if said is not None:
+            hold = replace(hold, said=(*hold.said, Said(version=hold.version + 1, statement=said)))
+        if expires_at is not None:
+            hold = replace(hold, expires_at=expires_at, first_end=hold.first_end or hold.expires_at)
         record.hold = replace(
             hold,
             fence=hold.fence + (event is Event.CLAIM),

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from proxy.core.encoding import Json, parse_json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TRANSITIONS, Event
-from proxy.core.model import Hold, HoldState, Proof, Risk
+from proxy.core.model import Hold, HoldState, Proof, Risk, Said
 from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved
 from proxy.stores.memory import RETAIN_S, cap_reached
 from proxy.stores.redis import PREFIX, Entry, RedisServer, Reply, Script, script
@@ -29,7 +29,9 @@ _REQUIRED = frozenset(
     {"id", "state", "version", "fence", "call_digest", "root_id", "agent", "sponsor", "cluster", "task"}
     | {"code", "risk", "proof", "who", "filed_at", "expires_at", "body_bytes"}
 )
-_OPTIONAL = frozenset({"statement", "decided_by", "decided_at", "reason", "sticky_until", "not_stored"})
+_OPTIONAL = frozenset(
+    {"statement", "decided_by", "decided_at", "reason", "sticky_until", "not_stored", "quorum", "said", "first_end"}
+)
 
 
 class RedisHolds(Holds):
@@ -91,9 +93,13 @@ class RedisHolds(Holds):
         by: str | None = None,
         reason: str | None = None,
         sticky_until: datetime | None = None,
+        said: str | None = None,
+        expires_at: datetime | None = None,
+        version: int | None = None,
     ) -> Moved:
         sources, target = TRANSITIONS[event]
         changes = {"statement": statement, "decided_by": by, "reason": reason}
+        changes["expires_at"] = None if expires_at is None else _millis(expires_at)
         asked: dict[str, Json] = {"id": hold_id, "sources": sorted(sources), "target": target}
         if event is Event.CLAIM:
             asked["claims"] = True
@@ -102,6 +108,12 @@ class RedisHolds(Holds):
         if event is Event.DENY:
             asked["sticky_ms"] = DENIAL_STICKS_S * 1000
             changes["sticky_until"] = None if sticky_until is None else _millis(sticky_until)
+        if event is Event.LIFT:
+            asked["lifts"], changes["sticky_until"] = True, "0"
+        if said is not None:
+            asked["said"] = said
+        if version is not None:
+            asked["version"] = str(version)
         asked["changes"] = {name: value for name, value in changes.items() if value is not None}
         match await self._run(_APPLY, asked):
             case [b"moved", int(applied), [*flat]]:
@@ -161,6 +173,7 @@ def _fields(draft: Hold) -> dict[str, Json]:
         "who": json.dumps(draft.who),
         "body_bytes": str(draft.body_bytes),
         **({} if draft.stored else {"not_stored": "body"}),
+        **({} if draft.quorum == 1 else {"quorum": str(draft.quorum)}),
     }
 
 
@@ -178,7 +191,7 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
         who = parse_json(fields["who"].encode(), code=Code.HOLD_TAMPERED, what="who")
         if not isinstance(who, list) or not all(isinstance(one, str) for one in who):
             raise ValueError("who is not a list of names")
-        decided_at = fields.get("decided_at")
+        decided_at, first_end = fields.get("decided_at"), fields.get("first_end")
         return Hold(
             id=fields["id"],
             state=HoldState(fields["state"]),
@@ -196,7 +209,10 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
             who=tuple(str(one) for one in who),
             filed_at=_moment(fields["filed_at"]),
             expires_at=_moment(fields["expires_at"]),
+            first_end=None if first_end is None else _moment(first_end),
+            quorum=_number(fields.get("quorum", "1")),
             statement=fields.get("statement"),
+            said=_said(fields.get("said")),
             decided_by=fields.get("decided_by"),
             decided_at=None if decided_at is None else _moment(decided_at),
             reason=fields.get("reason"),
@@ -205,6 +221,12 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
         )
     except (ValueError, KeyError, OverflowError) as fault:
         raise Rejected(Code.HOLD_TAMPERED, f"a stored hold was changed by someone else: {fault}") from None
+
+
+def _said(text: str | None) -> tuple[Said, ...]:
+    """One statement a line, each after the version it gave the hold."""
+    lines = () if text is None else (line.partition(" ") for line in text.split("\n"))
+    return tuple(Said(version=_number(version), statement=statement) for version, _, statement in lines)
 
 
 def _found(reply: Reply) -> Hold | None:

@@ -107,6 +107,7 @@ def test_what_does_not_change_the_digest(same: Cluster) -> None:
         pytest.param(replace(INVOICES, risk=Risk.TRANSFORMATIVE), id="the risk"),
         pytest.param(replace(INVOICES, review=Review(always=True)), id="the review rule"),
         pytest.param(replace(INVOICES, review=Review(ttl_s=60)), id="how long a hold may take"),
+        pytest.param(replace(INVOICES, review=Review(quorum=2)), id="how many must release a call"),
     ],
 )
 def test_what_changes_the_digest(other: Cluster) -> None:
@@ -158,6 +159,8 @@ def _with(path: tuple[str | int, ...], value: Json) -> Json:
         pytest.param(_with(("proof",), "strong"), "proof must be one of", id="an unknown proof"),
         pytest.param(_with(("risk",), "huge"), "normal form", id="an unknown risk"),
         pytest.param(_with(("review", "always"), 1), "true or false", id="1 for true"),
+        pytest.param(_with(("review", "quorum"), 1), "normal form", id="a default quorum written out"),
+        pytest.param(_with(("review", "quorum"), 0), "whole number", id="a quorum of nobody"),
         pytest.param(_with(("review", "ttl_s"), -1), "whole number", id="a negative time"),
         pytest.param(_with(("operations", 0, "path"), "v1"), 'must start with "/"', id="a broken template"),
         pytest.param(_with(("operations", 0, "query"), None), "must be a list", id="no query rule at all"),
@@ -192,6 +195,9 @@ def test_what_was_added_later_comes_back_and_changes_no_older_digest() -> None:
         "list": (False, [(True, False), (False, True)]),
         "search": (True, []),
     }
+    several = replace(INVOICES, review=Review(quorum=2))
+    assert from_normalised(normalised(several)).review.quorum == 2
+    assert b"quorum" not in canonical_json(normalised(INVOICES))
     assert b"websocket" not in canonical_json(normalised(INVOICES))
     assert b"encoded" not in canonical_json(normalised(INVOICES))
     assert b"repeated" not in canonical_json(normalised(INVOICES))

@@ -59,7 +59,9 @@ def test_a_statement_says_who_what_and_when() -> None:
     assert statement.serial == to_epoch(NOW) * 1000
 
 
-@pytest.mark.parametrize("act", [Act.QUARANTINE, Act.KILL_ON, Act.REVOKE_MANIFEST, Act.REVOKE_KEY, Act.REVOKE_ROOT])
+@pytest.mark.parametrize(
+    "act", [Act.QUARANTINE, Act.KILL_ON, Act.REVOKE_MANIFEST, Act.REVOKE_KEY, Act.REVOKE_ROOT, Act.REVOKE_GRANT]
+)
 def test_anyone_enrolled_may_stop(act: Act) -> None:
     assert said(act, "*" if act is Act.KILL_ON else "x", by=DEPUTY).act is act
 
@@ -311,7 +313,9 @@ def test_the_order_in_which_statements_come_makes_no_difference(
     assert seen(shuffled) == seen(statements)
 
 
-_acts = st.sampled_from([(Act.REVOKE_KEY, "k"), (Act.REVOKE_ROOT, "r"), (Act.REVOKE_MANIFEST, "i j")])
+_acts = st.sampled_from(
+    [(Act.REVOKE_KEY, "k"), (Act.REVOKE_ROOT, "r"), (Act.REVOKE_MANIFEST, "i j"), (Act.REVOKE_GRANT, "g")]
+)
 
 
 @given(st.lists(st.tuples(_acts, st.integers(0, 5)), max_size=6))
@@ -323,6 +327,8 @@ def test_revocations_are_only_ever_gained(sequence: list[tuple[tuple[Act, str], 
         assert before.revoked_keys <= view.revoked_keys
         assert before.revoked_roots <= view.revoked_roots
         assert before.revoked_manifests <= view.revoked_manifests
+        assert before.revoked_grants <= view.revoked_grants
+    assert view.revoked_grants == {target for (act, target), _ in sequence if act is Act.REVOKE_GRANT}
 
 
 @given(

@@ -53,6 +53,12 @@ def test_a_cluster_in_plain_words() -> None:
             id="always reviewed",
         ),
         pytest.param(
+            cluster(review=Review(quorum=2)),
+            "A call outside the mandate is held for sponsor or deputy, 2 of whom must release it, at most 14400 "
+            "seconds; the connection waits 0 seconds.",
+            id="several reviewers",
+        ),
+        pytest.param(
             cluster(review=Review(who=())),
             "A call outside the mandate is held but nobody may release it, at most 14400 seconds; "
             "the connection waits 0 seconds.",

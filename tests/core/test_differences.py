@@ -202,6 +202,18 @@ def with_query(*rules: QueryRule, any_query: bool = False) -> Cluster:
             id="review",
         ),
         pytest.param(
+            cluster(),
+            cluster(review=Review(quorum=2)),
+            ["tightens how many people must release a call from 1 to 2"],
+            id="more reviewers",
+        ),
+        pytest.param(
+            cluster(review=Review(quorum=3)),
+            cluster(review=Review(quorum=2)),
+            ["loosens how many people must release a call from 3 to 2"],
+            id="fewer reviewers",
+        ),
+        pytest.param(
             cluster(review=Review(always=True)), cluster(), ["loosens review: calls pass without one"], id="less review"
         ),
     ],

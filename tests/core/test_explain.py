@@ -160,6 +160,14 @@ def test_who_the_sponsor_is_may_be_unknown() -> None:
     assert told.next_step == "May be released by sponsor or deputy within 14400 seconds; it then passes once."
 
 
+def test_how_many_must_release_it_is_said() -> None:
+    asked = question(url=CUSTOMER)
+    assert asked.call is not None
+    decision = replace(decide(asked), review=Review(quorum=2))
+    told = explain(decision, asked.call, asked.policy, None)
+    assert told.next_step.startswith("May be released by 2 of sponsor or deputy (ada is the sponsor) within")
+
+
 def test_a_near_miss_that_lacks_nothing_says_so() -> None:
     asked = question()
     decision = decide(question(url=CUSTOMER))

@@ -13,8 +13,9 @@ from proxy.core.encoding import Json, b64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import seal
 from proxy.core.keys import ES256, PrivateKey, sign
-from proxy.core.model import Bundle, Hold, Verdict
-from proxy.core.release import RELEASE_TYP, Release, may_decide, read_release, state_release
+from proxy.core.model import Bundle, Hold, Said, Verdict
+from proxy.core.notes import NoteAct, state_note
+from proxy.core.release import RELEASE_TYP, Release, may_decide, read_approval, read_release, state_release
 
 BUNDLE = identities.bundle()
 HOLD = identities.hold()
@@ -180,7 +181,7 @@ def test_the_twin_of_these_is_read() -> None:
     ("who", "by", "passes"),
     [
         pytest.param(("sponsor", "deputy"), SPONSOR, True, id="the sponsor"),
-        pytest.param(("sponsor", "deputy"), DEPUTY, True, id="the sponsor's deputy"),
+        pytest.param(("deputy",), DEPUTY, True, id="the deputy where nobody comes first"),
         pytest.param(("sponsor", "deputy"), REVIEWER, False, id="someone else"),
         pytest.param(("sponsor",), DEPUTY, False, id="the deputy where only the sponsor may"),
         pytest.param(("deputy",), SPONSOR, False, id="the sponsor where only the deputy may"),
@@ -297,3 +298,122 @@ def test_every_flipped_bit_is_refused() -> None:
 
 def test_a_release_is_of_its_own_type() -> None:
     assert read(seal(identities.claims_of(TOKEN), typ=RELEASE_TYP, key=key(SPONSOR))).token != ""
+
+
+# --- whose turn it is ------------------------------------------------------------------------------------------------
+
+THIRD = timedelta(hours=1, minutes=20)  # of the four hours that HOLD waits
+
+
+@pytest.mark.parametrize(
+    ("signed_after", "passes"),
+    [
+        pytest.param(THIRD, True, id="in their turn"),
+        pytest.param(THIRD - timedelta(seconds=5), True, id="clocks may differ a little"),
+        pytest.param(THIRD - timedelta(seconds=6), False, id="before their turn"),
+    ],
+)
+def test_a_deputy_releases_in_their_turn_however_late_it_is_used(signed_after: timedelta, passes: bool) -> None:
+    token = signed_at(signed_after)
+    if passes:
+        assert read(token, now=NOW + 2 * THIRD).by == DEPUTY
+    else:
+        refused = refusal(token, now=NOW + 2 * THIRD)
+        assert (refused.code, "the sponsor comes first" in refused.detail) == (Code.HOLD_NOT_PERMITTED, True)
+
+
+def signed_at(after: timedelta, *, by: str = DEPUTY, hold: Hold = HOLD) -> str:
+    return state_release(
+        hold=hold,
+        verdict=Verdict.ALLOW,
+        by=by,
+        reason="",
+        deployment=DEPLOYMENT,
+        key=key(by),
+        now=NOW + after,
+        not_after=NOW + timedelta(hours=4),
+        nonce=nonce("turn"),
+    )
+
+
+def test_an_escalation_ends_the_waiting_from_then_on() -> None:
+    escalation = state_note(
+        NoteAct.ESCALATE,
+        hold=HOLD,
+        by=SPONSOR,
+        reason="I am in a meeting.",
+        deployment=DEPLOYMENT,
+        key=key(SPONSOR),
+        now=NOW + timedelta(minutes=2),
+        nonce=nonce("escalation"),
+    )
+    hold = replace(HOLD, said=(Said(version=2, statement=escalation),))
+    now = NOW + timedelta(minutes=9)
+    assert read(signed_at(timedelta(minutes=3)), hold=hold, now=now).by == DEPUTY
+    assert refusal(signed_at(timedelta(minutes=1)), hold=hold, now=now).code is Code.HOLD_NOT_PERMITTED
+    may_decide(BUNDLE.people[DEPUTY], hold, BUNDLE, now)
+    with pytest.raises(Rejected, match="the sponsor comes first"):
+        may_decide(BUNDLE.people[DEPUTY], HOLD, BUNDLE, now)
+
+
+def test_a_denial_waits_for_nobodys_turn() -> None:
+    assert read(stated(Verdict.DENY, by=DEPUTY, reason="No.")).by == DEPUTY
+    may_decide(BUNDLE.people[DEPUTY], HOLD, BUNDLE, NOW, verdict=Verdict.DENY)
+    assert refusal(stated(Verdict.DENY, by=REVIEWER, reason="No.")).code is Code.HOLD_NOT_PERMITTED
+
+
+# --- several must ----------------------------------------------------------------------------------------------------
+
+BOTH = replace(HOLD, quorum=2)
+
+
+def approved(*said: str, deciding: str | None = TOKEN, hold: Hold = BOTH, now: datetime = NOW) -> list[str]:
+    told = tuple(Said(version=number, statement=token) for number, token in enumerate(said, start=2))
+    hold = replace(hold, statement=deciding, said=told)
+    return [one.by for one in read_approval(hold, bundle=BUNDLE, barred=NOBODY, now=now)]
+
+
+def test_a_quorum_of_different_people_lets_the_call_pass() -> None:
+    assert approved(stated(by=DEPUTY)) == [SPONSOR, DEPUTY]
+    assert approved(hold=HOLD) == [SPONSOR]
+    assert approved(stated(by=DEPUTY), stated(), "nonsense") == [SPONSOR, DEPUTY]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        pytest.param((), id="one alone"),
+        pytest.param((TOKEN,), id="the same release twice"),
+        pytest.param((stated(reason="again"),), id="one person twice"),
+        pytest.param((stated(by=REVIEWER),), id="somebody who may not"),
+        pytest.param((stated(by=DEPUTY, signer=key(SPONSOR)),), id="one key in two names"),
+        pytest.param((stated(Verdict.DENY, by=DEPUTY, reason="No."),), id="a denial"),
+        pytest.param((stated(by=DEPUTY, hold=identities.hold("h-2")),), id="a release of another hold"),
+        pytest.param(("nonsense",), id="no statement"),
+    ],
+)
+def test_fewer_than_the_quorum_do_not(said: tuple[str, ...]) -> None:
+    with pytest.raises(Rejected, match="2 different people must release the call, 1 did: ada") as refused:
+        approved(*said)
+    assert refused.value.code is Code.RELEASE_INVALID
+
+
+def test_a_release_of_a_quorum_that_has_ended_is_missing() -> None:
+    short = stated(by=DEPUTY, not_after=NOW + timedelta(minutes=1))
+    assert approved(short) == [SPONSOR, DEPUTY]
+    with pytest.raises(Rejected, match="1 did"):
+        approved(short, now=NOW + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(
+    ("deciding", "code"),
+    [
+        pytest.param(None, Code.HOLD_TAMPERED, id="no deciding statement"),
+        pytest.param(stated(Verdict.DENY, reason="No."), Code.HOLD_TAMPERED, id="a denial that decides"),
+        pytest.param("nonsense", Code.RELEASE_INVALID, id="a deciding statement that is none"),
+    ],
+)
+def test_the_deciding_release_must_hold_whoever_else_released(deciding: str | None, code: Code) -> None:
+    with pytest.raises(Rejected) as refused:
+        approved(stated(by=DEPUTY), stated(), deciding=deciding)
+    assert refused.value.code is code

@@ -10,9 +10,10 @@ from questions import call, question
 
 from proxy.core.decide import decide
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Hold, HoldState, Proof, Review, StoredCall, Verdict
+from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
+from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import state_release
-from proxy.core.reviewed import as_held, told, unsaid, verified
+from proxy.core.reviewed import as_held, as_sealed, event_of, said_at, told, unsaid, verified
 
 BUNDLE = identities.bundle()
 DECISION = decide(question())
@@ -123,3 +124,74 @@ def test_every_state_answers_the_call_that_found_it(state: HoldState) -> None:
     waits = state in (HoldState.HELD, HoldState.APPROVED, HoldState.RELEASING)
     assert answer.verdict is (Verdict.HOLD if waits else Verdict.DENY)
     assert (answer.hold_id, answer.message.endswith(": seen")) == (hold.id, state is HoldState.DENIED)
+
+
+# --- a quorum, and what decided nothing ------------------------------------------------------------------------------
+
+
+def release(by: str, hold: Hold, *, at: timedelta = timedelta(0)) -> str:
+    return state_release(
+        hold=hold,
+        verdict=Verdict.ALLOW,
+        by=by,
+        reason=f"{by} saw it",
+        deployment=DEPLOYMENT,
+        key=key(by),
+        now=NOW + at,
+        not_after=NOW + timedelta(hours=4),
+        nonce=nonce(by),
+    )
+
+
+def note(by: str, hold: Hold) -> str:
+    return state_note(
+        NoteAct.COMMENT,
+        hold=hold,
+        by=by,
+        reason="asked Cleo",
+        deployment=DEPLOYMENT,
+        key=key(by),
+        now=NOW,
+        nonce=nonce("note"),
+    )
+
+
+def test_a_quorum_is_told_only_when_all_of_it_is_there() -> None:
+    hold = replace(identities.hold(state=HoldState.APPROVED), quorum=2)
+    one = replace(hold, statement=release(SPONSOR, hold), decided_by=SPONSOR, decided_at=NOW)
+    both = replace(one, said=(Said(version=2, statement=release(DEPUTY, hold)),))
+    assert verified(one, BUNDLE, barred=(), now=NOW) is None
+    said = verified(both, BUNDLE, barred=(), now=NOW)
+    assert said is not None and said.by == SPONSOR
+
+
+def test_how_many_and_whose_turn_are_taken_from_the_sealed_record() -> None:
+    hold = replace(identities.hold(state=HoldState.APPROVED), filed_at=NOW - timedelta(days=9))
+    sealed = filed(hold, who=("sponsor", "deputy"))
+    review = replace(sealed.decision.review, ttl_s=3 * 3600, quorum=2)
+    sealed = replace(sealed, decision=replace(sealed.decision, review=review, at=NOW))
+    meant = as_sealed(replace(hold, first_end=NOW), sealed)
+    assert (meant.quorum, meant.filed_at, meant.first_end) == (2, NOW, None)
+    assert meant.expires_at == NOW + timedelta(hours=3)
+    orphaned = replace(sealed, decision=replace(sealed.decision, sponsor=None))
+    assert as_sealed(hold, orphaned).sponsor == hold.sponsor
+
+
+def test_what_was_said_is_found_by_the_version_it_gave() -> None:
+    hold = identities.hold(who=("sponsor", "deputy"))
+    said = (
+        Said(version=2, statement=note(DEPUTY, hold)),
+        Said(version=3, statement=release(SPONSOR, hold)),
+        Said(version=4, statement="nonsense"),
+    )
+    hold = replace(hold, said=said)
+    found = [said_at(version, hold, BUNDLE, barred=(), now=NOW) for version in (2, 3, 4, 5)]
+    assert [None if one is None else (event_of(one), one.by) for one in found] == [
+        ("comment", DEPUTY),
+        ("sign", SPONSOR),
+        None,
+        None,
+    ]
+    barred = filed(hold, who=("sponsor",), kids=(key(SPONSOR).public.kid,))
+    assert said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=barred) is None
+    assert said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=filed(hold, who=("sponsor",))) is not None

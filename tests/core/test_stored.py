@@ -88,6 +88,7 @@ def fingerprint(body: Unread) -> StoredCall:
         pytest.param(fingerprint(Unread(size=5_000_000, sha256=bytes(32))), id="a body that was not kept"),
         pytest.param(fingerprint(Unread(size=None, sha256=None)), id="a body of which nothing is known"),
         pytest.param(opening(), id="a WebSocket"),
+        pytest.param(stored(decision=replace(FULL, review=Review(quorum=2))), id="several must release it"),
     ],
 )
 def test_what_was_stored_comes_back(kept: StoredCall) -> None:
@@ -97,6 +98,10 @@ def test_what_was_stored_comes_back(kept: StoredCall) -> None:
     for each in fields(Decision):
         assert getattr(back.decision, each.name) == getattr(kept.decision, each.name), each.name
     assert stored_to_bytes(back) == data
+
+
+def test_a_call_that_one_person_releases_is_written_as_before() -> None:
+    assert b"quorum" not in stored_to_bytes(stored())
 
 
 def test_no_field_of_a_decision_is_forgotten() -> None:

@@ -42,6 +42,7 @@ RISKY = cluster("risky", risk=Risk.TRANSFORMATIVE, proof=Proof.REQUEST)
 ADA = cluster("ada-reviews", review=Review(always=True, who=("ada", "cleo"), ttl_s=900, wait_s=0))
 CLEO = cluster("cleo-reviews", review=Review(always=True, who=("cleo", "ben"), ttl_s=600, wait_s=9))
 BEN = cluster("ben-reviews", review=Review(always=True, who=("ben",)))
+BOTH = cluster("both-review", review=Review(always=True, who=("ada", "cleo"), quorum=2))
 BEYOND = f"{URL}/lines"
 
 
@@ -76,6 +77,14 @@ def test_both_texts_of_a_changed_cluster_have_their_say() -> None:
         pytest.param([ADA], ADA.review, id="one asks"),
         pytest.param([ADA, EASY], ADA.review, id="who does not ask has no say"),
         pytest.param([ADA, CLEO], Review(always=True, who=("cleo",), ttl_s=600, wait_s=0), id="what both agree to"),
+        pytest.param(
+            [ADA, BOTH], Review(always=True, who=("ada", "cleo"), ttl_s=900, wait_s=0, quorum=2), id="the larger quorum"
+        ),
+        pytest.param(
+            [CLEO, BOTH],
+            Review(always=True, who=(), ttl_s=600, wait_s=0, quorum=2),
+            id="nobody where too few are left for it",
+        ),
         pytest.param([ADA, BEN], Review(always=True, who=(), ttl_s=900, wait_s=0), id="nobody whom both agree to"),
     ],
 )

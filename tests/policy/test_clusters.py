@@ -97,7 +97,7 @@ clusters:
     proof: request
     mode: enforce
     http2: true
-    review: {always: true, who: [sponsor, ben], ttl: 15m, wait: 30s}
+    review: {always: true, who: [sponsor, ben], quorum: 2, ttl: 15m, wait: 30s}
     operations:
       - name: write
         methods: [PUT, POST]
@@ -117,7 +117,7 @@ clusters:
     assert (got.ports, got.schemes) == (frozenset({8443, 8080}), frozenset({"https", "http"}))
     assert got.addresses == (ip_network("10.1.0.0/16"), ip_network("fd00:1::/64"))
     assert (got.risk, got.proof) == (Risk.TRANSFORMATIVE, Proof.REQUEST)
-    assert got.review == Review(always=True, who=("sponsor", "ben"), ttl_s=900, wait_s=30)
+    assert got.review == Review(always=True, who=("sponsor", "ben"), ttl_s=900, wait_s=30, quorum=2)
     assert got.http2
     anything, listen, write = got.operations
     assert (anything.name, anything.any_query, anything.websocket) == ("anything", True, False)
@@ -459,6 +459,11 @@ READ = 'operation "read" of cluster "invoices"'
             added("review: {ttl: 1m, wait: 2m}"),
             f"5: wait of review {OF}: expected at most the ttl of 60 seconds, got 120",
             id="waiting longer than the hold lives",
+        ),
+        pytest.param(
+            added("review: {who: [sponsor], quorum: 2}"),
+            f"5: quorum of review {OF}: expected at most 1, as many as who can mean (sponsor), got 2",
+            id="more people than are named",
         ),
         pytest.param(
             added("review: always"), f'5: expected a mapping for review {OF}, got "always"', id="a review of one word"

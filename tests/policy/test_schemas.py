@@ -131,7 +131,7 @@ WHOLE: dict[str, dict[str, object]] = {
                 "proof": "session",
                 "http2": True,
                 "mode": "enforce",
-                "review": {"always": True, "who": ["sponsor", "deputy"], "ttl": "4h", "wait": "0s"},
+                "review": {"always": True, "who": ["sponsor", "deputy"], "quorum": 2, "ttl": "4h", "wait": "0s"},
                 "operations": [
                     {
                         "name": "read",

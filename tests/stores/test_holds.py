@@ -10,7 +10,7 @@ from held import LONG_AGO, ROOMY, draft
 
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN, TERMINAL, Event, after
-from proxy.core.model import Hold, HoldState
+from proxy.core.model import Hold, HoldState, Said
 from proxy.ports import HoldCaps
 from proxy.stores.memory import MemoryHolds
 
@@ -475,3 +475,64 @@ async def test_a_cursor_that_never_was_is_refused(holds, cursor):
     with pytest.raises(Unavailable) as caught:
         await anext(holds.news(cursor))
     assert caught.value.code is Code.STORE_DOWN
+
+
+# --- what is said without deciding -----------------------------------------------------------------------------------
+
+
+async def test_what_is_said_is_kept_in_order_with_the_version_it_gave(holds):
+    hold = await filed(holds)
+    first = await holds.apply(hold.id, Event.SAY, said="a.b.c", version=1)
+    second = await holds.apply(hold.id, Event.SAY, said="d.e.f", version=2)
+    said = (Said(version=2, statement="a.b.c"), Said(version=3, statement="d.e.f"))
+    assert (first.applied, second.applied) == (True, True)
+    assert second.hold == replace(hold, version=3, said=said)
+    approved = await holds.apply(hold.id, Event.APPROVE, statement="g.h.i", by="ada", version=3)
+    assert approved.applied
+    assert (approved.hold.said, approved.hold.statement) == (said, "g.h.i")
+    assert await holds.get(hold.id) == approved.hold
+
+
+@pytest.mark.parametrize("event", [Event.SAY, Event.APPROVE, Event.DENY, Event.CANCEL], ids=str)
+async def test_a_step_at_a_version_that_is_past_is_not_taken(holds, event):
+    hold = await filed(holds)
+    await holds.apply(hold.id, Event.SAY, said="a.b.c")
+    late = await holds.apply(hold.id, event, said="d.e.f", version=1)
+    assert (late.applied, late.hold.version, len(late.hold.said)) == (False, 2, 1)
+    assert (await holds.apply(hold.id, event, said="d.e.f", version=2)).applied
+
+
+async def test_of_two_who_say_something_at_one_version_one_is_heard(holds):
+    hold = await filed(holds)
+    moves = await asyncio.gather(*(holds.apply(hold.id, Event.SAY, said=f"a.b.{n}", version=1) for n in range(9)))
+    assert sum(move.applied for move in moves) == 1
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert len(found.said) == 1
+
+
+async def test_an_extension_moves_the_deadline_and_the_first_one_is_remembered(holds, shelf):
+    hold = await filed(holds)
+    once, twice = hold.expires_at + timedelta(hours=1), hold.expires_at + timedelta(hours=2)
+    await holds.apply(hold.id, Event.SAY, said="a.b.c", expires_at=once)
+    moved = (await holds.apply(hold.id, Event.SAY, said="d.e.f", expires_at=twice)).hold
+    assert (moved.expires_at, moved.first_end) == (twice, hold.expires_at)
+    await shelf.overdue(moved)
+    assert [swept.id for swept in await holds.sweep()] == [hold.id]
+
+
+async def test_a_quorum_is_kept(holds):
+    outcome = await holds.file(replace(draft(), quorum=3), b"", ttl_s=600, caps=ROOMY)
+    assert outcome.hold.quorum == 3
+    assert await holds.get(outcome.hold.id) == outcome.hold
+
+
+async def test_a_lifted_denial_stays_one_and_an_equal_call_is_held_anew(holds):
+    denied = await brought_to(holds, HoldState.DENIED, call="same")
+    lifted = await holds.apply(denied.id, Event.LIFT, said="a.b.c", version=denied.version)
+    assert lifted.applied
+    assert lifted.hold == replace(denied, version=3, said=(Said(version=3, statement="a.b.c"),))
+    assert await holds.find(denied.root_id, denied.call_digest) is None
+    again = await filed(holds, call="same")
+    assert again.id != denied.id
+    assert await holds.get(denied.id) == lifted.hold

@@ -1,0 +1,177 @@
+"""Notes: what a person signs about a hold besides a decision (DESIGN: holding).
+
+Each is a JWS of its own type, about one hold and one call digest. Redis carries them; whoever acts on one, or tells
+of it, reads it here first.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
+from proxy.core.errors import Code, Rejected
+from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.keys import PrivateKey
+from proxy.core.model import Bundle, Hold
+from proxy.core.reviewers import check_permitted, check_turn
+from proxy.core.standing import SKEW_S, enrolled_key
+
+NOTE_TYP = "intent-note+jwt"
+MAX_REASON_CHARS = 500
+
+_CLAIMS = frozenset({"iss", "aud", "hold", "digest", "act", "reason", "nonce", "iat", "until"})
+
+
+class NoteAct(enum.StrEnum):
+    """What a note does."""
+
+    COMMENT = "comment"  # nothing: it is there to be read
+    ESCALATE = "escalate"  # everybody who may decide later may decide now
+    EXTEND = "extend"  # the hold waits until another moment
+    CANCEL = "cancel"  # the hold ends; the same call may be asked again
+    LIFT = "lift"  # a denial no longer answers the same call; asked again, it is held anew
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A verified note. Only `read_note` makes one."""
+
+    token: str
+    by: str  # Person.id
+    act: NoteAct
+    reason: str
+    at: datetime
+    until: datetime  # of EXTEND: the new end; else as `at`
+
+
+def state_note(
+    act: NoteAct,
+    *,
+    hold: Hold,
+    by: str,
+    reason: str,
+    deployment: str,
+    key: PrivateKey,
+    now: datetime,
+    nonce: str,
+    until: datetime | None = None,
+) -> str:
+    """Sign a note about `hold`. `until` belongs to EXTEND alone.
+
+    Raises:
+        Rejected(RELEASE_INVALID): it could not be read back: no reason, or an end that is none.
+    """
+    claims: dict[str, Json] = {
+        "iss": by,
+        "aud": deployment,
+        "hold": hold.id,
+        "digest": hold.call_digest,
+        "act": act.value,
+        "reason": reason,
+        "nonce": nonce,
+        "iat": to_epoch(now),
+        "until": to_epoch(until or now),
+    }
+    token = seal(claims, typ=NOTE_TYP, key=key)
+    _read(open_envelope(token, typ=NOTE_TYP, code=Code.RELEASE_INVALID))
+    return token
+
+
+def read_note(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> Note:
+    """Verify a note about `hold`; `barred` as for `read_release`.
+
+    Whoever may decide the hold sooner or later may comment on it and lift its denial; whoever may decide it at the
+    time of signing, without an escalation, may escalate, extend and cancel it. Both are judged at that time: a note
+    does not end with its writer's certificate. Not checked here: whether the hold's state permits it.
+
+    Raises:
+        Rejected(RELEASE_INVALID): malformed, about another deployment, hold or call, signed with no enrolled key of
+            whom it names, or in the future.
+        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, or by somebody who may not.
+    """
+    code = Code.RELEASE_INVALID
+    envelope = open_envelope(token, typ=NOTE_TYP, code=code)
+    note = _read(envelope)
+    for field, expected in (("aud", bundle.deployment), ("hold", hold.id), ("digest", hold.call_digest)):
+        if envelope.claims[field] != expected:
+            raise Rejected(code, f"the note's {field} must be {expected}", field=field)
+    person = bundle.people.get(note.by)
+    if person is None:
+        raise Rejected(code, f"{ascii(note.by)[:80]} is not an enrolled person", field="iss")
+    check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
+    check_no_agent(envelope.kid, bundle, barred)
+    if now + timedelta(seconds=SKEW_S) < note.at:
+        raise Rejected(code, f"signed in the future, at {note.at.isoformat()}", field="iat")
+    check_permitted(person, hold, bundle, at=note.at)
+    if note.act in (NoteAct.ESCALATE, NoteAct.EXTEND, NoteAct.CANCEL):
+        check_turn(person, hold, bundle, at=note.at)
+    return note
+
+
+def escalated_at(hold: Hold, bundle: Bundle, *, barred: frozenset[str], now: datetime) -> datetime | None:
+    """Since when everybody on the ladder may decide, because somebody who may said so; None: nobody has."""
+    found: list[datetime] = []
+    for said in hold.said:
+        try:
+            note = read_note(said.statement, hold=hold, bundle=bundle, barred=barred, now=now)
+        except Rejected:
+            continue
+        if note.act is NoteAct.ESCALATE:
+            found.append(note.at)
+    return min(found, default=None)
+
+
+def check_no_agent(kid: str, bundle: Bundle, barred: frozenset[str]) -> None:
+    """Reject a word signed with a key of the chain or of any agent, whoever's it also is.
+
+    Raises:
+        Rejected(HOLD_NOT_PERMITTED)
+    """
+    if kid in barred or any(key.kid == kid for agent in bundle.agents.values() for key in agent.keys):
+        detail = f"key {kid} is also an agent's: nobody reviews their own call"
+        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="kid")
+
+
+def check_reason(reason: str, *, needed: str = "") -> None:
+    """Reject a reason that cannot be shown on one line, and where one is `needed`, saying for what, none.
+
+    Raises:
+        Rejected(RELEASE_INVALID)
+    """
+    if needed and not reason.strip():
+        raise Rejected(Code.RELEASE_INVALID, f"{needed} needs a reason", field="reason")
+    if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
+        detail = f"reason must be at most {MAX_REASON_CHARS} printable characters on one line"
+        raise Rejected(Code.RELEASE_INVALID, detail, field="reason")
+
+
+def _read(envelope: Envelope) -> Note:
+    code, claims = Code.RELEASE_INVALID, envelope.claims
+    match claims:
+        case {
+            "iss": str(by),
+            "aud": str(),
+            "hold": str(),
+            "digest": str(),
+            "act": str(act),
+            "reason": str(reason),
+            "nonce": str(nonce),
+            "iat": int(iat),
+            "until": int(until),
+        } if claims.keys() == _CLAIMS and act in NoteAct and not isinstance(iat, bool) and not isinstance(until, bool):
+            pass
+        case _:
+            raise Rejected(code, f"a note must have exactly the claims {', '.join(sorted(_CLAIMS))}")
+    if not 0 <= iat <= until <= MAX_EPOCH_S or (act == NoteAct.EXTEND) is not (until > iat):
+        raise Rejected(code, "until must be after iat to extend a hold, and equal to it otherwise", field="until")
+    if not NONCE.fullmatch(nonce):
+        raise Rejected(code, "nonce must be 128 to 512 bits in base64url", field="nonce")
+    check_reason(reason, needed=f"to {act} a hold" if act != NoteAct.COMMENT else "a comment")
+    return Note(
+        token=envelope.token,
+        by=by,
+        act=NoteAct(act),
+        reason=reason,
+        at=from_epoch(iat),
+        until=from_epoch(until),
+    )
