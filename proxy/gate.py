@@ -39,6 +39,7 @@ from proxy.core.model import (
 from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
 from proxy.core.standing import check_standing
 from proxy.core.stored import check_stored
+from proxy.granting import Granting
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
 from proxy.ports import Control, Journal, Replays, Resolver
@@ -74,6 +75,7 @@ class Gate:
         policy: Callable[[], Policy],
         identifier: Identifier,
         holding: Holding,
+        granting: Granting,
         replays: Replays,
         control: Control,
         journal: Journal,
@@ -87,6 +89,7 @@ class Gate:
         self._policy = policy
         self._identifier = identifier
         self.holding = holding
+        self._granting = granting
         self._replays = replays
         self._control = control
         self._resolver = resolver
@@ -283,13 +286,31 @@ class Gate:
     ) -> Outcome:
         decision, addresses = await self._resolved(await self._decide(identity, call), call)
         outcome = Outcome(decision=decision, call=call, addresses=addresses)
-        if decision.verdict is Verdict.HOLD:
+        granted = None if waited_for else await self._granted(identity, call, decision)
+        if granted is not None:
+            outcome = granted
+        elif decision.verdict is Verdict.HOLD:
             holding = self.holding
             finding = (
                 holding.again(identity, call, waited_for) if waited_for else holding.file(identity, call, decision)
             )
             outcome = await self._held(identity, call, decision, await finding, gone)
         return await self._recorded(admission, outcome, started_s)
+
+    async def _granted(self, identity: Identity, call: Call, decision: Decision) -> Outcome | None:
+        """What a route grant makes of a call that is held: it stands for a release, after everything before that."""
+        if decision.verdict is not Verdict.HOLD:
+            return None
+        grants = await self._granting.find(identity, call, decision, self.view())
+        if not grants:
+            return None
+        passing, addresses = await self._resolved(after_release(decision, hold_id=grants[0].hold_id), call)
+        if passing.verdict is not Verdict.ALLOW:
+            return Outcome(decision=passing, call=call)
+        use = await self._granting.spend(grants, passing)
+        if use is None:
+            return None
+        return Outcome(decision=replace(passing, hold_id=use.grant.hold_id), call=call, addresses=addresses)
 
     async def _redeem(self, admission: Admission, identity: Identity, hold_id: str, gone: asyncio.Event) -> Outcome:
         started_s = self._timer()

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 
 from proxy.audit.records import hold_fields
 from proxy.core.digest import call_digest
+from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
-from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread, Verdict
-from proxy.core.release import Release, read_release
-from proxy.core.reviewed import TELLING, told, unsaid, verified
+from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
+from proxy.core.release import Release, read_approval
+from proxy.core.reviewed import TELLING, as_sealed, event_of, said_at, told, unsaid, verified
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
@@ -117,6 +118,7 @@ class Holding:
             risk=decision.risk,
             proof=identity.evidence.proof,
             who=decision.review.who,
+            quorum=decision.review.quorum,
             filed_at=now,
             expires_at=now + timedelta(seconds=ttl_s),
             body_bytes=call.body_bytes or 0,
@@ -124,7 +126,7 @@ class Holding:
         )
         stored = StoredCall(
             call=call,
-            decision=replace(decision, hold_id=hold_id),
+            decision=replace(decision, hold_id=hold_id, review=replace(decision.review, ttl_s=ttl_s)),
             proof=identity.evidence.proof,
             call_digest=digest,
             sub_path=mandate.sub_path,
@@ -214,19 +216,17 @@ class Holding:
                 f"the call was held with {filed.proof.label} proof; repeat it with the same or stronger",
             )
         digest = self.digest(identity, call)
-        if not digest == filed.call_digest == hold.call_digest or hold.statement is None:
+        if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
-        meant = replace(hold, who=filed.decision.review.who, sponsor=identity.mandate.sponsor.id)
+        meant = replace(as_sealed(hold, filed), sponsor=identity.mandate.sponsor.id)
         barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
-        release = read_release(hold.statement, hold=meant, bundle=self._bundle(), barred=barred, now=self._clock())
-        if release.verdict is not Verdict.ALLOW:
-            raise Rejected(Code.HOLD_TAMPERED, "the hold is marked approved but its signed statement is a denial")
-        if release.not_after - release.issued_at > LONGEST_RELEASE:
-            detail = (
-                f"a release may count for at most {LONGEST_RELEASE.days} days, got until {release.not_after:%Y-%m-%d}"
-            )
-            raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
-        return Cleared(release=release, call=to_send(filed.call, call))
+        releases = read_approval(meant, bundle=self._bundle(), barred=barred, now=self._clock())
+        for release in releases:
+            if release.not_after - release.issued_at > LONGEST_RELEASE:
+                longest, end = LONGEST_RELEASE.days, f"{release.not_after:%Y-%m-%d}"
+                detail = f"a release may count for at most {longest} days, got until {end}"
+                raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
+        return Cleared(release=releases[0], call=to_send(filed.call, call))
 
     async def claim(self, hold: Hold) -> Claim | Hold:
         """Take the right to send: durable before the first byte may leave. The hold as it is, if another was first.
@@ -340,7 +340,7 @@ class Holding:
                         waker.set()
                     if news.state in _SENDING:
                         await self._note_sending(news)
-                    if record and news.state in _REVIEWED:
+                    if record and (news.state in _REVIEWED or (news.state is HoldState.HELD and news.version > 1)):
                         await self._record_review(news)
             except Unavailable:
                 await asyncio.sleep(REVIEW_POLL_S)
@@ -365,9 +365,19 @@ class Holding:
         except Rejected as fault:  # somebody wrote to the store by hand: whoever asks for this hold is refused
             logger.error("hold %s cannot be read: %s", ascii(news.hold_id)[:80], fault.detail)
             return
-        hold = self._on_record(replace(hold, state=news.state), filed)
-        event = UNVERIFIED if hold.decided_by is None else _REVIEWED[news.state].value
-        await self._journal.append("hold", hold_fields(hold, event))
+        await self._journal.append("hold", self._review_fields(replace(hold, state=news.state), news, filed))
+
+    def _review_fields(self, hold: Hold, news: HoldNews, filed: StoredCall | None) -> dict[str, Json]:
+        """The line about one thing that was said of a hold: what decided it, or what decided nothing."""
+        if any(said.version == news.version for said in hold.said):
+            said = said_at(news.version, hold, self._bundle(), barred=(), now=self._clock(), filed=filed)
+            if said is None:
+                return hold_fields(replace(hold, version=news.version, decided_by=None, reason=None), UNVERIFIED)
+            about = replace(hold, version=news.version, statement=said.token, decided_by=said.by, reason=said.reason)
+            return hold_fields(about, event_of(said))
+        hold = self._on_record(hold, filed)
+        decision = _REVIEWED.get(news.state)
+        return hold_fields(hold, UNVERIFIED if hold.decided_by is None or decision is None else decision.value)
 
     def _on_record(self, hold: Hold, filed: StoredCall | None = None) -> Hold:
         """The hold with the reviewer and the reason its verified statement names, if it has one."""

@@ -42,6 +42,7 @@ class Kind(enum.StrEnum):
     OUTCOME = "outcome"  # what became of a call that was let through
     SESSION = "session"  # a session token was handed out
     CONTROL = "control"  # a revocation, quarantine or kill switch came into force here
+    GRANT = "grant"  # a route grant let one call pass
     POLICY = "policy"  # another bundle came into force here
     STOP = "stop"  # the worker closed its chain in good order; always the last line
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from proxy.audit.lines import stamp
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u, sha256_b64u
+from proxy.core.grants import RouteGrant
 from proxy.core.model import Bundle, Call, Decision, Evidence, Hold, Leg, Mandate, Mismatch, Nearest, RuleRef
 from proxy.core.shown import is_plain_name
 
@@ -156,6 +157,24 @@ def control_fields(statement: Statement) -> dict[str, Json]:
             "by": _text(statement.by),
             "reason": _text(statement.reason),
             "serial": statement.serial,
+        }
+    )
+
+
+def grant_fields(grant: RouteGrant, number: int, *, decision_id: str) -> dict[str, Json]:
+    """The fields of a `grant` line: a route grant let one call pass, which the decision of that id is about."""
+    return _known(
+        {
+            "grant": grant.id,
+            "use": number,
+            "count": grant.count,
+            "by": _text(grant.by),
+            "reason": _text(grant.reason),
+            "hold_id": grant.hold_id,
+            "manifest": grant.root_id,
+            "statement_sha256": sha256_b64u(grant.token.encode()),
+            "expires_at": stamp(grant.not_after),
+            "decision_id": decision_id,
         }
     )
 

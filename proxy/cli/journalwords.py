@@ -65,6 +65,11 @@ def _control(fields: Mapping[str, Json]) -> str:
     return f"{_joined(fields, 'act', 'target')} by {_text(fields, 'by')}: {_text(fields, 'reason')}"
 
 
+def _grant(fields: Mapping[str, Json]) -> str:
+    use = f"use {_text(fields, 'use')} of {_text(fields, 'count')}"
+    return f"{use} of {_text(fields, 'grant')} by {_text(fields, 'by')}: {_text(fields, 'reason')}"
+
+
 def _other(fields: Mapping[str, Json]) -> str:
     shown = (name for name in fields if name not in _MACHINE and isinstance(fields[name], str | int))
     return "  ".join(f"{name}={_text(fields, name)}" for name in shown)
@@ -75,6 +80,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Json]], str]] = {
     Kind.OUTCOME: _outcome,
     Kind.HOLD: _hold,
     Kind.CONTROL: _control,
+    Kind.GRANT: _grant,
 }
 
 

@@ -33,6 +33,7 @@ from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
 from proxy.edge.ca import Authority, load_authority
 from proxy.gate import Gate, GateSettings
+from proxy.granting import Granting
 from proxy.holding import Holding
 from proxy.identify import Identifier
 from proxy.internal import Internal
@@ -44,6 +45,7 @@ from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_checkpoints import RedisCheckpoints
 from proxy.stores.redis_control import RedisControl, RedisMandates
+from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.redis_probe import probe
 from proxy.stores.redis_replays import RedisReplays
@@ -129,22 +131,32 @@ async def assemble(
     consumed = ConsumedFile(state / "consumed.jsonl")
     await consumed.ready(now=now())
     lifetimes = settings.authority
+    holding = Holding(
+        bundle=lambda: policy.bundle,
+        holds=holds,
+        consumed=consumed,
+        vault=vault,
+        journal=journal,
+        caps=settings.hold_caps,
+        max_ttl_s=int(settings.holds.max_ttl.total_seconds()),
+        clock=now,
+        timer=time.monotonic,
+        new_id=new_id,
+    )
     gate = Gate(
         policy=lambda: policy,
         identifier=Identifier(
             bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
         ),
-        holding=Holding(
+        holding=holding,
+        granting=Granting(
             bundle=lambda: policy.bundle,
+            grants=RedisGrants(store),
             holds=holds,
             consumed=consumed,
-            vault=vault,
             journal=journal,
-            caps=settings.hold_caps,
-            max_ttl_s=int(settings.holds.max_ttl.total_seconds()),
+            digest=holding.digest,
             clock=now,
-            timer=time.monotonic,
-            new_id=new_id,
         ),
         replays=replays,
         control=control,

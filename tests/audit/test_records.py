@@ -21,6 +21,7 @@ from proxy.audit.records import (
     MAX_QUERY_PARAMETERS,
     control_fields,
     decision_fields,
+    grant_fields,
     hold_fields,
     outcome_fields,
     policy_fields,
@@ -30,6 +31,7 @@ from proxy.audit.starts import Previous, compose_start
 from proxy.core.control import Act, read_statement, state
 from proxy.core.encoding import Json, b64u, sha256_b64u
 from proxy.core.errors import Code
+from proxy.core.grants import RouteGrant
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import (
     Call,
@@ -46,6 +48,7 @@ from proxy.core.model import (
     RuleRef,
     Verdict,
 )
+from proxy.core.routes import Route
 
 RULE = RuleRef(id="supplier-invoices.read-invoice", file="clusters.yaml", line=12)
 
@@ -339,6 +342,21 @@ def a_start() -> Mapping[str, Json]:
     return read_line(compose_start(bundle(), file, "edge-1", previous, at=NOW, key=NODE_KEY).data).fields
 
 
+A_GRANT = RouteGrant(
+    token="a.b.c",
+    id="g-1",
+    kid="k",
+    by="ada",
+    hold_id="h-1",
+    root_id="r",
+    sub_path="invoice-bot",
+    route=Route(method="GET", origin="https://erp.example", path="/", query="", vary=(), body="any", media=""),
+    count=5,
+    reason="stock-taking",
+    issued_at=NOW,
+    not_after=NOW,
+)
+
 EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     Kind.START: a_start(),
     Kind.DECISION: {
@@ -358,6 +376,7 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     ),
     Kind.SESSION: session_fields(mandate(), source="192.0.2.10", expires_at=NOW),
     Kind.CONTROL: a_statement(),
+    Kind.GRANT: grant_fields(A_GRANT, 2, decision_id="d-1"),
     Kind.POLICY: policy_fields(bundle()),
     Kind.STOP: {},
 }
