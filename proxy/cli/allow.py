@@ -92,7 +92,7 @@ def cluster_entries(permits: Iterable[Permit]) -> dict[str, list[str]]:
     entries: dict[str, list[str]] = {}
     for (origin, risk), group in grouped.items():
         kind = "" if risk is Risk.ROUTINE else " changes"
-        name = _unused(_name(group[0].host, str(group[0].port), kind), entries)
+        name = _unused(operation_name(group[0].host, str(group[0].port), kind), entries)
         entries[name] = _entry(name, origin, group, risk)
     return entries
 
@@ -115,13 +115,14 @@ def _entry(name: str, origin: str, group: Sequence[Permit], risk: Risk) -> list[
     ]
     names: dict[str, None] = {}
     for permit in group:
-        operation = _unused(_name(*permit.methods, permit.path), names)
+        operation = _unused(operation_name(*permit.methods, permit.path), names)
         names[operation] = None
-        lines += [f"    {line}" for line in _operation(operation, permit)]
+        lines += [f"    {line}" for line in operation_lines(operation, permit)]
     return lines
 
 
-def _operation(name: str, permit: Permit) -> list[str]:
+def operation_lines(name: str, permit: Permit) -> list[str]:
+    """One operation of a cluster, as lines without indentation."""
     path = permit.path if _PLAIN_PATH.fullmatch(permit.path) else json.dumps(permit.path)
     lines = [f"- name: {name}", f"  methods: [{', '.join(permit.methods)}]", f"  path: {path}"]
     if permit.any_query:
@@ -153,7 +154,8 @@ def _query(text: str, parts: SplitResult) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def _name(*parts: str) -> str:
+def operation_name(*parts: str) -> str:
+    """An id made of words and whatever else: `GET /v1/{id}` is `get-v1-id`."""
     words = _UNFIT.sub("-", " ".join(parts).lower()).strip("-")
     return words[:_MAX_NAME_CHARS].rstrip("-") or "root"
 

@@ -1,5 +1,6 @@
 """Which deployment a command works on, and what of it commands need: found and read the same way by all of them."""
 
+import base64
 import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -83,6 +84,11 @@ def now() -> datetime:
 def this_second() -> datetime:
     """This moment, UTC, in whole seconds: what a signed document can say."""
     return now().replace(microsecond=0)
+
+
+def new_id() -> str:
+    """120 random bits as lower-case letters and digits, as holds are named."""
+    return base64.b32encode(os.urandom(15)).decode("ascii").lower()
 
 
 def nonce() -> str:

@@ -15,6 +15,7 @@ class Exit(enum.IntEnum):
     NOT_PERMITTED = 4  # this person, or this key, may not do that
     UNKNOWN = 5  # there is no such hold
     EXPIRED = 6  # nobody decided the hold in time
+    SIGNED = 8  # released, but others must release it, too
     UNAVAILABLE = 7  # a store or the proxy did not answer: try again
     WOULD_HOLD = 10  # `explain`: the call would be held
     WOULD_DENY = 11  # `explain`: the call would be denied

@@ -7,8 +7,11 @@ from proxy.cli.screen import BAD, LABEL, WARN, Screen
 from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
 from proxy.core.encoding import Json, b64u
-from proxy.core.model import Call, Hold, Risk
-from proxy.review.service import HeldCall, Shown
+from proxy.core.model import Call, Hold, HoldState, Risk
+from proxy.core.notes import Note
+from proxy.core.release import Release
+from proxy.core.reviewed import event_of
+from proxy.review.opened import HeldCall, Shown
 
 MAX_BODY_LINES = 200
 MAX_LINE_CHARS = 2_000
@@ -25,15 +28,38 @@ def show_held(screen: Screen, held: HeldCall, *, now: datetime) -> None:
             ("state", f"{hold.state.value}{by}{at}"),
             ("reason", hold.reason or ""),
             ("expires", until(hold.expires_at, now)),
-            ("may decide", ", ".join(held.deciders) or "nobody"),
+            ("may release", _deciders(held)),
+            ("later also", "; ".join(f"{', '.join(rung.people)} from {instant(rung.since)} on" for rung in held.later)),
+            ("released by", ", ".join(held.signers) if hold.state is HoldState.HELD else ""),
         ],
         indent=2,
     )
     if held.shown is None:
         screen.note("the call itself was deleted when the hold ended; the journal has its digest")
         return
+    _show_said(screen, held)
     _show_why(screen, hold, held.shown)
     _show_call(screen, held.shown)
+
+
+def _deciders(held: HeldCall) -> str:
+    several = f" ({held.hold.quorum} different people must)" if held.hold.quorum > 1 else ""
+    return f"{', '.join(held.deciders) or 'nobody'}{several}"
+
+
+def _show_said(screen: Screen, held: HeldCall) -> None:
+    """What people signed about it, each on a line."""
+    if held.said:
+        screen.say()
+        screen.say("What was said", style=LABEL)
+    for one in held.said:
+        until_then = f" until {instant(one.until)}" if isinstance(one, Note) and one.until > one.at else ""
+        why = f": {one.reason}" if one.reason else ""
+        screen.say(f"  {instant(_said_at(one))}  {one.by}, {event_of(one)}{until_then}{why}")
+
+
+def _said_at(one: Release | Note) -> datetime:
+    return one.at if isinstance(one, Note) else one.issued_at
 
 
 def asked_for(held: HeldCall) -> str:
@@ -57,6 +83,7 @@ def hold_json(hold: Hold) -> dict[str, Json]:
         "risk": hold.risk.value,
         "proof": hold.proof.label,
         "who": list(hold.who),
+        "quorum": hold.quorum,
         "manifest": hold.root_id,
         "call_digest": hold.call_digest,
         "body_bytes": hold.body_bytes,
@@ -71,12 +98,22 @@ def hold_json(hold: Hold) -> dict[str, Json]:
 def held_json(held: HeldCall) -> dict[str, Json]:
     """A hold and its call as the command line's JSON has it."""
     shown = held.shown
-    if shown is None:
-        return {"hold": hold_json(held.hold), "deciders": list(held.deciders), "call": None}
-    call, why = shown.stored.call, shown.explanation
-    return {
+    review: dict[str, Json] = {
         "hold": hold_json(held.hold),
         "deciders": list(held.deciders),
+        "told": list(held.told),
+        "later": [{"since": instant(rung.since), "people": list(rung.people)} for rung in held.later],
+        "signers": list(held.signers),
+        "said": [
+            {"by": one.by, "event": event_of(one), "reason": one.reason, "at": instant(_said_at(one))}
+            for one in held.said
+        ],
+    }
+    if shown is None:
+        return {**review, "call": None}
+    call, why = shown.stored.call, shown.explanation
+    return {
+        **review,
         "consequence": shown.consequence,
         "explanation": {
             "verdict": why.verdict,

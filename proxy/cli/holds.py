@@ -2,38 +2,38 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from proxy.cli.deployment import now, open_deployment
+from proxy.cli import deciding
+from proxy.cli.deployment import now
 from proxy.cli.exits import Exit
+from proxy.cli.grouping import group
 from proxy.cli.heldcall import asked_for, held_json, hold_json, show_held
-from proxy.cli.screen import BAD, GOOD, WARN, Screen, document, json_line
-from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
-from proxy.cli.store import open_reviews
+from proxy.cli.proposing import propose
+from proxy.cli.ruling import Caller, HoldId, with_desk
+from proxy.cli.screen import WARN, Screen, document, json_line
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.cli.words import until
-from proxy.core.encoding import Json
-from proxy.core.errors import Code, Rejected
-from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold, HoldState, Person
+from proxy.cli.words import read_span, span, until
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import Hold, HoldState
 from proxy.policy.files import write_whole
-from proxy.review.service import Outcome, Result, ReviewService
+from proxy.review.service import ReviewService
 
 app = typer.Typer(help="Calls outside a mandate, or under review, that wait for a person.")
 
-HoldId = Annotated[str, typer.Argument(metavar="HOLD", help="The hold's id, as holds list prints it.")]
+LONGEST_WAIT = timedelta(hours=1)
 
-_EXITS = {
-    Result.DONE: Exit.OK,
-    Result.ALREADY_DECIDED: Exit.DECIDED,
-    Result.NOT_PERMITTED: Exit.NOT_PERMITTED,
-    Result.UNKNOWN: Exit.UNKNOWN,
-    Result.EXPIRED: Exit.EXPIRED,
+_ENDS = {
+    HoldState.APPROVED: Exit.OK,
+    HoldState.RELEASING: Exit.OK,
+    HoldState.RELEASED: Exit.OK,
+    HoldState.EXPIRED: Exit.EXPIRED,
 }
+"""What `wait` exits with; any other end is a refusal."""
 
 
 @app.command("list")
@@ -58,7 +58,7 @@ def list_holds(
         holds = await service.listing(states=states, agent=agent, sponsor=sponsor, limit=limit)
         return [(hold, await _asked(service, hold)) for hold in holds]
 
-    found = _with_reviews(config, dev, lambda service, _: run(service))
+    found = with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
     if as_json:
         document([hold_json(hold) | {"asks": asks} for hold, asks in found])
         return
@@ -90,7 +90,7 @@ def show(
     Example:
       intent-proxy holds show HOLD --save-body body.bin
     """
-    held = _with_reviews(config, dev, lambda service, _: service.show(hold))
+    held = with_desk(Caller(config=config, dev=dev), lambda desk, *_: desk.reviews.show(hold))
     if save_body is not None and held.shown is not None:
         if held.shown.body is None:
             detail = f"the body of hold {hold} was too large to keep: compare the agent's file with its SHA-256"
@@ -102,54 +102,54 @@ def show(
         show_held(Screen(), held, now=now())
 
 
+app.command()(deciding.release)
+app.command()(deciding.deny)
+app.command()(group)
+app.command()(deciding.escalate)
+app.command()(deciding.comment)
+app.command()(deciding.extend)
+app.command()(deciding.cancel)
+app.command()(deciding.lift)
+app.command()(propose)
+
+
 @app.command()
-def release(
+def wait(
     hold: HoldId,
-    reason: Annotated[str, typer.Option(help="Why; it is signed and goes to the journal.", show_default=False)] = "",
-    key: KeyFile = None,
-    name: As = None,
+    timeout: Annotated[
+        timedelta | None,
+        typer.Option(parser=read_span, metavar="15m", help="Wait at most so long; else an hour.", show_default=False),
+    ] = None,
     config: Config = None,
     dev: Dev = False,
     as_json: AsJson = False,
 ) -> int:
-    """Let a held call pass once, exactly as it was shown. Your key signs its digest.
+    """Wait until a held call is decided, and say how.
 
-    Exit codes: 0 released, 3 already decided, 4 not permitted, 5 no such
-    hold, 6 expired.
-
-    Examples:
-      intent-proxy holds release HOLD --as maria
-      intent-proxy holds release HOLD --key /media/stick/maria.pem --reason 'month-end'
-    """
-
-    async def rule(service: ReviewService, person: Person, key: PrivateKey) -> Outcome:
-        return await service.release(hold, person=person, key=key, reason=reason)
-
-    return _rule(hold, rule, config, dev=dev, key=key, name=name, as_json=as_json)
-
-
-@app.command()
-def deny(
-    hold: HoldId,
-    reason: Annotated[str, typer.Option(help="Why. The agent reads it.")],
-    key: KeyFile = None,
-    name: As = None,
-    config: Config = None,
-    dev: Dev = False,
-    as_json: AsJson = False,
-) -> int:
-    """Refuse a held call. The agent learns the reason, and the same call stays refused for a day.
-
-    Exit codes as for release.
+    Exit codes: 0 released, 1 denied or cancelled, 5 no such hold, 6 expired,
+    7 not decided in that time.
 
     Example:
-      intent-proxy holds deny HOLD --as maria --reason 'salaries are not your task'
+      intent-proxy holds wait HOLD --timeout 30m
     """
 
-    async def rule(service: ReviewService, person: Person, key: PrivateKey) -> Outcome:
-        return await service.deny(hold, person=person, key=key, reason=reason)
+    longest = timeout or LONGEST_WAIT
 
-    return _rule(hold, rule, config, dev=dev, key=key, name=name, as_json=as_json)
+    async def run(service: ReviewService) -> Hold:
+        try:
+            async with asyncio.timeout(longest.total_seconds()):
+                return await service.decided(hold)
+        except TimeoutError:
+            detail = f"nobody decided hold {hold} within {span(longest)}: it still waits"
+            raise Unavailable(Code.HOLD_PENDING, detail) from None
+
+    found = with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
+    if as_json:
+        document(hold_json(found))
+    else:
+        by = f" by {found.decided_by}" if found.decided_by else ""
+        Screen().say(f"{found.id} is {found.state.value}{by}{f': {found.reason}' if found.reason else ''}")
+    return _ENDS.get(found.state, Exit.REFUSED)
 
 
 @app.command()
@@ -181,61 +181,7 @@ def watch(config: Config = None, dev: Dev = False, as_json: AsJson = False) -> N
                 style = WARN if hold.state is HoldState.HELD else ""
                 screen.say(f"{hold.id}  {hold.state.value}{by}  {hold.agent}: {asks}", style=style)
 
-    _with_reviews(config, dev, lambda service, _: run(service))
-
-
-def _with_reviews[T](config: Path | None, dev: bool, use: Callable[[ReviewService, Bundle], Awaitable[T]]) -> T:
-    async def run() -> T:
-        deployment = open_deployment(config)
-        bundle = deployment.bundle(dev=dev)
-        async with open_reviews(deployment, bundle) as service:
-            return await use(service, bundle)
-
-    try:
-        return asyncio.run(run())
-    except asyncio.CancelledError:  # SIGTERM while watching
-        raise KeyboardInterrupt from None
-
-
-def _rule(
-    hold_id: str,
-    rule: Callable[[ReviewService, Person, PrivateKey], Awaitable[Outcome]],
-    config: Path | None,
-    *,
-    dev: bool,
-    key: Path | None,
-    name: str | None,
-    as_json: bool,
-) -> int:
-    deployment = open_deployment(config)
-
-    async def run(service: ReviewService, bundle: Bundle) -> Outcome:
-        held = await service.show(hold_id)
-        signer = choose_signer(deployment, bundle, key=key, name=name, able=lambda who: who in held.deciders)
-        if signer.name == OPERATOR:
-            detail = f"an operator decides no holds; {' or '.join(held.deciders) or 'nobody'} may"
-            raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
-        return await rule(service, bundle.people[signer.name], signer.key)
-
-    outcome = _with_reviews(config, dev, run)
-    _tell(outcome, as_json=as_json)
-    return _EXITS[outcome.result]
-
-
-def _tell(outcome: Outcome, *, as_json: bool) -> None:
-    if as_json:
-        shown: Json = None if outcome.hold is None else hold_json(outcome.hold)
-        document({"result": outcome.result.value, "detail": outcome.detail, "hold": shown})
-        return
-    screen = Screen()
-    if outcome.result is not Result.DONE:
-        screen.note(f"intent-proxy: {outcome.detail}", style=BAD)
-        return
-    screen.say(outcome.detail, style=GOOD)
-    if outcome.call is not None and outcome.hold is not None:
-        screen.say(f"  {outcome.call.consequence}")
-        if outcome.hold.state is HoldState.APPROVED:
-            screen.say(f"  It passes once, until {until(outcome.hold.expires_at, now())}.")
+    with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
 
 
 async def _asked(service: ReviewService, hold: Hold) -> str:

@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "manifest": (_MANDATES, "manifest:app", "Draft, sign, delegate, renew, read and revoke manifests."),
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),
+    "grants": (_REVIEW, "grants:app", "What reviewers let pass beyond one call."),
     "audit": (_REVIEW, "audit:app", "The journal: read it, verify it."),
 }
 """Panel, `module:attribute` below proxy.cli, and the line for the overview. A module is imported only when used."""

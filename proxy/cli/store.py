@@ -2,18 +2,21 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
-from proxy.cli.deployment import Deployment, nonce, now
+from proxy.cli.deployment import Deployment, new_id, nonce, now
 from proxy.cli.signers import Signer
 from proxy.core.clusters import compile_policy
 from proxy.core.control import Act, state
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle
+from proxy.review.granting import Granter
 from proxy.review.service import ReviewService
 from proxy.stores.embedded import EmbeddedStore
 from proxy.stores.files import StatementFile
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_control import RedisControl
+from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.statements import Statements
 from proxy.stores.vault import open_vault
@@ -52,9 +55,17 @@ async def _unused(url: str) -> bool:
     return isinstance(reply, bytes) and b"connected_clients:1\r\n" in reply
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """What a reviewer works with."""
+
+    reviews: ReviewService
+    granter: Granter
+
+
 @asynccontextmanager
-async def open_reviews(deployment: Deployment, bundle: Bundle) -> AsyncIterator[ReviewService]:
-    """The review service on the deployment's own store and secret.
+async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Desk]:
+    """The review services on the deployment's own store and secret.
 
     Raises:
         Rejected(CONFIG_INVALID): the deployment's secret is not on this machine.
@@ -66,7 +77,23 @@ async def open_reviews(deployment: Deployment, bundle: Bundle) -> AsyncIterator[
         raise Rejected(Code.CONFIG_INVALID, detail)
     vault, policy = open_vault(secret), compile_policy(bundle)
     async with open_store(deployment) as server:
-        yield ReviewService(holds=RedisHolds(server), vault=vault, policy=lambda: policy, clock=now, new_nonce=nonce)
+        reviews = ReviewService(
+            holds=RedisHolds(server),
+            vault=vault,
+            policy=lambda: policy,
+            clock=now,
+            new_nonce=nonce,
+            max_ttl=deployment.settings.holds.max_ttl,
+        )
+        granter = Granter(
+            reviews=reviews,
+            grants=RedisGrants(server),
+            policy=lambda: policy,
+            clock=now,
+            new_nonce=nonce,
+            new_id=new_id,
+        )
+        yield Desk(reviews=reviews, granter=granter)
 
 
 async def publish(deployment: Deployment, bundle: Bundle, act: Act, target: str, *, reason: str, signer: Signer) -> str:

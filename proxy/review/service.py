@@ -1,71 +1,39 @@
-"""Reviewing: what a reviewer is shown, and how a ruling is signed and recorded. The command line and the desk ask here.
+"""Reviewing: how what a person says of a hold is signed and recorded. The command line and the desk ask here.
 
-Nobody signs a digest that somebody else computed: what is shown is decrypted here, its digest is computed here again,
-and that digest is what the ruling bears. Who may rule is said by `proxy.core.release` alone.
+Who may say what is said by `proxy.core` alone (`reviewers`, `release`, `notes`); nothing is recorded that the proxy
+would not take later. Several people may act on a hold at once: each step is taken at the version that was looked at,
+and looked at again where somebody else was faster.
 """
 
-import enum
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
-from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
-from proxy.core.explain import Explanation, consequence, explain
-from proxy.core.holds import Event
+from proxy.core.holds import MAX_SAID, Event
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Hold, HoldState, Person, StoredCall, Unread, Verdict
-from proxy.core.release import may_decide, read_release, state_release
-from proxy.core.stored import stored_from_bytes
-from proxy.ports import Holds, Vault
+from proxy.core.model import Hold, HoldState, Person, Verdict
+from proxy.core.notes import NoteAct, read_note, state_note
+from proxy.core.release import may_decide, read_release, read_releases, state_release
+from proxy.ports import Holds, Moved, Vault
+from proxy.review.opened import HeldCall, Reader, held_call
+from proxy.review.outcomes import Outcome as Outcome
+from proxy.review.outcomes import Result as Result
+from proxy.review.outcomes import done, expired, late, no_denial, too_busy, unknown
 
-_RULINGS = {Verdict.ALLOW: (Event.APPROVE, "released"), Verdict.DENY: (Event.DENY, "denied")}
+LONGEST_HOLD = timedelta(days=7)
+"""No extension lets a hold wait longer than this after it was filed: as long as any `review.ttl`."""
 
+_TRIES = 20
+"""How often a step is tried again because others act on the same hold."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """The call of a hold as a reviewer sees it. Credentials in `url` and `headers` are keyed hashes."""
-
-    stored: StoredCall
-    consequence: str  # one sentence: what a release would let happen, and why it was not simply allowed
-    explanation: Explanation  # why it was held, and how that differs from the mandate
-    url: str
-    headers: tuple[tuple[str, str], ...]
-
-    @property
-    def body(self) -> bytes | None:
-        """The body's bytes; None where only its size and digest were kept."""
-        return None if isinstance(self.stored.call.body, Unread) else self.stored.call.body
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeldCall:
-    """A hold and its call. `shown` is None once a terminal state deleted the call."""
-
-    hold: Hold
-    shown: Shown | None
-    deciders: tuple[str, ...]  # ids of the people who may decide it now
-
-
-class Result(enum.StrEnum):
-    """What became of a wish to rule."""
-
-    DONE = "done"
-    ALREADY_DECIDED = "already decided"
-    NOT_PERMITTED = "not permitted"
-    EXPIRED = "expired"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A ruling's outcome, and the hold as it is now. `call` is what was ruled on, when it was."""
-
-    result: Result
-    detail: str  # one sentence for people
-    hold: Hold | None = None
-    call: Shown | None = None
+_STEPS = {
+    NoteAct.COMMENT: (Event.SAY, HoldState.HELD, "commented on"),
+    NoteAct.ESCALATE: (Event.SAY, HoldState.HELD, "escalated"),
+    NoteAct.EXTEND: (Event.SAY, HoldState.HELD, "extended"),
+    NoteAct.CANCEL: (Event.CANCEL, HoldState.HELD, "cancelled"),
+    NoteAct.LIFT: (Event.LIFT, HoldState.DENIED, "lifted"),
+}
 
 
 class ReviewService:
@@ -79,13 +47,17 @@ class ReviewService:
         policy: Callable[[], Policy],
         clock: Callable[[], datetime],
         new_nonce: Callable[[], str],
+        max_ttl: timedelta = LONGEST_HOLD,
     ) -> None:
-        """`new_nonce` makes 128 random bits in base64url."""
+        """`new_nonce` makes 128 random bits in base64url; `max_ttl` is how long any call is held."""
         self._holds = holds
-        self._vault = vault
+        self._reader = Reader(holds=holds, vault=vault, policy=policy)
         self._policy = policy
         self._clock = clock
         self._new_nonce = new_nonce
+        self._max_ttl = min(max_ttl, LONGEST_HOLD)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
 
     async def listing(
         self,
@@ -114,6 +86,21 @@ class ReviewService:
             if changed is not None:
                 yield changed
 
+    async def decided(self, hold_id: str) -> Hold:
+        """The hold, as soon as it no longer waits for a person. Ends else only by cancellation.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is no such hold.
+            Unavailable(STORE_DOWN): as `watch`.
+        """
+        cursor = await self._holds.cursor()
+        hold = await self._get(hold_id)
+        if hold.state is HoldState.HELD:
+            async for news in self._holds.news(cursor):
+                if news.hold_id == hold_id and news.state is not HoldState.HELD:
+                    break
+        return await self._get(hold_id)
+
     async def show(self, hold_id: str) -> HeldCall:
         """A hold with its decrypted call.
 
@@ -121,15 +108,19 @@ class ReviewService:
             Rejected(HOLD_UNKNOWN): there is no such hold.
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
         """
+        hold = await self._get(hold_id)
+        return held_call(hold, await self._reader.open(hold), self._policy().bundle, self._clock())
+
+    async def _get(self, hold_id: str) -> Hold:
         hold = await self._holds.get(hold_id)
         if hold is None:
-            raise _unknown(hold_id)
-        people = self._policy().bundle.people.values()
-        deciders = tuple(sorted(person.id for person in people if self.may_rule(person, hold)))
-        return HeldCall(hold=hold, shown=await self._open(hold), deciders=deciders)
+            raise unknown(hold_id)
+        return hold
+
+    # --- deciding ----------------------------------------------------------------------------------------------------
 
     async def release(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str = "") -> Outcome:
-        """Let a held call pass once: sign that `person` says so, and record it.
+        """Let a held call pass once: sign that `person` says so, and record it. With a quorum, one release of it.
 
         Raises:
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
@@ -138,7 +129,7 @@ class ReviewService:
         return await self._rule(Verdict.ALLOW, hold_id, person, key, reason)
 
     async def deny(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str) -> Outcome:
-        """Refuse a held call for good, with a reason that the agent will read.
+        """Refuse a held call for good, with a reason that the agent will read. One denial ends it, whatever the quorum.
 
         Raises:
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
@@ -146,116 +137,132 @@ class ReviewService:
         """
         return await self._rule(Verdict.DENY, hold_id, person, key, reason)
 
-    def may_rule(self, person: Person, hold: Hold) -> bool:
-        """Whether `person` may decide this hold now, whatever its state."""
-        try:
-            may_decide(person, hold, self._policy().bundle, self._clock())
-        except Rejected:
-            return False
-        return True
-
     async def _rule(self, verdict: Verdict, hold_id: str, person: Person, key: PrivateKey, reason: str) -> Outcome:
-        hold = await self._holds.get(hold_id)
-        if hold is None:
-            return Outcome(result=Result.UNKNOWN, detail=_unknown(hold_id).detail)
-        bundle, now = self._policy().bundle, self._clock()
-        if hold.state is not HoldState.HELD:
-            return _late(hold)
-        if now >= hold.expires_at:
-            return _expired(hold)
-        shown = await self._open(hold)
-        if shown is None:  # it ended between two looks at it
-            return _late(await self._holds.get(hold_id) or hold)
-        try:
-            may_decide(person, hold, bundle, now)
-        except Rejected as fault:
-            return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-        statement = state_release(
-            hold=hold,
-            verdict=verdict,
-            by=person.id,
-            reason=reason,
-            deployment=bundle.deployment,
-            key=key,
-            now=now,
-            not_after=max(hold.expires_at, now + timedelta(seconds=1)),
-            nonce=self._new_nonce(),
-        )
-        try:  # as the proxy will read it: what it would refuse is not recorded
-            read_release(statement, hold=hold, bundle=bundle, barred=frozenset(shown.stored.chain_kids), now=now)
-        except Rejected as fault:
-            return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-        event, done = _RULINGS[verdict]
-        moved = await self._holds.apply(hold_id, event, statement=statement, by=person.id, reason=reason or None)
-        if not moved.applied:
-            return _late(moved.hold)
-        return Outcome(result=Result.DONE, detail=f"{done} by {person.id}", hold=moved.hold, call=shown)
+        for _ in range(_TRIES):
+            hold = await self._holds.get(hold_id)
+            if hold is None:
+                return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
+            bundle, now = self._policy().bundle, self._clock()
+            if hold.state is not HoldState.HELD:
+                return late(hold)
+            if now >= hold.expires_at:
+                return expired(hold)
+            shown = await self._reader.open(hold)
+            if shown is None:  # it ended between two looks at it
+                return late(await self._holds.get(hold_id) or hold)
+            meant, barred = shown.meant(hold), shown.barred
+            try:
+                may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
+            except Rejected as fault:
+                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
+            statement = state_release(
+                hold=hold,
+                verdict=verdict,
+                by=person.id,
+                reason=reason,
+                deployment=bundle.deployment,
+                key=key,
+                now=now,
+                not_after=max(self._last_use(hold), now + timedelta(seconds=1)),
+                nonce=self._new_nonce(),
+            )
+            try:  # as the proxy will read it: what it would refuse is not recorded
+                read_release(statement, hold=meant, bundle=bundle, barred=barred, now=now)
+            except Rejected as fault:
+                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
+            signers = {other.by for other in read_releases(meant, bundle=bundle, barred=barred, now=now)}
+            if verdict is Verdict.ALLOW and person.id in signers:
+                detail = f"{person.id} has released hold {hold.id} already: {hold.quorum} different people must"
+                return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
+            moved = await self._record(verdict, hold, statement, person.id, reason, signers | {person.id})
+            if moved.applied:
+                return done(verdict, person.id, signers | {person.id}, moved.hold, shown)
+            if moved.hold.state is not HoldState.HELD:
+                return late(moved.hold)
+        raise too_busy(hold_id)
 
-    async def _open(self, hold: Hold) -> Shown | None:
-        """The call of `hold`, if it and what the hold says of it are what was sealed when it was filed."""
-        sealed = await self._holds.sealed(hold.id)
-        if sealed is None:
-            return None
-        stored = stored_from_bytes(self._vault.unseal(hold.id, sealed))
-        intent = stored.decision.intent
-        digest = call_digest(
-            stored.call,
-            deployment=self._policy().bundle.deployment,
-            root_id=stored.decision.manifest or "",
-            sub_path=stored.sub_path,
-            cluster=intent.cluster or "",
-            task=intent.task or "",
-            keyed_hash=self._vault.keyed_hash,
-        )
-        if digest != stored.call_digest or hold != _as_filed(hold, stored):
-            detail = f"hold {hold.id} is not as it was filed: do not release it, and tell an operator"
-            raise Rejected(Code.HOLD_TAMPERED, detail, field="hold")
-        return Shown(
-            stored=stored,
-            consequence=consequence(stored.decision, stored.call, None),
-            explanation=explain(stored.decision, stored.call, self._policy(), None),
-            url=masked_url(stored.call, self._vault.keyed_hash),
-            headers=masked_headers(stored.call, self._vault.keyed_hash),
+    def _last_use(self, hold: Hold) -> datetime:
+        """Until when a release counts. One of several must not end before another extends the hold."""
+        return hold.expires_at if hold.quorum == 1 else hold.filed_at + self._max_ttl
+
+    async def _record(
+        self, verdict: Verdict, hold: Hold, statement: str, by: str, reason: str, signers: set[str]
+    ) -> Moved:
+        """Take the step that a signed ruling means, now that `signers` have released the call."""
+        if verdict is Verdict.DENY:
+            return await self._holds.apply(hold.id, Event.DENY, statement=statement, by=by, reason=reason)
+        if len(signers) < hold.quorum:
+            return await self._say(Event.SAY, hold, statement)
+        return await self._holds.apply(
+            hold.id, Event.APPROVE, statement=statement, by=by, reason=reason or None, version=hold.version
         )
 
+    async def _say(
+        self, event: Event, hold: Hold, statement: str, *, expires_at: datetime | None = None, by: str | None = None
+    ) -> Moved:
+        if len(hold.said) >= MAX_SAID:
+            detail = f"of hold {hold.id} so much was said ({MAX_SAID} statements) that no more is kept: decide it"
+            raise Rejected(Code.HOLD_CAP, detail, field="said")
+        return await self._holds.apply(
+            hold.id, event, said=statement, expires_at=expires_at, version=hold.version, by=by
+        )
 
-def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
-    """The hold with everything about its call taken from the sealed record: the store only carries the rest."""
-    decision = stored.decision
-    return replace(
-        hold,
-        id=decision.hold_id or "",
-        call_digest=stored.call_digest,
-        root_id=decision.manifest or "",
-        agent=decision.agent or "",
-        sponsor=decision.sponsor or "",
-        cluster=decision.cluster or "",
-        task=decision.intent.task or "",
-        code=decision.code,
-        risk=decision.risk,
-        proof=stored.proof,
-        who=decision.review.who,
-        body_bytes=stored.call.body_bytes or 0,
-        stored=not isinstance(stored.call.body, Unread),
-    )
+    # --- saying ------------------------------------------------------------------------------------------------------
 
+    async def note(
+        self,
+        act: NoteAct,
+        hold_id: str,
+        *,
+        person: Person,
+        key: PrivateKey,
+        reason: str,
+        longer: timedelta = timedelta(0),
+    ) -> Outcome:
+        """Comment on a hold, escalate, extend (by `longer`) or cancel it, or lift a denial: signed, with a reason.
 
-def _late(hold: Hold) -> Outcome:
-    """A hold that is no longer held was decided, or its time ran out."""
-    if hold.state is HoldState.EXPIRED:
-        return _expired(hold)
-    if hold.decided_by is None:
-        detail = f"hold {hold.id} is {hold.state.value}; nobody's word changes that"
-    else:
-        when = "" if hold.decided_at is None else f" at {hold.decided_at:%Y-%m-%dT%H:%M:%SZ}"
-        detail = f"hold {hold.id} is {hold.state.value}: decided by {hold.decided_by}{when}"
-    return Outcome(result=Result.ALREADY_DECIDED, detail=detail, hold=hold)
+        Raises:
+            Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
+            Rejected(RELEASE_INVALID): no reason, or one that cannot be shown; no longer than before.
+            Rejected(HOLD_CAP): too much was said of it already.
+        """
+        event, state, word = _STEPS[act]
+        for _ in range(_TRIES):
+            hold = await self._holds.get(hold_id)
+            if hold is None:
+                return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
+            bundle, now = self._policy().bundle, self._clock()
+            if hold.state is not state:
+                return late(hold) if state is HoldState.HELD else no_denial(hold)
+            shown = await self._reader.open(hold)
+            meant, barred = (hold, frozenset[str]()) if shown is None else (shown.meant(hold), shown.barred)
+            until = self._until(hold, longer) if act is NoteAct.EXTEND else None
+            token = state_note(
+                act,
+                hold=hold,
+                by=person.id,
+                reason=reason,
+                deployment=bundle.deployment,
+                key=key,
+                now=now,
+                nonce=self._new_nonce(),
+                until=until,
+            )
+            try:
+                read_note(token, hold=meant, bundle=bundle, barred=barred, now=now)
+            except Rejected as fault:
+                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
+            moved = await self._say(event, hold, token, expires_at=until)
+            if moved.applied:
+                return Outcome(result=Result.DONE, detail=f"{word} by {person.id}", hold=moved.hold, call=shown)
+            if moved.hold.state is not state:
+                return late(moved.hold)
+        raise too_busy(hold_id)
 
-
-def _expired(hold: Hold) -> Outcome:
-    detail = f"hold {hold.id} expired at {hold.expires_at:%Y-%m-%dT%H:%M:%SZ}; the agent may ask again"
-    return Outcome(result=Result.EXPIRED, detail=detail, hold=hold)
-
-
-def _unknown(hold_id: str) -> Rejected:
-    return Rejected(Code.HOLD_UNKNOWN, f"there is no hold {ascii(hold_id)[1:-1][:80]}")
+    def _until(self, hold: Hold, longer: timedelta) -> datetime:
+        until = (hold.expires_at + longer).replace(microsecond=0)
+        if until > hold.filed_at + self._max_ttl:
+            last = hold.filed_at + self._max_ttl
+            detail = f"hold {hold.id} can wait until {last:%Y-%m-%dT%H:%M:%SZ} at the longest (holds.max_ttl)"
+            raise Rejected(Code.RELEASE_INVALID, detail, field="until")
+        return until

@@ -37,6 +37,8 @@ class Reader:
         command = command.replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}")
         if " HOLD" in command:
             command = command.replace("HOLD", self._open_hold())
+        if " GRANT" in command:
+            command = command.replace("GRANT", cli("grants", "list", "-c", "mine", "--json").ok().json[0]["id"])
         if "THUMBPRINT" in command:
             command = command.replace("THUMBPRINT", json.loads(cli("keys", "show", "robot.pem", "--json").out)["kid"])
         words = shlex.split(command)

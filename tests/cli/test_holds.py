@@ -1,87 +1,29 @@
 """`holds`, and what stops agents and mandates, on a real Valkey."""
 
-import asyncio
 import json
 import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import identities
 import pytest
 from clirun import cli, running
-from filing import Filer
+from offices import OUTSIDE, Office
 from valkeys import Valkey
 
-from proxy.agent.keyfile import load_key
 from proxy.cli import where
 from proxy.cli.exits import Exit
-from proxy.core.control import ControlView
 from proxy.core.holds import Event
-from proxy.core.model import Hold, HoldState
+from proxy.core.model import HoldState
 from proxy.core.release import read_release
 from proxy.policy.bundle import load_bundle
 from proxy.policy.settings import load_settings
 from proxy.stores.embedded import EmbeddedStore
-from proxy.stores.redis import RedisServer
-from proxy.stores.redis_control import RedisControl
-from proxy.stores.redis_holds import RedisHolds
-from proxy.stores.statements import Statements
-from proxy.stores.vault import open_vault
 
-OUTSIDE = "https://erp.example/v1/salaries"
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202ea\u200bb"
-
-
-@dataclass(kw_only=True)
-class Office:
-    """A deployment whose holds are in a Valkey of its own."""
-
-    home: Path
-    valkey: Valkey
-
-    def use[T](self, work: Callable[[Filer, RedisHolds], Awaitable[T]]) -> T:
-        async def run() -> T:
-            server = RedisServer(self.valkey.url)
-            try:
-                holds = RedisHolds(server)
-                bundle = load_bundle(load_settings(self.home / "proxy.yaml"), dev=False, floor=0)
-                root = (self.home / "manifests" / "robot.jws").read_text().strip()
-                now = datetime.now(UTC)
-                leaf = identities.child(root, signer=load_key(self.home / "keys" / "robot.pem"), now=now)
-                vault = open_vault(self.home / "state" / "secret.key")
-                filer = Filer(holds=holds, vault=vault, bundle=bundle, tokens=(root, leaf), now=now)
-                return await work(filer, holds)
-            finally:
-                await server.close()
-
-        return asyncio.run(run())
-
-    def file(self, url: str = OUTSIDE, *, method: str = "GET", task: str = "T-1", **more: object) -> Hold:
-        headers = more.pop("headers", (("Authorization", "Bearer s3cret"), ("X-Note", "plain")))
-        return self.use(
-            lambda filer, _: filer.file(url, method=method, task=task, cluster=None, headers=headers, **more)  # type: ignore[arg-type]
-        )
-
-    def hold(self, hold_id: str) -> Hold:
-        found = self.use(lambda _, holds: holds.get(hold_id))
-        assert found is not None
-        return found
-
-    def control(self) -> ControlView:
-        async def run() -> ControlView:
-            server = RedisServer(self.valkey.url)
-            bundle = load_bundle(load_settings(self.home / "proxy.yaml"), dev=False, floor=0)
-            control = RedisControl(server, Statements(lambda: bundle))
-            await control.ready()
-            await server.close()
-            return control.view()
-
-        return asyncio.run(run())
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +74,8 @@ def test_a_hold_is_shown_whole_with_its_secrets_masked(office: Office, tmp_path:
     ran = cli("holds", "show", hold.id, "--save-body", tmp_path / "body").ok()
     for line in (
         f"Hold {hold.id}",
-        "may decide  ada, ben",
+        "may release  ada",
+        "later also   ben from ",
         "robot wants to POST /v1/salaries on erp.example; ",
         "It changes things; a release cannot be taken back.",
         "Held: POST https://erp.example/v1/salaries with a query (mandate.not_covered)",
@@ -146,7 +89,7 @@ def test_a_hold_is_shown_whole_with_its_secrets_masked(office: Office, tmp_path:
     assert (tmp_path / "body").read_bytes() == body
     assert stat.S_IMODE((tmp_path / "body").stat().st_mode) == 0o600
     shown = cli("holds", "show", hold.id, "--json").ok().json
-    assert (shown["call"]["method"], shown["call"]["body_bytes"], shown["deciders"]) == ("POST", 22, ["ada", "ben"])
+    assert (shown["call"]["method"], shown["call"]["body_bytes"], shown["deciders"]) == ("POST", 22, ["ada"])
     assert shown["consequence"] in ran.out
     assert "s3cret" not in json.dumps(shown)
 
@@ -202,11 +145,11 @@ def test_a_release_is_signed_and_said_in_words(office: Office) -> None:
 @pytest.mark.parametrize("verb", ["release", "deny"])
 def test_a_hold_decided_before_is_exit_3_and_says_by_whom(office: Office, verb: str) -> None:
     hold = office.file()
-    cli("holds", "release", hold.id, "--as", "ben").ok()
-    ran = cli("holds", verb, hold.id, "--as", "ada", "--reason", "x")
-    assert (ran.code, "decided by ben at " in ran.err) == (Exit.DECIDED, True)
+    cli("holds", "release", hold.id, "--as", "ada").ok()
+    ran = cli("holds", verb, hold.id, "--as", "ben", "--reason", "x")
+    assert (ran.code, "decided by ada at " in ran.err) == (Exit.DECIDED, True)
     ran = cli("holds", verb, hold.id, "--as", "ada", "--reason", "x", "--json")
-    assert (ran.code, ran.json["result"], ran.json["hold"]["decided_by"]) == (Exit.DECIDED, "already decided", "ben")
+    assert (ran.code, ran.json["result"], ran.json["hold"]["decided_by"]) == (Exit.DECIDED, "already decided", "ada")
 
 
 def test_who_may_not_is_exit_4(office: Office, tmp_path: Path) -> None:
@@ -215,7 +158,7 @@ def test_who_may_not_is_exit_4(office: Office, tmp_path: Path) -> None:
     cli(*add).ok()
     cli("bundle", "sign").ok()
     hold = office.file()
-    for name, said in (("eve", "eve may not decide"), ("operator", "an operator decides no holds; ada or ben may")):
+    for name, said in (("eve", "eve may not decide"), ("operator", "an operator decides no holds; ada may")):
         ran = cli("holds", "release", hold.id, "--as", name)
         assert (ran.code, said in ran.err) == (Exit.NOT_PERMITTED, True)
     ran = cli("holds", "release", hold.id, "--key", office.home / "keys" / "robot.pem")
@@ -238,16 +181,15 @@ def test_the_one_key_that_fits_is_used_and_several_must_be_told_apart(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hold, second, third = office.file(f"{OUTSIDE}/1"), office.file(f"{OUTSIDE}/2"), office.file(f"{OUTSIDE}/3")
-    ran = cli("holds", "release", hold.id)
+    ran = cli("holds", "deny", hold.id, "--reason", "no")
     assert (ran.code, "ada or ben could sign (ada.pem, ben.pem); say which with --as PERSON" in ran.err) == (1, True)
     ran = cli("holds", "release", hold.id, "--as", "ada", "--key", office.home / "keys" / "ben.pem")
     assert (ran.code, "is that of ben, not of ada" in ran.err) == (1, True)
     monkeypatch.setenv("INTENT_PROXY_AS", "ben")
-    assert cli("holds", "release", hold.id).ok().out.startswith("released by ben")
+    assert cli("holds", "deny", hold.id, "--reason", "no").ok().out.startswith("denied by ben")
     monkeypatch.delenv("INTENT_PROXY_AS")
     cli("holds", "release", second.id, "--key", office.home / "keys" / "ada.pem").ok()
-    (office.home / "keys" / "ben.pem").unlink()
-    assert cli("holds", "release", third.id).ok().out.startswith("released by ada")
+    assert cli("holds", "release", third.id).ok().out.startswith("released by ada"), "it is nobody else's turn"
 
 
 def test_a_denial_needs_a_reason_that_can_be_read(office: Office) -> None:

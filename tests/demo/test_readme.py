@@ -201,11 +201,11 @@ def test_the_page_on_holds_shows_what_is_printed(reader: Reader) -> None:
 def _plain(text: str) -> str:
     """Without what differs from hold to hold: its id and its end."""
     text = re.sub(r"Hold \S{24}", "Hold …", text)
-    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ \(in .*?\)", "…", text)
+    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ( \(in .*?\))?", "…", text)
 
 
 def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
-    show_list, show, release, deny, audit, verify = commands(HOLDS)
+    show_list, show, release, deny, route, grants, revoke, audit, verify = commands(HOLDS)
     session = reader.here(commands(section("Programs that cannot sign"))[0])
     held = []
     for path in ("a/b", "c/d"):
@@ -222,6 +222,15 @@ def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
     assert '"code":"hold.denied"' in refused
     assert "not part of the task" in refused
     assert reader.run(release, "x" * 24).returncode == 5, "no such hold"
+    place = "http://localhost:8000/decisions/none-of"
+    answer = reader.run(f"curl -s {place}-these", after=session).stdout
+    (third,) = re.findall(r'"id":"(\S{24}?)"', answer)
+    assert reader.run(route, third).returncode == 0
+    assert "404" in reader.run(f"curl -s {place}-those", after=session).stdout, "the server has no such page"
+    (grant,) = re.findall(r"^([a-z2-7]{24})  in force", reader.run(grants).stdout, re.MULTILINE)
+    assert reader.run(revoke.replace("GRANT", grant)).returncode == 0
+    reader.typed.add(revoke)
+    assert "revoked" in reader.run(grants).stdout
     assert "approve by maria" in reader.run(audit, first).stdout
     assert reader.run(verify).returncode == 0
     assert "GET /a/b" not in reader.served(), "released, but the agent has not sent it again"

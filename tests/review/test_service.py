@@ -11,9 +11,10 @@ from identities import AGENT, DEPUTY, NOW, REVIEWER, SPONSOR, key
 
 from proxy.core.clusters import compile_policy
 from proxy.core.errors import Code, Rejected
-from proxy.core.holds import Event
-from proxy.core.model import Bundle, Hold, HoldState, Person, Proof, Risk, Verdict
-from proxy.core.release import read_release
+from proxy.core.holds import MAX_SAID, Event
+from proxy.core.model import Bundle, Hold, HoldState, Person, Proof, Review, Risk, Verdict
+from proxy.core.notes import NoteAct
+from proxy.core.release import read_approval, read_release
 from proxy.core.stored import stored_to_bytes
 from proxy.review.service import Outcome, Result, ReviewService
 from proxy.stores.memory import MemoryHolds
@@ -49,6 +50,16 @@ class Desk:
     async def deny(self, hold: Hold, by: str = SPONSOR, reason: str = "not your task") -> Outcome:
         return await self.service.deny(hold.id, person=self.person(by), key=key(by), reason=reason)
 
+    async def note(
+        self,
+        act: NoteAct,
+        hold: Hold,
+        by: str = SPONSOR,
+        reason: str = "because",
+        longer: timedelta = timedelta(0),
+    ) -> Outcome:
+        return await self.service.note(act, hold.id, person=self.person(by), key=key(by), reason=reason, longer=longer)
+
 
 @pytest.fixture
 def desk() -> Desk:
@@ -62,7 +73,8 @@ async def test_a_reviewer_reads_what_would_happen_why_it_stopped_and_exactly_wha
     hold = await desk.filer.file(body=b'{"id": 42}')
     held = await desk.service.show(hold.id)
     assert held.hold == hold
-    assert held.deciders == (SPONSOR, DEPUTY)
+    assert held.deciders == (SPONSOR,)
+    assert [rung.people for rung in held.later] == [(DEPUTY,)]
     shown = held.shown
     assert shown is not None
     assert shown.consequence.startswith(f"{AGENT} wants to DELETE /v1/customers/42 on erp.example; ")
@@ -126,15 +138,18 @@ async def test_watching_begins_with_what_is_open_and_misses_nothing_after(desk: 
 # --- ruling ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("by", [pytest.param(SPONSOR, id="the sponsor"), pytest.param(DEPUTY, id="the deputy")])
-async def test_a_release_is_signed_over_the_digest_and_recorded(desk: Desk, by: str) -> None:
-    hold = await desk.filer.file()
+@pytest.mark.parametrize(
+    ("by", "after_s"), [pytest.param(SPONSOR, 0, id="the sponsor"), pytest.param(DEPUTY, 4800, id="the deputy later")]
+)
+async def test_a_release_is_signed_over_the_digest_and_recorded(desk: Desk, by: str, after_s: int) -> None:
+    hold = await desk.filer.file(ttl_s=14_400)
+    desk.now = NOW + timedelta(seconds=after_s)
     outcome = await desk.release(hold, by, "month-end")
     assert (outcome.result, outcome.detail) == (Result.DONE, f"released by {by}")
     now = outcome.hold
     assert now is not None and now.statement is not None
     assert (now.state, now.decided_by, now.reason) == (HoldState.APPROVED, by, "month-end")
-    release = read_release(now.statement, hold=hold, bundle=desk.bundle, barred=frozenset(), now=NOW)
+    release = read_release(now.statement, hold=hold, bundle=desk.bundle, barred=frozenset(), now=desk.now)
     assert (release.verdict, release.call_digest, release.not_after) == (
         Verdict.ALLOW,
         hold.call_digest,
@@ -162,10 +177,10 @@ async def test_a_denial_without_a_reason_is_refused_and_nothing_is_recorded(desk
 
 async def test_a_second_ruling_says_who_decided_and_when(desk: Desk) -> None:
     hold = await desk.filer.file()
-    await desk.release(hold, DEPUTY)
-    outcome = await desk.deny(hold, SPONSOR)
+    await desk.release(hold, SPONSOR)
+    outcome = await desk.deny(hold, DEPUTY)
     assert outcome.result is Result.ALREADY_DECIDED
-    assert outcome.detail == f"hold {hold.id} is approved: decided by {DEPUTY} at 2026-03-02T09:30:00Z"
+    assert outcome.detail == f"hold {hold.id} is approved: decided by {SPONSOR} at 2026-03-02T09:30:00Z"
 
 
 async def test_of_two_reviewers_at_once_one_decides_and_the_other_is_told_who(desk: Desk) -> None:
@@ -307,3 +322,155 @@ async def test_bytes_that_do_not_have_the_digest_they_claim_are_refused(desk: De
     with pytest.raises(Rejected) as fault:
         await desk.release(hold)
     assert fault.value.code is Code.HOLD_TAMPERED
+
+
+# --- whose turn it is, and how many must -----------------------------------------------------------------------------
+
+
+def a_house(*, quorum: int = 1, who: tuple[str, ...] = ("sponsor", "deputy")) -> Desk:
+    """A desk of a cluster that has its calls released so."""
+    review = Review(who=who, quorum=quorum)
+    return Desk(bundle=identities.bundle(clusters=[identities.cluster(review=review)]))
+
+
+async def test_a_deputy_hears_when_their_turn_is_and_may_deny_before(desk: Desk) -> None:
+    hold = await desk.filer.file(ttl_s=600)
+    early = await desk.release(hold, DEPUTY)
+    assert early.result is Result.NOT_PERMITTED
+    assert f"from {NOW + timedelta(seconds=200):%Y-%m-%dT%H:%M:%SZ} on, or once it is escalated" in early.detail
+    assert (await desk.deny(hold, DEPUTY)).result is Result.DONE
+    other = await desk.filer.file(f"{OUTSIDE}1", ttl_s=600)
+    desk.now = NOW + timedelta(seconds=200)
+    assert (await desk.release(other, DEPUTY)).result is Result.DONE
+
+
+async def test_an_escalation_lets_the_deputy_decide_at_once(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    assert (await desk.note(NoteAct.ESCALATE, hold, DEPUTY)).result is Result.NOT_PERMITTED
+    escalated = await desk.note(NoteAct.ESCALATE, hold, SPONSOR, "on the train")
+    assert (escalated.result, escalated.detail) == (Result.DONE, f"escalated by {SPONSOR}")
+    held = await desk.service.show(hold.id)
+    assert (held.deciders, held.later) == ((SPONSOR, DEPUTY), ())
+    assert [(one.by, one.reason) for one in held.said] == [(SPONSOR, "on the train")]
+    assert (await desk.release(hold, DEPUTY)).result is Result.DONE
+
+
+async def test_a_quorum_takes_different_people_and_keeps_what_each_signed() -> None:
+    desk = a_house(quorum=2)
+    hold = await desk.filer.file()
+    assert hold.quorum == 2
+    first = await desk.release(hold, SPONSOR)
+    assert (first.result, first.detail) == (Result.SIGNED, f"released by {SPONSOR}, 1 of 2: 1 more must")
+    assert (await desk.service.show(hold.id)).signers == (SPONSOR,)
+    again = await desk.release(hold, SPONSOR)
+    assert (again.result, "has released" in again.detail) == (Result.NOT_PERMITTED, True)
+    second = await desk.release(hold, DEPUTY, "seen, too")
+    assert (second.result, second.detail) == (Result.DONE, f"released by {SPONSOR} and {DEPUTY}")
+    now = second.hold
+    assert now is not None and now.state is HoldState.APPROVED
+    approval = read_approval(now, bundle=desk.bundle, barred=frozenset(), now=NOW)
+    assert [one.by for one in approval] == [DEPUTY, SPONSOR]
+
+
+async def test_two_of_a_quorum_at_once_are_both_heard() -> None:
+    desk = a_house(quorum=2)
+    hold = await desk.filer.file()
+    outcomes = await asyncio.gather(desk.release(hold, SPONSOR), desk.release(hold, DEPUTY))
+    assert sorted(outcome.result for outcome in outcomes) == [Result.DONE, Result.SIGNED]
+
+
+async def test_one_denial_ends_a_quorum() -> None:
+    desk = a_house(quorum=2)
+    hold = await desk.filer.file()
+    await desk.release(hold, SPONSOR)
+    denied = await desk.deny(hold, DEPUTY)
+    assert denied.hold is not None
+    assert (denied.result, denied.hold.state) == (Result.DONE, HoldState.DENIED)
+    assert (await desk.release(hold, SPONSOR)).result is Result.ALREADY_DECIDED
+
+
+async def test_one_release_of_a_quorum_outlasts_an_extension() -> None:
+    desk = a_house(quorum=2)
+    hold = await desk.filer.file(ttl_s=600)
+    await desk.release(hold, SPONSOR)
+    assert (await desk.note(NoteAct.EXTEND, hold, SPONSOR, longer=timedelta(hours=1))).result is Result.DONE
+    desk.now = NOW + timedelta(minutes=30)
+    done = await desk.release(hold, DEPUTY)
+    assert done.result is Result.DONE
+    assert done.hold is not None
+    meant = replace(done.hold, expires_at=hold.expires_at)
+    assert len(read_approval(meant, bundle=desk.bundle, barred=frozenset(), now=NOW + timedelta(minutes=69))) == 2
+
+
+# --- what is said without deciding -----------------------------------------------------------------------------------
+
+
+async def test_a_comment_is_kept_and_changes_nothing_else(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    outcome = await desk.note(NoteAct.COMMENT, hold, DEPUTY, "asked the supplier")
+    assert outcome.hold is not None
+    assert outcome.result is Result.DONE
+    assert replace(outcome.hold, said=(), version=1) == hold
+    (said,) = (await desk.service.show(hold.id)).said
+    assert (said.by, said.reason) == (DEPUTY, "asked the supplier")
+
+
+async def test_an_extension_is_bounded_and_its_end_is_signed(desk: Desk) -> None:
+    hold = await desk.filer.file(ttl_s=600)
+    with pytest.raises(Rejected, match=r"at the longest \(holds.max_ttl\)"):
+        await desk.note(NoteAct.EXTEND, hold, longer=timedelta(days=7))
+    outcome = await desk.note(NoteAct.EXTEND, hold, longer=timedelta(hours=1))
+    assert outcome.hold is not None
+    assert outcome.hold.expires_at == hold.expires_at + timedelta(hours=1)
+    desk.now = hold.expires_at + timedelta(minutes=1)
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+async def test_a_cancelled_call_may_be_asked_again(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    outcome = await desk.note(NoteAct.CANCEL, hold)
+    assert outcome.hold is not None
+    assert outcome.hold.state is HoldState.CANCELLED
+    assert (await desk.filer.file()).id != hold.id
+
+
+async def test_a_denial_is_lifted_by_whoever_may_decide_and_the_call_is_held_anew(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    early = await desk.note(NoteAct.LIFT, hold)
+    assert (early.result, early.detail) == (Result.NOT_PERMITTED, f"hold {hold.id} is held: only a denial is lifted")
+    await desk.deny(hold)
+    assert (await desk.note(NoteAct.LIFT, hold, REVIEWER)).result is Result.NOT_PERMITTED
+    lifted = await desk.note(NoteAct.LIFT, hold, DEPUTY)
+    assert lifted.hold is not None
+    assert (lifted.result, lifted.hold.state) == (Result.DONE, HoldState.DENIED)
+    assert (await desk.filer.file()).id != hold.id
+
+
+async def test_of_an_unknown_hold_nothing_is_said(desk: Desk) -> None:
+    outcome = await desk.service.note(
+        NoteAct.COMMENT, "nothing", person=desk.person(SPONSOR), key=key(SPONSOR), reason="x"
+    )
+    assert outcome.result is Result.UNKNOWN
+
+
+async def test_so_much_is_kept_and_no_more(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    for _ in range(MAX_SAID):
+        assert (await desk.note(NoteAct.COMMENT, hold)).result is Result.DONE
+    with pytest.raises(Rejected, match="no more is kept") as fault:
+        await desk.note(NoteAct.COMMENT, hold)
+    assert fault.value.code is Code.HOLD_CAP
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+async def test_waiting_ends_with_the_decision(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    waiting = asyncio.ensure_future(desk.service.decided(hold.id))
+    await asyncio.sleep(0)
+    await desk.note(NoteAct.COMMENT, hold)
+    assert not waiting.done()
+    await desk.deny(hold)
+    assert (await asyncio.wait_for(waiting, 5)).state is HoldState.DENIED
+    assert (await desk.service.decided(hold.id)).state is HoldState.DENIED
+    with pytest.raises(Rejected, match="there is no hold nothing"):
+        await desk.service.decided("nothing")

@@ -57,6 +57,8 @@ class Filer:
     ) -> Hold:
         """File a call that is held. `changed` replaces members of the hold, as an intruder in the store would."""
         stored = self.stored(url, method=method, headers=headers, body=body, task=task, cluster=cluster)
+        review = replace(stored.decision.review, ttl_s=ttl_s)
+        stored = replace(stored, decision=replace(stored.decision, review=review))
         decision = stored.decision
         draft = Hold(
             id=str(decision.hold_id),
@@ -73,6 +75,7 @@ class Filer:
             risk=decision.risk,
             proof=stored.proof,
             who=decision.review.who,
+            quorum=decision.review.quorum,
             filed_at=self.now,
             expires_at=self.now + timedelta(seconds=ttl_s),
             body_bytes=len(body),

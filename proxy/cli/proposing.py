@@ -1,0 +1,169 @@
+"""`holds propose`: instead of "always", the change of policy that somebody would have to sign, as YAML."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from proxy.cli.allow import ANY, Permit, cluster_entries, operation_lines, operation_name
+from proxy.cli.deployment import Deployment
+from proxy.cli.ruling import Caller, HoldId, with_desk
+from proxy.cli.screen import Screen, document
+from proxy.cli.store import Desk
+from proxy.cli.where import AsJson, Config, Dev
+from proxy.core.digest import is_sensitive
+from proxy.core.encoding import Json
+from proxy.core.errors import Code, Rejected
+from proxy.core.matching import destination_of
+from proxy.core.model import Bundle, Call, Cluster, Hold
+from proxy.core.readings import oddities
+from proxy.policy.files import write_whole
+from proxy.review.groups import varies
+from proxy.review.opened import HeldCall
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """What would have to be written and signed so that such calls are no longer held."""
+
+    kind: str  # "operation", "cluster", "review" or "renew"
+    cluster: str | None  # the one to change; None: a new one
+    where: str
+    lines: tuple[str, ...]  # YAML; none where only a signature is missing
+    then: tuple[str, ...]  # what to do after it
+
+
+def propose(
+    hold: HoldId,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to this file.", show_default=False)
+    ] = None,
+    config: Config = None,
+    dev: Dev = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write down the change of policy under which calls like a held one would pass. Nothing is changed or signed.
+
+    There is no "always": what shall always pass is written into clusters.yaml,
+    signed by an operator, and granted by the sponsor in a new manifest. Parts of
+    the path that look like ids become parameters; read it before you use it.
+
+    Example:
+      intent-proxy holds propose HOLD -o proposal.yaml
+    """
+
+    async def run(desk: Desk, bundle: Bundle, _: Deployment) -> tuple[HeldCall, Proposal]:
+        held = await desk.reviews.show(hold)
+        return held, proposal_for(held, bundle)
+
+    held, proposed = with_desk(Caller(config=config, dev=dev), run)
+    text = "\n".join([*(f"# {line}" for line in _head(held.hold, proposed)), *proposed.lines]) + "\n"
+    if output is not None:
+        write_whole(output, text.encode("utf-8"), mode=0o644)
+    if as_json:
+        document(_json(held.hold, proposed))
+    elif output is None:
+        Screen().paragraph(text.rstrip("\n"))
+    else:
+        Screen().say(f"{proposed.where}: {output}")
+
+
+def proposal_for(held: HeldCall, bundle: Bundle) -> Proposal:
+    """The change that a held call suggests.
+
+    Raises:
+        Rejected(HOLD_NOT_STORED): the call was deleted when the hold ended.
+    """
+    if held.shown is None:
+        raise Rejected(Code.HOLD_NOT_STORED, f"the call of hold {held.hold.id} was deleted: propose while it waits")
+    call, decision = held.shown.stored.call, held.shown.stored.decision
+    sign = "intent-proxy bundle sign"
+    renew = f"intent-proxy manifest renew --agent {held.hold.agent}    # the sponsor signs"
+    current = bundle.clusters.get(decision.cluster or "")
+    if held.hold.code is Code.CLUSTER_CHANGED and current is not None:
+        where = f"cluster {current.id} is as it should be; the sponsor has not signed its new text"
+        return Proposal(kind="renew", cluster=current.id, where=where, lines=(), then=(renew,))
+    if held.hold.code is Code.CLUSTER_REVIEW and current is not None:
+        lines: tuple[str, ...] = (
+            f"- id: {current.id}",
+            "  review:",
+            "    always: false # it is true: every call is held",
+        )
+        where = f"clusters.yaml:{current.at.line}, in cluster {current.id}"
+        return Proposal(kind="review", cluster=current.id, where=where, lines=lines, then=(sign, renew))
+    permit = _permit(call)
+    near = _reaching(decision.nearest[0].cluster if decision.nearest else None, call, bundle)
+    if near is not None:
+        taken = {operation.name for operation in near.operations}
+        name = _unused(operation_name(*permit.methods, permit.path), taken)
+        lines = (f"- id: {near.id}", "  operations:", *(f"    {line}" for line in operation_lines(name, permit)))
+        where = f"clusters.yaml:{near.at.line}, one more operation of cluster {near.id}"
+        return Proposal(kind="operation", cluster=near.id, where=where, lines=lines, then=(sign, renew))
+    entries = cluster_entries([permit])
+    lines = tuple(line for entry in entries.values() for line in entry)
+    return Proposal(
+        kind="cluster", cluster=None, where="clusters.yaml, one more cluster", lines=lines, then=(sign, renew)
+    )
+
+
+def _permit(call: Call) -> Permit:
+    """The call as a rule: parts that look like ids as parameters, query values as they are unless they are secrets."""
+    return Permit(
+        methods=(call.method,),
+        scheme=call.scheme,
+        host=call.host,
+        port=call.port,
+        path="/" + "/".join(_parts(call)),
+        any_query=False,
+        query=tuple((name, ANY if is_sensitive(name) or not value else value) for name, value in call.parameters),
+    )
+
+
+def _parts(call: Call) -> Iterator[str]:
+    number = 0
+    for part in call.segments:
+        odd = sorted(oddities(part))
+        if not part or not (odd or varies(part)):
+            yield part
+            continue
+        number += 1
+        flags = f":{','.join(odd)}" if odd else ""
+        yield f"{{id{number if number > 1 else ''}{flags}}}"
+
+
+def _reaching(name: str | None, call: Call, bundle: Bundle) -> Cluster | None:
+    """The nearest cluster, if it reaches the place: then an operation more is all that is missing."""
+    cluster = bundle.clusters.get(name or "")
+    if cluster is None:
+        return None
+    there = destination_of(call)
+    hosts = any(host.name in there.above if host.wildcard else host.name == there.host for host in cluster.hosts)
+    reaches = hosts and there.port in cluster.ports and there.scheme in cluster.schemes
+    return cluster if reaches else None
+
+
+def _unused(wanted: str, taken: set[str]) -> str:
+    number, name = 2, wanted
+    while name in taken:
+        name, number = f"{wanted}-{number}", number + 1
+    return name
+
+
+def _head(hold: Hold, proposed: Proposal) -> Iterator[str]:
+    yield f"Proposed after hold {hold.id} of {hold.agent} ({hold.code.value}); nobody has signed it."
+    yield f"Where: {proposed.where}."
+    for step in proposed.then:
+        yield f"Then: {step}"
+
+
+def _json(hold: Hold, proposed: Proposal) -> dict[str, Json]:
+    return {
+        "hold": hold.id,
+        "kind": proposed.kind,
+        "cluster": proposed.cluster,
+        "where": proposed.where,
+        "yaml": "\n".join(proposed.lines),
+        "then": list(proposed.then),
+    }

@@ -1,0 +1,152 @@
+"""What a reviewer is shown: the call that was really held, and what was really said of it.
+
+Nobody signs a digest that somebody else computed: what is shown is decrypted here, and its digest computed again.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from proxy.core.clusters import Policy
+from proxy.core.digest import call_digest, masked_headers, masked_url
+from proxy.core.errors import Code, Rejected
+from proxy.core.explain import Explanation, consequence, explain
+from proxy.core.model import Bundle, Hold, HoldState, Person, StoredCall, Unread
+from proxy.core.notes import Note, escalated_at
+from proxy.core.release import Release, may_decide
+from proxy.core.reviewed import as_sealed, said_at
+from proxy.core.reviewers import Rung, rungs, told_of
+from proxy.core.stored import stored_from_bytes
+from proxy.ports import Holds, Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """The call of a hold as a reviewer sees it. Credentials in `url` and `headers` are keyed hashes."""
+
+    stored: StoredCall
+    consequence: str  # one sentence: what a release would let happen, and why it was not simply allowed
+    explanation: Explanation  # why it was held, and how that differs from the mandate
+    url: str
+    headers: tuple[tuple[str, str], ...]
+
+    @property
+    def body(self) -> bytes | None:
+        """The body's bytes; None where only its size and digest were kept."""
+        return None if isinstance(self.stored.call.body, Unread) else self.stored.call.body
+
+    @property
+    def barred(self) -> frozenset[str]:
+        """The keys of the chain it came with: none of them reviews it."""
+        return frozenset(self.stored.chain_kids)
+
+    def meant(self, hold: Hold) -> Hold:
+        """The hold with who may decide it, and when, as it was sealed."""
+        return as_sealed(hold, self.stored)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldCall:
+    """A hold and its call. `shown` is None once a terminal state deleted the call."""
+
+    hold: Hold
+    shown: Shown | None
+    deciders: tuple[str, ...]  # ids of the people who may release it now
+    told: tuple[str, ...]  # whom it concerns by now, certified or not
+    later: tuple[Rung, ...]  # who may from when on
+    said: tuple[Release | Note, ...]  # what people signed about it without deciding it, oldest first
+    signers: tuple[str, ...]  # of them, who released it already: some of a quorum
+
+
+class Reader:
+    """Opens held calls. It has the vault, so it runs where the proxy's own secret is."""
+
+    def __init__(self, *, holds: Holds, vault: Vault, policy: Callable[[], Policy]) -> None:
+        self._holds = holds
+        self._vault = vault
+        self._policy = policy
+
+    async def open(self, hold: Hold) -> Shown | None:
+        """The call of `hold`, or None once it was deleted.
+
+        Raises:
+            Rejected(HOLD_TAMPERED): it, or what the hold says of it, is not what was sealed when it was filed.
+        """
+        sealed = await self._holds.sealed(hold.id)
+        if sealed is None:
+            return None
+        stored = stored_from_bytes(self._vault.unseal(hold.id, sealed))
+        intent = stored.decision.intent
+        digest = call_digest(
+            stored.call,
+            deployment=self._policy().bundle.deployment,
+            root_id=stored.decision.manifest or "",
+            sub_path=stored.sub_path,
+            cluster=intent.cluster or "",
+            task=intent.task or "",
+            keyed_hash=self._vault.keyed_hash,
+        )
+        if digest != stored.call_digest or hold != _as_filed(hold, stored):
+            detail = f"hold {hold.id} is not as it was filed: do not release it, and tell an operator"
+            raise Rejected(Code.HOLD_TAMPERED, detail, field="hold")
+        return Shown(
+            stored=stored,
+            consequence=consequence(stored.decision, stored.call, None),
+            explanation=explain(stored.decision, stored.call, self._policy(), None),
+            url=masked_url(stored.call, self._vault.keyed_hash),
+            headers=masked_headers(stored.call, self._vault.keyed_hash),
+        )
+
+
+def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime) -> HeldCall:
+    """All there is to show of a hold at `now`."""
+    meant, barred = (hold, frozenset[str]()) if shown is None else (shown.meant(hold), shown.barred)
+    deciders = tuple(
+        sorted(person.id for person in bundle.people.values() if may_rule(person, meant, bundle, now, barred=barred))
+    )
+    escalated = escalated_at(meant, bundle, barred=barred, now=now) is not None
+    over = hold.state is not HoldState.HELD or escalated
+    each = (said_at(one.version, meant, bundle, barred=barred, now=now) for one in hold.said)
+    said = tuple(one for one in each if one is not None)
+    return HeldCall(
+        hold=hold,
+        shown=shown,
+        deciders=deciders,
+        told=told_of(meant, bundle, at=now, escalated=escalated),
+        later=() if over else tuple(rung for rung in rungs(meant, bundle, at=now)[1:] if rung.since > now),
+        said=said,
+        signers=tuple(dict.fromkeys(one.by for one in said if isinstance(one, Release))),
+    )
+
+
+def may_rule(
+    person: Person, hold: Hold, bundle: Bundle, now: datetime, *, barred: frozenset[str] = frozenset()
+) -> bool:
+    """Whether `person` may release this hold now, whatever its state."""
+    try:
+        may_decide(person, hold, bundle, now, barred=barred)
+    except Rejected:
+        return False
+    return True
+
+
+def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
+    """The hold with everything about its call taken from the sealed record: the store only carries the rest."""
+    decision = stored.decision
+    return replace(
+        hold,
+        id=decision.hold_id or "",
+        call_digest=stored.call_digest,
+        root_id=decision.manifest or "",
+        agent=decision.agent or "",
+        sponsor=decision.sponsor or "",
+        cluster=decision.cluster or "",
+        task=decision.intent.task or "",
+        code=decision.code,
+        risk=decision.risk,
+        proof=stored.proof,
+        who=decision.review.who,
+        quorum=decision.review.quorum,
+        body_bytes=stored.call.body_bytes or 0,
+        stored=not isinstance(stored.call.body, Unread),
+    )

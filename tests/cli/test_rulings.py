@@ -1,0 +1,232 @@
+"""The other verbs of `holds`, and `grants`, on a real Valkey."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from clirun import cli
+from offices import Office
+from valkeys import Valkey
+
+from proxy.cli.exits import Exit
+from proxy.core.model import HoldState
+
+
+@pytest.fixture(scope="module")
+def valkey() -> Iterator[Valkey]:
+    with Valkey(appendfsync="no") as server:
+        yield server
+
+
+@pytest.fixture
+def office(home: Path, valkey: Valkey) -> Office:
+    valkey.flush()
+    settings = home / "proxy.yaml"
+    settings.write_text(settings.read_text() + f"\nredis_url: {valkey.url}\n")
+    return Office(home=home, valkey=valkey)
+
+
+ITEMS = "https://erp.example/v1/items"
+
+
+# --- saying something ------------------------------------------------------------------------------------------------
+
+
+def test_a_deputy_releases_once_it_is_escalated(office: Office) -> None:
+    hold = office.file()
+    ran = cli("holds", "release", hold.id, "--as", "ben")
+    assert (ran.code, "the sponsor comes first" in ran.err) == (Exit.NOT_PERMITTED, True)
+    assert cli("holds", "escalate", hold.id, "--as", "ben", "--reason", "mine").code == Exit.NOT_PERMITTED
+    cli("holds", "escalate", hold.id, "--as", "ada", "--reason", "on the train").ok()
+    shown = cli("holds", "show", hold.id).ok().out
+    assert "may release  ada, ben" in shown and "ada, escalate: on the train" in shown
+    assert cli("holds", "release", hold.id, "--as", "ben").ok().out.startswith("released by ben")
+
+
+def test_comments_and_extensions_are_shown_and_bounded(office: Office) -> None:
+    hold = office.file()
+    cli("holds", "comment", hold.id, "--as", "ben", "--text", "asked the supplier").ok()
+    ran = cli("holds", "extend", hold.id, "--as", "ada", "--by", "2h", "--reason", "they answer at four").ok()
+    assert "extended by ada" in ran.out and "It waits until" in ran.out
+    shown = cli("holds", "show", hold.id, "--json").ok().json
+    assert [(one["by"], one["event"], one["reason"]) for one in shown["said"]] == [
+        ("ben", "comment", "asked the supplier"),
+        ("ada", "extend", "they answer at four"),
+    ]
+    assert office.hold(hold.id).expires_at == hold.expires_at.replace(microsecond=0) + timedelta(hours=2)
+    ran = cli("holds", "extend", hold.id, "--as", "ada", "--by", "3d", "--reason", "later")
+    assert (ran.code, "holds.max_ttl" in ran.err) == (Exit.REFUSED, True)
+
+
+def test_a_call_is_cancelled_and_a_denial_lifted(office: Office) -> None:
+    hold = office.file()
+    cli("holds", "cancel", hold.id, "--as", "ada", "--reason", "withdrawn").ok()
+    assert office.hold(hold.id).state is HoldState.CANCELLED
+    again = office.file()
+    cli("holds", "deny", again.id, "--as", "ada", "--reason", "no").ok()
+    cli("holds", "lift", again.id, "--as", "ada", "--reason", "it was right").ok()
+    assert office.file().id != again.id
+    assert cli("holds", "lift", "nothing", "--as", "ada", "--reason", "x").code == Exit.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(("release", "--reason", "x"), Exit.OK, id="released"),
+        pytest.param(("deny", "--reason", "x"), Exit.REFUSED, id="denied"),
+        pytest.param(("cancel", "--reason", "x"), Exit.REFUSED, id="cancelled"),
+    ],
+)
+def test_waiting_ends_as_the_hold_does(office: Office, words: tuple[str, ...], code: int) -> None:
+    hold = office.file()
+    cli("holds", words[0], hold.id, "--as", "ada", *words[1:]).ok()
+    assert cli("holds", "wait", hold.id).code == code
+    assert cli("holds", "wait", hold.id, "--json").json["id"] == hold.id
+    assert cli("holds", "wait", "nothing").code == Exit.UNKNOWN
+
+
+def test_waiting_has_an_end(office: Office) -> None:
+    hold = office.file()
+    late = cli("holds", "wait", hold.id, "--timeout", "1s")
+    assert (late.code, "nobody decided" in late.err, "it still waits" in late.err) == (Exit.UNAVAILABLE, True, True)
+
+
+# --- several must ----------------------------------------------------------------------------------------------------
+
+
+def test_the_first_of_two_is_exit_8_and_the_second_releases(office: Office) -> None:
+    clusters = office.home / "clusters.yaml"
+    text = clusters.read_text().replace("    operations:", "    review: {quorum: 2}\n    operations:")
+    clusters.write_text(text)
+    cli("bundle", "sign").ok()
+    hold = office.file("https://erp.example/v1/other", cluster="erp-example-443")
+    first = cli("holds", "release", hold.id, "--as", "ada")
+    assert (first.code, "1 of 2: 1 more must" in first.out) == (Exit.SIGNED, True)
+    assert "released by  ada" in cli("holds", "show", hold.id).ok().out
+    assert cli("holds", "release", hold.id, "--as", "ada").code == Exit.NOT_PERMITTED
+    assert cli("holds", "release", hold.id, "--as", "ben").ok().out.startswith("released by ada and ben")
+
+
+# --- groups ----------------------------------------------------------------------------------------------------------
+
+
+def test_alike_holds_are_decided_together_after_a_preview(office: Office) -> None:
+    alike = [office.file(f"{ITEMS}/{number}") for number in range(3)]
+    other = office.file("https://erp.example/v1/salaries")
+    groups = cli("holds", "group", "--json").ok().json
+    assert [(len(each["holds"]), each["route"]) for each in groups] == [
+        (3, f"{ITEMS}/*"),
+        (1, "https://erp.example/v1/salaries"),
+    ]
+    assert f"GET {ITEMS}/*" in cli("holds", "group").ok().out
+    named = groups[0]["id"]
+    refused = cli("holds", "group", named, "deny", "--as", "ada", "--reason", "no")
+    assert (refused.code, "say --yes to deny 3 holds" in refused.err) == (Exit.NOT_PERMITTED, True)
+    assert "deny: 3 held calls of robot, mandate.not_covered" in refused.out
+    assert cli("holds", "group", named, "release", "--as", "ada", "--yes").code == Exit.REFUSED, "no reason"
+    ran = cli("holds", "group", named, "release", "--as", "ada", "--reason", "stock-taking", "--yes").ok()
+    assert "release: 3 of 3" in ran.out
+    found = [office.hold(hold.id) for hold in alike]
+    assert {hold.state for hold in found} == {HoldState.APPROVED}
+    assert len({hold.statement for hold in found}) == 3, "every digest is signed"
+    assert office.hold(other.id).state is HoldState.HELD
+
+
+def test_a_group_that_cannot_be_decided_whole_says_so(office: Office) -> None:
+    office.file(f"{ITEMS}/1")
+    (found,) = cli("holds", "group", "--json").ok().json
+    words = ("holds", "group", found["id"], "release", "--as", "ben", "--reason", "x", "--yes")
+    ran = cli(*words, "--json")
+    assert ran.code == Exit.REFUSED
+    assert [each["result"] for each in ran.json["holds"].values()] == ["not permitted"]
+    assert cli("holds", "group", "nothing", "deny", "--reason", "x").code == Exit.UNKNOWN
+    assert cli("holds", "group", found["id"]).code == Exit.CANNOT_TELL
+
+
+# --- a change of policy instead of always ----------------------------------------------------------------------------
+
+
+def test_a_proposal_is_a_rule_that_the_loader_takes_and_that_covers_the_call(office: Office, tmp_path: Path) -> None:
+    hold = office.file("https://erp.example/v1/items/17?page=2&token=s3cret")
+    shown = cli("holds", "propose", hold.id, "--json").ok().json
+    assert (shown["kind"], "manifest renew" in shown["then"][1]) == ("operation", True)
+    (entry,) = yaml.safe_load(shown["yaml"])
+    (operation,) = entry["operations"]
+    assert (operation["methods"], operation["path"]) == (["GET"], "/v1/items/{id}")
+    assert operation["query"] == {"page": ["2"], "token": "any"}, "no secret is written down"
+    cli("holds", "propose", hold.id, "-o", tmp_path / "proposal.yaml").ok()
+    text = (tmp_path / "proposal.yaml").read_text()
+    assert "nobody has signed it" in text and "s3cret" not in text
+    clusters = office.home / "clusters.yaml"
+    lines = "\n".join("  " + line for line in shown["yaml"].split("\n")[2:])
+    written = clusters.read_text()
+    at = written.index("    operations:\n", written.index(f"id: {entry['id']}")) + len("    operations:\n")
+    clusters.write_text(written[:at] + lines + "\n" + written[at:])
+    cli("bundle", "sign").ok()
+    cli("check").ok()
+
+
+def test_a_place_no_cluster_reaches_is_proposed_as_a_cluster(office: Office) -> None:
+    hold = office.file("https://elsewhere.example/v2/things")
+    shown = cli("holds", "propose", hold.id, "--json").ok().json
+    (entry,) = yaml.safe_load(shown["yaml"])
+    assert (shown["kind"], entry["hosts"], entry["risk"]) == ("cluster", ["elsewhere.example"], "routine")
+    cli("holds", "deny", hold.id, "--as", "ada", "--reason", "no").ok()
+    ran = cli("holds", "propose", hold.id)
+    assert (ran.code, "propose while it waits" in ran.err) == (Exit.REFUSED, True)
+
+
+# --- a route ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_route_is_granted_listed_and_revoked(office: Office) -> None:
+    hold = office.file(f"{ITEMS}/17?page=2")
+    words = ("--scope", "route", "--path", "/v1/items/{id}", "--vary", "page", "--for", "15m")
+    ran = cli("holds", "release", hold.id, "--as", "ada", *words, "--reason", "stock-taking").ok()
+    assert "released by ada" in ran.out and "GET https://erp.example/v1/items/{id}, any page" in ran.out
+    assert office.hold(hold.id).state is HoldState.APPROVED
+    (grant,) = cli("grants", "list", "--json").ok().json
+    assert (grant["by"], grant["reason"], grant["used"], grant["count"], grant["state"]) == (
+        "ada",
+        "stock-taking",
+        0,
+        100,
+        "in force",
+    )
+    assert grant["id"] in cli("grants", "list").ok().out
+    cli("grants", "revoke", grant["id"], "--as", "ben", "--reason", "over").ok()
+    assert office.control().revoked_grants == {grant["id"]}
+    assert [each["state"] for each in cli("grants", "list", "--json").ok().json] == ["revoked"]
+    assert cli("grants", "revoke", "nothing", "--as", "ben", "--reason", "x").code == Exit.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        pytest.param(("--count", "5"), Exit.REFUSED, "needs a reason", id="no reason"),
+        pytest.param(("--reason", "x"), Exit.REFUSED, "say how long (--for) or how often", id="no end"),
+        pytest.param(("--reason", "x", "--for", "2d"), Exit.REFUSED, "24 hours", id="too long"),
+        pytest.param(("--reason", "x", "--count", "0"), Exit.REFUSED, "from 1 to 1000", id="never"),
+        pytest.param(("--reason", "x", "--count", "5", "--path", "/v9"), Exit.REFUSED, "not cover", id="elsewhere"),
+    ],
+)
+def test_a_route_without_bounds_is_refused_and_nothing_is_released(
+    office: Office, words: tuple[str, ...], code: int, said: str
+) -> None:
+    hold = office.file(f"{ITEMS}/17")
+    ran = cli("holds", "release", hold.id, "--as", "ada", "--scope", "route", *words)
+    assert (ran.code, said in ran.err) == (code, True), ran
+    assert office.hold(hold.id).state is HoldState.HELD
+    assert cli("grants", "list", "--json").ok().json == []
+
+
+def test_what_may_change_things_is_never_granted_by_route(office: Office) -> None:
+    hold = office.file(f"{ITEMS}/17", method="POST", body=b"{}")
+    ran = cli("holds", "release", hold.id, "--as", "ada", "--scope", "route", "--count", "5", "--reason", "x", "--json")
+    assert (ran.code, json.loads(ran.err)["error"]["code"]) == (Exit.NOT_PERMITTED, "hold.not_permitted")
+    assert office.hold(hold.id).state is HoldState.HELD
+    assert cli("holds", "release", hold.id, "--as", "ada", "--count", "5").code == Exit.CANNOT_TELL
+    cli("holds", "release", hold.id, "--as", "ada").ok()
