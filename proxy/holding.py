@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.audit.records import hold_fields
+from proxy.audit.reviews import is_reviewers, on_record, review_fields
 from proxy.core.digest import call_digest
-from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, read_approval
-from proxy.core.reviewed import TELLING, as_sealed, event_of, said_at, told, unsaid, verified
+from proxy.core.reviewed import TELLING, as_sealed, told, unsaid
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
@@ -340,7 +340,7 @@ class Holding:
                         waker.set()
                     if news.state in _SENDING:
                         await self._note_sending(news)
-                    if record and (news.state in _REVIEWED or (news.state is HoldState.HELD and news.version > 1)):
+                    if record and is_reviewers(news.state, news.version):
                         await self._record_review(news)
             except Unavailable:
                 await asyncio.sleep(REVIEW_POLL_S)
@@ -365,41 +365,17 @@ class Holding:
         except Rejected as fault:  # somebody wrote to the store by hand: whoever asks for this hold is refused
             logger.error("hold %s cannot be read: %s", ascii(news.hold_id)[:80], fault.detail)
             return
-        await self._journal.append("hold", self._review_fields(replace(hold, state=news.state), news, filed))
+        then = replace(hold, state=news.state)
+        fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
+        await self._journal.append("hold", fields)
 
-    def _review_fields(self, hold: Hold, news: HoldNews, filed: StoredCall | None) -> dict[str, Json]:
-        """The line about one thing that was said of a hold: what decided it, or what decided nothing."""
-        if any(said.version == news.version for said in hold.said):
-            said = said_at(news.version, hold, self._bundle(), barred=(), now=self._clock(), filed=filed)
-            if said is None:
-                return hold_fields(replace(hold, version=news.version, decided_by=None, reason=None), UNVERIFIED)
-            about = replace(hold, version=news.version, statement=said.token, decided_by=said.by, reason=said.reason)
-            return hold_fields(about, event_of(said))
-        hold = self._on_record(hold, filed)
-        decision = _REVIEWED.get(news.state)
-        return hold_fields(hold, UNVERIFIED if hold.decided_by is None or decision is None else decision.value)
-
-    def _on_record(self, hold: Hold, filed: StoredCall | None = None) -> Hold:
-        """The hold with the reviewer and the reason its verified statement names, if it has one."""
-        said = verified(hold, self._bundle(), barred=(), now=self._clock(), filed=filed)
-        by, reason = (None, None) if said is None else (said.by, said.reason)
-        return replace(hold, decided_by=by, reason=reason)
+    def _on_record(self, hold: Hold) -> Hold:
+        return on_record(hold, self._bundle(), now=self._clock())
 
     async def sweep(self) -> None:
         """Expire what is due. Every worker does; the store makes each step once, and whoever made it records it."""
         for hold in await self._holds.sweep():
             await self._journal.append("hold", hold_fields(self._on_record(hold), Event.EXPIRE.value))
-
-
-_REVIEWED = {
-    HoldState.APPROVED: Event.APPROVE,
-    HoldState.DENIED: Event.DENY,
-    HoldState.CANCELLED: Event.CANCEL,
-}
-"""States that somebody outside the workers brings about, and by which event."""
-
-UNVERIFIED = "unverified"
-"""What the journal calls a state that the store reports and no reviewer's statement bears out."""
 
 
 _SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})

@@ -30,6 +30,7 @@ ROOMS = {
         "gate.py",
         "recording.py",
         "holding.py",
+        "granting.py",
         "identify.py",
         "internal.py",
         "stores",

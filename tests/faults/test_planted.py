@@ -57,6 +57,7 @@ AFTERWARDS = {
     "addons.observe:Observe._settle": "the origin has answered; the hold is told",
     "proxy.holding:Holding.settle": "the origin has answered; the hold is told",
     "proxy.holding:Holding._on_record": "the origin has answered; the hold is told",
+    "proxy.audit.reviews:on_record": "the origin has answered; the hold is told",
     "proxy.audit.records:hold_fields": "the origin has answered; the hold is told",
     "addons.http1:StrictHttp1Server.send": "the answer is written to the agent",
     "addons.http1:StrictHttp1Server._close_softly": "the agent's connection ends",
