@@ -8,7 +8,6 @@ place that the addon set before it asked.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +18,7 @@ from proxy.core.canonical import Limits, canonical_connect, canonicalise, with_b
 from proxy.core.clusters import Policy
 from proxy.core.content_digest import BodyDigests, check_content_digest, signed_digests
 from proxy.core.control import ControlView
-from proxy.core.decide import Question, after_release, decide, is_final
+from proxy.core.decide import after_release, is_final
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.headers import check_announced, is_small
 from proxy.core.holds import Event
@@ -39,6 +38,7 @@ from proxy.core.model import (
 from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
 from proxy.core.standing import check_standing
 from proxy.core.stored import check_stored
+from proxy.deciding import Deciding
 from proxy.granting import Granting
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
@@ -50,9 +50,6 @@ logger = logging.getLogger(__name__)
 DECISION_DEADLINE_S = 1.5
 """Everything a decision waits for, except a reviewer, must answer within this."""
 REFUSAL_DEADLINE_S = 0.3
-
-LARGE_BYTES = 262_144
-"""A body of this size is read beside the event loop, one at a time: it may take a second, and others do not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,8 +94,15 @@ class Gate:
         self.settings = settings
         self._clock = clock
         self._timer = timer
-        self._new_id = new_id
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="large-bodies")
+        self._deciding = Deciding(
+            policy=policy,
+            view=control.view,
+            own=settings.own,
+            grace_s=settings.grace_s,
+            caps=BodyCaps(decoded_bytes=settings.limits.inspected_bytes),
+            clock=clock,
+            new_id=new_id,
+        )
 
     async def admit(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Admission:
         """Read a request head: is it unambiguous, and who is asking? What speaks against it is kept, not raised."""
@@ -248,13 +252,13 @@ class Gate:
         assert identity is not None and admission.call is not None
         call = with_stream(admission.call, received)
         signed = identity.evidence.proof is not Proof.REQUEST or signed_digests(received.headers) is not None
-        glimpse = await self._decide(identity, call)
+        glimpse = await self._deciding.decide(identity, call)
         futile = is_final(glimpse) and not is_small(received, self.settings.limits)
         if not (futile or (signed and glimpse.unexamined)):
             check_announced(received, self.settings.limits)
             return None
         await self._vouch(identity)
-        decision, addresses = await self._resolved(await self._decide(identity, call), call)
+        decision, addresses = await self._resolved(await self._deciding.decide(identity, call), call)
         if decision.verdict is not Verdict.DENY and not decision.unexamined:
             raise Unavailable(Code.UNDECIDED, "the rules changed while the call was judged")
         return await self._recorded(admission, Outcome(decision=decision, call=call, addresses=addresses), started_s)
@@ -284,7 +288,7 @@ class Gate:
         *,
         waited_for: str | None = None,
     ) -> Outcome:
-        decision, addresses = await self._resolved(await self._decide(identity, call), call)
+        decision, addresses = await self._resolved(await self._deciding.decide(identity, call), call)
         outcome = Outcome(decision=decision, call=call, addresses=addresses)
         granted = None if waited_for else await self._granted(identity, call, decision)
         if granted is not None:
@@ -321,7 +325,7 @@ class Gate:
             raise Rejected(Code.REQUEST_UNSUPPORTED, detail)
         check_stored(stored)
         identity = replace(identity, intent=stored.decision.intent)
-        decision = await self._decide(identity, stored.call)
+        decision = await self._deciding.decide(identity, stored.call)
         outcome = Outcome(decision=decision, call=stored.call)
         if decision.verdict is not Verdict.DENY:  # also when the mandate has grown: the approved bytes go out once
             outcome = await self._held(identity, stored.call, decision, hold, gone)
@@ -357,25 +361,6 @@ class Gate:
         self.check_standing(identity.mandate, self.view())
         if identity.evidence.nonce is not None:
             await self._replays.spend(identity.evidence)
-
-    async def _decide(self, identity: Identity, call: Call) -> Decision:
-        """The pure decision on everything known now."""
-        question = Question(
-            decision_id=self._new_id(),
-            now=self._clock(),
-            policy=self._policy(),
-            view=self.view(),
-            own=self.settings.own,
-            grace_s=self.settings.grace_s,
-            call=call,
-            mandate=identity.mandate,
-            evidence=identity.evidence,
-            intent=identity.intent,
-            caps=BodyCaps(decoded_bytes=self.settings.limits.inspected_bytes),
-        )
-        if isinstance(call.body, Unread) or len(call.body) < LARGE_BYTES:
-            return decide(question)
-        return await asyncio.get_running_loop().run_in_executor(self._beside, decide, question)
 
     async def _resolved(self, decision: Decision, call: Call) -> tuple[Decision, tuple[IPAddress, ...]]:
         """Resolve an allowed call's destination, once, after policy passed; a forbidden address makes it a denial."""

@@ -28,6 +28,7 @@ ROOMS = {
         "core",
         "ports.py",
         "gate.py",
+        "deciding.py",
         "recording.py",
         "holding.py",
         "granting.py",
