@@ -40,6 +40,7 @@ from proxy.core.standing import check_standing
 from proxy.core.stored import check_stored
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
+from proxy.policy.inforce import one_policy
 from proxy.ports import Control, Journal, Replays, Resolver
 from proxy.recording import NO_PREFERENCE, Admission, Outcome, Recorder
 
@@ -227,8 +228,9 @@ class Gate:
 
     async def _within_deadline[T](self, admission: Admission, look: Callable[[], Awaitable[T]]) -> T | Outcome:
         try:
-            async with asyncio.timeout(DECISION_DEADLINE_S):
-                return await look()
+            with one_policy(self._policy):
+                async with asyncio.timeout(DECISION_DEADLINE_S):
+                    return await look()
         except TimeoutError:
             return await self.refuse(admission, _late())
         except (Rejected, Unavailable) as fault:
@@ -333,7 +335,12 @@ class Gate:
             await self._replays.spend(identity.evidence)
 
     def _decide(self, identity: Identity, call: Call) -> Decision:
-        """The pure decision on everything known now."""
+        """The pure decision on everything known now.
+
+        Raises:
+            Rejected: the mandate was verified under an earlier policy, and does not stand under this one.
+        """
+        identity = self._identifier.afresh(identity)
         question = Question(
             decision_id=self._new_id(),
             now=self._clock(),
