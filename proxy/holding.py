@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from proxy.audit.records import hold_fields
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import Event
+from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread, Verdict
 from proxy.core.release import Release, read_release
 from proxy.core.reviewed import TELLING, told, unsaid, verified
@@ -188,7 +188,10 @@ class Holding:
         """
         sealed = await self._holds.sealed(hold.id)
         if sealed is None:
-            tell = TELLING[hold.state]
+            now = await self._holds.get(hold.id) or hold  # it may have ended between two looks
+            if now.state in OPEN:
+                raise Rejected(Code.HOLD_TAMPERED, "the hold is open, but its call is gone", field="sealed")
+            tell = TELLING[now.state]
             raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
         return stored_from_bytes(self._vault.unseal(hold.id, sealed))
 
@@ -267,6 +270,7 @@ class Holding:
             if found is not None and found.state is not HoldState.APPROVED:
                 return unsaid(found)
         logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
+        await self._journal.append("hold", hold_fields(self._on_record(hold), RESTORED))
         raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
 
     async def _untake(self, hold_id: str, number: int) -> None:
@@ -388,8 +392,8 @@ _REVIEWED = {
 }
 """States that somebody outside the workers brings about, and by which event."""
 
-UNVERIFIED = "unverified"
-"""What the journal calls a state that the store reports and no reviewer's statement bears out."""
-
+UNVERIFIED, RESTORED = "unverified", "restored"
+"""What the journal calls a state that the store reports and no reviewer's statement bears out; and an approved hold of
+which this node remembers that its call was sent, or may have been."""
 
 _SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})
