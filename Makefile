@@ -14,7 +14,7 @@ PYTEST := $(BIN)/pytest
 UV ?= uv
 KEEP ?=
 
-.PHONY: help demo test test-system test-long bench lint coverage mutants check lock clean
+.PHONY: help demo test test-system test-long torture bench lint coverage mutants check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ test-system: $(STAMP) $(CLIENTS_STAMP) ## network, browser and foreign-client te
 
 test-long: $(STAMP) ## torture, soak, image and mutants
 	@HYPOTHESIS_PROFILE=long $(PYTEST) -m long --timeout 3600 || [ $$? -eq 5 ]
+
+torture: $(STAMP) ## kills, power failures, lives and reloads in their long form; part of test-long
+	@$(PYTEST) -m long tests/torture -s --timeout 3600
 
 bench: $(STAMP) ## latency and cost, printed with the machine they were measured on
 	@$(BIN)/python -m bench

@@ -24,6 +24,7 @@ class Deciding:
         self,
         *,
         policy: Callable[[], Policy],
+        afresh: Callable[[Identity], Identity],
         view: Callable[[], ControlView],
         own: OwnSurfaces,
         grace_s: int,
@@ -32,6 +33,7 @@ class Deciding:
         new_id: Callable[[], str],
     ) -> None:
         self._policy = policy
+        self._afresh = afresh
         self._view = view
         self._own = own
         self._grace_s = grace_s
@@ -44,8 +46,10 @@ class Deciding:
         """What becomes of the call, as everything stands when it is asked.
 
         Raises:
+            Rejected: the mandate was verified under an earlier policy, and does not stand under this one.
             Unavailable(VIEW_STALE): nobody has told us for too long what is stopped.
         """
+        identity = self._afresh(identity)
         question = Question(
             decision_id=self._new_id(),
             now=self._clock(),

@@ -42,6 +42,7 @@ from proxy.deciding import Deciding
 from proxy.granting import Granting
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
+from proxy.policy.inforce import one_policy
 from proxy.ports import Control, Journal, Replays, Resolver
 from proxy.recording import NO_PREFERENCE, Admission, Outcome, Recorder
 
@@ -96,6 +97,7 @@ class Gate:
         self._timer = timer
         self._deciding = Deciding(
             policy=policy,
+            afresh=identifier.afresh,
             view=control.view,
             own=settings.own,
             grace_s=settings.grace_s,
@@ -239,8 +241,9 @@ class Gate:
 
     async def _within_deadline[T](self, admission: Admission, look: Callable[[], Awaitable[T]]) -> T | Outcome:
         try:
-            async with asyncio.timeout(DECISION_DEADLINE_S):
-                return await look()
+            with one_policy(self._policy):
+                async with asyncio.timeout(DECISION_DEADLINE_S):
+                    return await look()
         except TimeoutError:
             return await self.refuse(admission, _late())
         except (Rejected, Unavailable) as fault:

@@ -13,7 +13,7 @@ from proxy.audit.records import hold_fields
 from proxy.audit.reviews import is_reviewers, on_record, review_fields
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import Event
+from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, read_approval
 from proxy.core.reviewed import TELLING, as_sealed, told, unsaid
@@ -190,7 +190,10 @@ class Holding:
         """
         sealed = await self._holds.sealed(hold.id)
         if sealed is None:
-            tell = TELLING[hold.state]
+            now = await self._holds.get(hold.id) or hold  # it may have ended between two looks
+            if now.state in OPEN:
+                raise Rejected(Code.HOLD_TAMPERED, "the hold is open, but its call is gone", field="sealed")
+            tell = TELLING[now.state]
             raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
         return stored_from_bytes(self._vault.unseal(hold.id, sealed))
 
@@ -267,6 +270,7 @@ class Holding:
             if found is not None and found.state is not HoldState.APPROVED:
                 return unsaid(found)
         logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
+        await self._journal.append("hold", hold_fields(self._on_record(hold), RESTORED))
         raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
 
     async def _untake(self, hold_id: str, number: int) -> None:
@@ -377,5 +381,8 @@ class Holding:
         for hold in await self._holds.sweep():
             await self._journal.append("hold", hold_fields(self._on_record(hold), Event.EXPIRE.value))
 
+
+RESTORED = "restored"
+"""What the journal calls an approved hold of which this node remembers that its call was sent, or may have been."""
 
 _SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})

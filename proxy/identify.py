@@ -161,6 +161,15 @@ class Identifier:
                 self._known.popitem(last=False)
         return known
 
+    def afresh(self, identity: Identity) -> Identity:
+        """The identity under the bundle in force now: a call's proof may be older than that.
+
+        Raises:
+            Rejected: its chain does not verify any more.
+        """
+        mandate = self.mandate(tuple(link.token for link in identity.mandate.chain))
+        return identity if mandate is identity.mandate else replace(identity, mandate=mandate)
+
     def _by_signature(self, received: Received, fields: "_Fields") -> Identity:
         mandate = self.mandate(read_chain(fields.manifest))
         now = self._clock()

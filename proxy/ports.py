@@ -81,6 +81,14 @@ class HoldNews:
     version: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sealing:
+    """The first bytes of an open hold's sealed call: enough to tell its key, and to wrap its data key anew."""
+
+    hold_id: str
+    head: bytes
+
+
 class Holds(Protocol):
     """The queue of held calls. Every transition is atomic and follows `proxy.core.holds`."""
 
@@ -139,6 +147,16 @@ class Holds(Protocol):
 
     async def sweep(self) -> tuple[Hold, ...]:
         """Expire what is due (held or approved past its deadline) and return it."""
+
+    def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
+        """Every open hold's sealed call, its first bytes only. One that is open all the while comes at least once."""
+
+    async def reseal(self, hold_id: str, before: bytes, after: bytes, *, whole: bool) -> bool:
+        """Put `after` where the sealed call begins with `before`, as long as that; `whole`: in place of all of it.
+
+        False: the hold is over, or its call no longer begins so; nothing was changed. What is kept besides does not
+        change, and nobody is told: the call is the same.
+        """
 
     async def cursor(self) -> str:
         """Where the event stream is now: `news` from here misses nothing that happens after this call."""

@@ -34,7 +34,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "bundle": (_POLICY, "bundle:app", "The operator's signature over clusters, agents and people."),
     "people": (_POLICY, "people:app", "Those who sponsor, deputise and review."),
     "agents": (_POLICY, "agents:app", "The inventory of agents; quarantine."),
-    "keys": (_POLICY, "keys:app", "Private keys and their public halves."),
+    "keys": (_POLICY, "keys:app", "Private keys and their public halves; the secret's rotation."),
     "manifest": (_MANDATES, "manifest:app", "Draft, sign, delegate, renew, read and revoke manifests."),
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),

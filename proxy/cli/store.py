@@ -10,6 +10,7 @@ from proxy.core.clusters import compile_policy
 from proxy.core.control import Act, state
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle
+from proxy.edge.secret import secret_file, secret_vault
 from proxy.review.granting import Granter
 from proxy.review.service import ReviewService
 from proxy.stores.embedded import EmbeddedStore
@@ -19,7 +20,7 @@ from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.statements import Statements
-from proxy.stores.vault import open_vault
+from proxy.stores.vault import SecretVault
 
 
 @asynccontextmanager
@@ -55,6 +56,19 @@ async def _unused(url: str) -> bool:
     return isinstance(reply, bytes) and b"connected_clients:1\r\n" in reply
 
 
+def open_secret(deployment: Deployment) -> SecretVault:
+    """The vault of a deployment that has run before.
+
+    Raises:
+        Rejected(CONFIG_INVALID): the deployment's secret is not on this machine, or cannot be used.
+    """
+    path = secret_file(deployment.settings)
+    if path is not None and not path.exists():
+        detail = f"{path} is not here: run this on the proxy's machine, after its first start"
+        raise Rejected(Code.CONFIG_INVALID, detail)
+    return secret_vault(deployment.settings, make=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     """What a reviewer works with."""
@@ -71,11 +85,7 @@ async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Des
         Rejected(CONFIG_INVALID): the deployment's secret is not on this machine.
         Rejected, Unavailable: as `open_store`.
     """
-    secret = deployment.settings.state / "secret.key"
-    if not secret.exists():
-        detail = f"{secret} is not here: run this on the proxy's machine, after its first start"
-        raise Rejected(Code.CONFIG_INVALID, detail)
-    vault, policy = open_vault(secret), compile_policy(bundle)
+    vault, policy = open_secret(deployment), compile_policy(bundle)
     async with open_store(deployment) as server:
         reviews = ReviewService(
             holds=RedisHolds(server),

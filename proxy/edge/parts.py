@@ -32,12 +32,14 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
 from proxy.edge.ca import Authority, load_authority
+from proxy.edge.secret import secret_vault
 from proxy.gate import Gate, GateSettings
 from proxy.granting import Granting
 from proxy.holding import Holding
 from proxy.identify import Identifier
 from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
+from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
@@ -51,7 +53,6 @@ from proxy.stores.redis_probe import probe
 from proxy.stores.redis_replays import RedisReplays
 from proxy.stores.spool import Spools
 from proxy.stores.statements import Statements
-from proxy.stores.vault import open_vault
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,7 @@ class Parts:
     bodies: Bodies
     authority: Authority
     upstream_roots: str
+    policy: PolicyInForce
     control: RedisControl
     journal: FileJournal
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
@@ -96,9 +98,11 @@ async def assemble(
     """
     settings = load_settings(config)
     state = private_dir(settings.state)
-    policy = load_policy(settings, dev=dev)
+    policy = PolicyInForce(
+        load_policy(settings, dev=dev), load=lambda: load_policy(settings, dev=dev), bundle=settings.bundle
+    )
     node_key = node_identity(state)
-    vault = open_vault(state / "secret.key")
+    vault = secret_vault(settings)
     authority = load_authority(state / "ca", deployment=settings.deployment, now=now())
     store = RedisServer(store_url)
     await probe(store)
@@ -111,7 +115,7 @@ async def assemble(
         node=node_name(),
         worker=slot,
         key=node_key,
-        bundle=policy.bundle,
+        bundle=policy().bundle,
         sinks=(
             FileCheckpoints(settings.journal.sink or state / "checkpoints.jsonl"),
             RedisCheckpoints(store, slot=slot_of(node_name(), slot)),
@@ -121,7 +125,7 @@ async def assemble(
     )
     recorder = _Recorder(journal)
     statements = Statements(
-        lambda: policy.bundle,
+        lambda: policy().bundle,
         file=StatementFile(state / "control.jsonl"),
         on_refused=_report_statement,
         on_accepted=recorder.control,
@@ -132,7 +136,7 @@ async def assemble(
     await consumed.ready(now=now())
     lifetimes = settings.authority
     holding = Holding(
-        bundle=lambda: policy.bundle,
+        bundle=lambda: policy().bundle,
         holds=holds,
         consumed=consumed,
         vault=vault,
@@ -144,13 +148,13 @@ async def assemble(
         new_id=new_id,
     )
     gate = Gate(
-        policy=lambda: policy,
+        policy=policy,
         identifier=Identifier(
-            bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
+            bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
         ),
         holding=holding,
         granting=Granting(
-            bundle=lambda: policy.bundle,
+            bundle=lambda: policy().bundle,
             grants=RedisGrants(store),
             holds=holds,
             consumed=consumed,
@@ -179,7 +183,7 @@ async def assemble(
         mandates=mandates,
         vault=vault,
         journal=journal,
-        policy=lambda: policy,
+        policy=policy,
         node_key=node_key,
         ca_pem=authority.pem(),
         clock=now,
@@ -192,6 +196,7 @@ async def assemble(
         bodies=Bodies(Spools(state / "spool"), settings.request_limits, settings.body_room),
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
+        policy=policy,
         control=control,
         journal=journal,
         proofs_count_from=await replays.ready(),
@@ -252,7 +257,7 @@ def prepare(settings: Settings) -> None:
     state = private_dir(settings.state)
     load_authority(state / "ca", deployment=settings.deployment, now=now())
     node_identity(state)
-    open_vault(state / "secret.key")
+    secret_vault(settings)
     upstream_roots(settings, state)
 
 

@@ -89,6 +89,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
     return (
         parts.control.follow(),
+        parts.policy.follow(),
         parts.gate.holding.follow_news(record=parts.slot == 0),
         _sweep(parts),
         _end_with_supervisor(stop),

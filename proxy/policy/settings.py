@@ -128,6 +128,9 @@ class Settings(_Part):
     state: Annotated[Path, PATH] = _key(
         "state", "Directory of what this node keeps: secrets, CA, journal, store, large bodies; mode 0700."
     )
+    secret_file: Annotated[Path | None, PATH] = _optional(
+        "The secret that held calls are encrypted with, the same on every node; else state/secret.key, made here."
+    )
     clusters: Annotated[tuple[Path, ...], PATHS] = _key(
         "clusters.yaml",
         "Task clusters and deny rules: a file, a directory (every *.yaml in it), or a list of these.",

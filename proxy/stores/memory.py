@@ -13,7 +13,7 @@ from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TERMINAL, TRANSITIONS, Event, after
 from proxy.core.model import Evidence, Hold, HoldState, Said
-from proxy.ports import Control, Filed, HoldCaps, HoldNews, Holds, Mandates, Moved, Replays
+from proxy.ports import Control, Filed, HoldCaps, HoldNews, Holds, Mandates, Moved, Replays, Sealing
 from proxy.stores.statements import Statements
 
 RETAIN_S = 86_400
@@ -182,6 +182,18 @@ class MemoryHolds(Holds):
                 del self._records[record.hold.id]
         lapsed, self._lapsed = self._lapsed, []
         return tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records)
+
+    async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
+        for record in list(self._records.values()):
+            if record.sealed is not None:
+                yield Sealing(hold_id=record.hold.id, head=record.sealed[:head_bytes])
+
+    async def reseal(self, hold_id: str, before: bytes, after: bytes, *, whole: bool) -> bool:
+        record = self._records.get(hold_id)
+        if record is None or record.sealed is None or not record.sealed.startswith(before):
+            return False
+        record.sealed = after if whole else after + record.sealed[len(after) :]
+        return True
 
     async def cursor(self) -> str:
         """Where the event stream is now: `news` from here misses nothing that happens after this call."""

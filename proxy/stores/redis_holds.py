@@ -10,7 +10,7 @@ from proxy.core.encoding import Json, parse_json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TRANSITIONS, Event
 from proxy.core.model import Hold, HoldState, Proof, Risk, Said
-from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved
+from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Sealing
 from proxy.stores.memory import RETAIN_S, cap_reached
 from proxy.stores.redis import PREFIX, Entry, RedisServer, Reply, Script, script
 
@@ -21,6 +21,8 @@ _APPLY = script("stream", "hold", "hold_apply")
 _LOOK = script("stream", "hold", "hold_look")
 _LIST = script("stream", "hold", "hold_list")
 _SWEEP = script("stream", "hold", "hold_sweep")
+_SEALINGS = script("stream", "hold", "hold_sealings")
+_RESEAL = script("stream", "hold", "hold_reseal")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_MS = 1000
@@ -140,6 +142,23 @@ class RedisHolds(Holds):
 
     async def sweep(self) -> tuple[Hold, ...]:
         return _readable(await self._run(_SWEEP, {}))
+
+    async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
+        cursor = "0"
+        while True:
+            match await self._run(_SEALINGS, {"cursor": cursor, "head_bytes": head_bytes}):
+                case [b"page", bytes(following), [*flat]]:
+                    for hold_id, head in zip(flat[::2], flat[1::2], strict=True):
+                        if isinstance(hold_id, bytes) and isinstance(head, bytes):
+                            yield Sealing(hold_id=hold_id.decode("utf-8", "replace"), head=head)
+                case other:
+                    raise _unexpected(other)
+            cursor = following.decode("ascii", "replace")
+            if cursor == "0":
+                return
+
+    async def reseal(self, hold_id: str, before: bytes, after: bytes, *, whole: bool) -> bool:
+        return await self._run(_RESEAL, {"id": hold_id, "whole": whole}, before, after) == 1
 
     async def cursor(self) -> str:
         """Where the event stream is now: `news` from here misses nothing that happens after this call."""

@@ -2,12 +2,13 @@
 
 import json
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import identities
 from attacks import Case
-from shots import Answer, Shot, fire
+from shots import Answer, Shot, fire, leaf_under
 from streets import Street
 
 from proxy.core.model import Hold, Verdict
@@ -127,6 +128,48 @@ def with_another_sponsor(street: Street, hold: Hold, way: str) -> None:
     write(street, hold, state="approved", sponsor="cleo", statement=statement(street, hold, by="cleo"))
 
 
+def by_somebody_unknown(street: Street, hold: Hold, way: str) -> None:
+    write(street, hold, state="approved", statement=statement(street, hold, by="mallory"))
+
+
+class UnderALapsedSponsor:
+    """A call held under a mandate whose sponsor's certification has ended; their deputy decides for a week."""
+
+    def __init__(self) -> None:
+        self._tokens: Sequence[str] = ()
+        self.shot = replace(outside(), chain=self.chain)
+
+    def chain(self, street: Street) -> Sequence[str]:
+        if not self._tokens:
+            signed_at = street.house.bundle.people["emil"].certified_until - timedelta(hours=1)
+            root = street.house.root(sub="emil-bot", sponsor="emil", iat=signed_at, nbf=signed_at, may_delegate_to=())
+            self._tokens = (root, leaf_under(root))
+        return self._tokens
+
+
+def lapsed(way: str) -> Case:
+    call = UnderALapsedSponsor()
+
+    def twin(street: Street) -> Answer:
+        other = UnderALapsedSponsor().shot
+        street.house.decide(held(street, way, other).id, Verdict.ALLOW, by=identities.DEPUTY)
+        return fire(street, way, other)
+
+    def arrange(street: Street) -> None:
+        hold = held(street, way, call.shot)
+        write(street, hold, state="approved", statement=statement(street, hold, by="emil"))
+
+    return Case(
+        threat="F01",
+        name="the hold is set to approved with a release by a reviewer whose certification has ended",
+        way=way,
+        twin=twin,
+        arrange=arrange,
+        attack=lambda street: fire(street, way, call.shot),
+        code="hold.not_permitted",
+    )
+
+
 INVALID, TAMPERED = "release.invalid", "hold.tampered"
 TAMPERINGS: dict[str, tuple[Callable[[Street, Hold, str], None], str]] = {
     "no statement": (no_statement, TAMPERED),
@@ -137,6 +180,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Street, Hold, str], None], str]] = {
     "a release that has ended": (too_old, INVALID),
     "a release for another deployment": (for_another_deployment, INVALID),
     "a release whose signature is another's": (changed_after_signing, INVALID),
+    "a release by somebody unknown": (by_somebody_unknown, INVALID),
     "a manifest": (a_manifest, INVALID),
     "no statement but a word": (no_words, INVALID),
     "reviewers of the intruder's choice": (with_reviewers_of_its_own, "hold.not_permitted"),
@@ -145,6 +189,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Street, Hold, str], None], str]] = {
 
 
 def cases(way: str) -> Iterator[Case]:
+    yield lapsed(way)
     for name, (tamper, code) in TAMPERINGS.items():
         call = outside()
 

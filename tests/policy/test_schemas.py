@@ -96,6 +96,7 @@ WHOLE: dict[str, dict[str, object]] = {
         "operators": [jwk(key("operator").public), jwk(key("second", ES256).public)],
         "redis_url": "redis://localhost:6379/0",
         "redis_fast_url": "unix:///run/fast.sock",
+        "secret_file": "/run/secrets/intent-proxy",
         "upstream_cas": ["ca.pem"],
         "lifetimes": {"root_max": "30d", "leaf_max": "15m", "sponsor_grace": "7d"},
         "limits": {

@@ -35,6 +35,7 @@ class Valkey:
             "maxmemory-policy": "noeviction",
             **{name.replace("_", "-"): value for name, value in settings.items()},
         }
+        self.prefix: tuple[str, ...] = ()  # of the command that starts it
         self.url = f"unix://{self.directory}/s"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,7 +54,7 @@ class Valkey:
 
     def start(self) -> None:
         """Start, and return when it answers."""
-        words = [str(find_server())]
+        words = [*self.prefix, str(find_server())]
         for name, value in self.settings.items():
             words += [f"--{name}", value]
         with (self.directory / "log").open("ab") as log:
