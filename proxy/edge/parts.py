@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import certifi
 from cryptography import x509
@@ -38,6 +37,7 @@ from proxy.identify import Identifier
 from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.settings import Settings, load_settings
+from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
 from proxy.stores.names import SystemResolver
@@ -53,7 +53,6 @@ from proxy.stores.vault import open_vault
 
 logger = logging.getLogger(__name__)
 
-REDIS_PORT = 6379
 _SIOCGIFADDR = 0x8915  # Linux; elsewhere it fails and the route look-ups below must do
 
 RESOLVE_WITHIN_S = 1.0  # inside the gate's deadline for the whole decision
@@ -71,6 +70,7 @@ class Parts:
     authority: Authority
     upstream_roots: str
     control: RedisControl
+    clock: ClockWatch
     journal: FileJournal
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
     died: asyncio.Future[Unavailable]  # done when the journal can no longer be trusted
@@ -84,7 +84,14 @@ class Parts:
 
 
 async def assemble(
-    config: Path, *, slot: int, listen: tuple[str, int], store_url: str, fast_url: str | None, dev: bool
+    config: Path,
+    *,
+    slot: int,
+    listen: tuple[str, int],
+    store_url: str,
+    fast_url: str | None,
+    dev: bool,
+    ephemeral: bool = False,
 ) -> Parts:
     """Everything one worker needs, opened and checked.
 
@@ -98,11 +105,13 @@ async def assemble(
     node_key = node_identity(state)
     vault = open_vault(state / "secret.key")
     authority = load_authority(state / "ca", deployment=settings.deployment, now=now())
-    store = RedisServer(store_url)
-    await probe(store)
-    fast = RedisServer(fast_url) if fast_url else store
+    store = RedisServer(store_url, replicas=settings.redis_replicas)
+    fast = RedisServer(fast_url, name="redis_fast_url") if fast_url else store
+    await _trusted(store, fast, ephemeral=ephemeral, tell=slot == 0)
     holds, mandates = RedisHolds(store), RedisMandates(store)
     replays = RedisReplays(fast, deployment=settings.deployment, now=now)
+    clock = ClockWatch(store, now=now)
+    await clock.look()
     died: asyncio.Future[Unavailable] = asyncio.get_running_loop().create_future()
     journal = await FileJournal.open(
         state / "journal",
@@ -114,7 +123,7 @@ async def assemble(
             FileCheckpoints(settings.journal.sink or state / "checkpoints.jsonl"),
             RedisCheckpoints(store, slot=slot_of(node_name(), slot)),
         ),
-        clock=now,
+        clock=clock.now,
         on_dead=died.set_result,
     )
     recorder = _Recorder(journal)
@@ -132,7 +141,7 @@ async def assemble(
     gate = Gate(
         policy=lambda: policy,
         identifier=Identifier(
-            bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
+            bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=clock.now
         ),
         holding=Holding(
             bundle=lambda: policy.bundle,
@@ -153,7 +162,7 @@ async def assemble(
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
-            own=own_surfaces(listen, store_url, fast_url),
+            own=await own_surfaces(listen, store, fast),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,
             challenge_connect=settings.challenge_connect,
@@ -181,6 +190,7 @@ async def assemble(
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
         control=control,
+        clock=clock,
         journal=journal,
         proofs_count_from=await replays.ready(),
         died=died,
@@ -256,13 +266,21 @@ def node_name() -> str:
     return plain[:40] or "node"
 
 
-def own_surfaces(listen: tuple[str, int], *store_urls: str | None) -> OwnSurfaces:
-    """Where agents could reach the proxy itself, under every address of this machine."""
+async def _trusted(store: RedisServer, fast: RedisServer, *, ephemeral: bool, tell: bool) -> None:
+    """Refuse stores that would lose what must be kept; one worker says what they may lose all the same."""
+    said = await probe(store, ephemeral=ephemeral)
+    if fast is not store:
+        said += await probe(fast, forgetful=True)
+    for line in said if tell else ():
+        logger.warning("%s", line)
+
+
+async def own_surfaces(listen: tuple[str, int], *stores: RedisServer) -> OwnSurfaces:
+    """Where agents could reach the proxy itself and its stores, under every address of this machine."""
     ports = {listen[1]}
-    for url in store_urls:
-        parsed = urlsplit(url or "")
-        if parsed.scheme in ("redis", "rediss"):
-            ports.add(parsed.port or REDIS_PORT)
+    for store in stores:
+        ports |= {port for _, port in store.url.hosts}
+        ports |= {node.host[1] for node in await store.primaries() if node.host is not None}
     return OwnSurfaces(addresses=local_addresses() | {ipaddress.ip_address(listen[0])}, ports=frozenset(ports))
 
 

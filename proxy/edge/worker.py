@@ -16,6 +16,8 @@ from typing import Any
 # Before mitmproxy is imported: it would write every TLS secret there.
 os.environ.pop("SSLKEYLOGFILE", None)
 os.environ.pop("MITMPROXY_SSLKEYLOGFILE", None)
+# Before the first look-up: a dead name server must not keep the few threads that ask it for long.
+os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
 from proxy.core.errors import Rejected, Unavailable
 from proxy.edge.listen import Listener
@@ -46,6 +48,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         store_url=stores["store"],
         fast_url=stores["fast"],
         dev=arguments.dev,
+        ephemeral=arguments.ephemeral,
     )
     master = EdgeMaster(
         gate=parts.gate,
@@ -89,6 +92,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
     return (
         parts.control.follow(),
+        parts.clock.follow(),
         parts.gate.holding.follow_news(record=parts.slot == 0),
         _sweep(parts),
         _end_with_supervisor(stop),
@@ -137,6 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--dev", action="store_true")
+    parser.add_argument("--ephemeral", action="store_true")
     arguments = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING,

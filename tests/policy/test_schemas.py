@@ -95,7 +95,8 @@ WHOLE: dict[str, dict[str, object]] = {
         "pinned": "pinned",
         "operators": [jwk(key("operator").public), jwk(key("second", ES256).public)],
         "redis_url": "redis://localhost:6379/0",
-        "redis_fast_url": "unix:///run/fast.sock",
+        "redis_fast_url": "redis+cluster://a.example,b.example",
+        "redis_replicas": 1,
         "upstream_cas": ["ca.pem"],
         "lifetimes": {"root_max": "30d", "leaf_max": "15m", "sponsor_grace": "7d"},
         "limits": {
