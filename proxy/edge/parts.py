@@ -10,7 +10,7 @@ import secrets
 import socket
 import struct
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -99,6 +99,32 @@ async def assemble(
         Rejected: something configured cannot be used.
         Unavailable: the store or the journal's disk does not answer.
     """
+    async with AsyncExitStack() as opened:  # what was opened is closed again when something after it is not there
+        parts = await _assemble(
+            opened,
+            config,
+            slot=slot,
+            listen=listen,
+            store_url=store_url,
+            fast_url=fast_url,
+            dev=dev,
+            ephemeral=ephemeral,
+        )
+        opened.pop_all()
+        return parts
+
+
+async def _assemble(
+    opened: AsyncExitStack,
+    config: Path,
+    *,
+    slot: int,
+    listen: tuple[str, int],
+    store_url: str,
+    fast_url: str | None,
+    dev: bool,
+    ephemeral: bool,
+) -> Parts:
     settings = load_settings(config)
     state = private_dir(settings.state)
     policy = load_policy(settings, dev=dev)
@@ -106,7 +132,9 @@ async def assemble(
     vault = open_vault(state / "secret.key")
     authority = load_authority(state / "ca", deployment=settings.deployment, now=now())
     store = RedisServer(store_url, replicas=settings.redis_replicas)
+    opened.push_async_callback(store.close)
     fast = RedisServer(fast_url, name="redis_fast_url") if fast_url else store
+    opened.push_async_callback(fast.close)
     await _trusted(store, fast, ephemeral=ephemeral, tell=slot == 0)
     holds, mandates = RedisHolds(store), RedisMandates(store)
     replays = RedisReplays(fast, deployment=settings.deployment, now=now)
@@ -126,6 +154,7 @@ async def assemble(
         clock=clock.now,
         on_dead=died.set_result,
     )
+    opened.push_async_callback(journal.close)
     recorder = _Recorder(journal)
     statements = Statements(
         lambda: policy.bundle,

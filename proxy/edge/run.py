@@ -46,7 +46,7 @@ class Launch:
     ephemeral: bool = False
     command: tuple[str, ...] = (sys.executable, "-m", "proxy.edge.worker")
 
-    def arguments(self, slot: int, ready_fd: int) -> list[str]:
+    def arguments(self, slot: int, ready_fd: int, *, patient: bool = False) -> list[str]:
         given = [
             *self.command,
             "--config",
@@ -60,7 +60,7 @@ class Launch:
             "--ready-fd",
             str(ready_fd),
         ]
-        flags = {"--dev": self.dev, "--ephemeral": self.ephemeral}
+        flags = {"--dev": self.dev, "--ephemeral": self.ephemeral, "--patient": patient}
         return [*given, *(flag for flag, wanted in flags.items() if wanted)]
 
 
@@ -94,12 +94,14 @@ class Supervisor:
         await asyncio.gather(*(self._keep(slot, process) for slot, process in enumerate(running)))
         return 0
 
-    async def _start(self, slot: int) -> asyncio.subprocess.Process:
-        """Start one worker and wait until it says that it serves."""
+    async def _start(self, slot: int, *, patient: bool = False) -> asyncio.subprocess.Process:
+        """Start one worker and wait until it says that it serves; a `patient` one waits for what is missing."""
         read_fd, write_fd = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.launch.arguments(slot, write_fd), stdin=asyncio.subprocess.PIPE, pass_fds=(write_fd,)
+                *self.launch.arguments(slot, write_fd, patient=patient),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(write_fd,),
             )
         finally:
             os.close(write_fd)
@@ -108,6 +110,10 @@ class Supervisor:
         process.stdin.write(json.dumps(stores).encode("ascii") + b"\n")
         try:
             said = await asyncio.wait_for(asyncio.to_thread(os.read, read_fd, 1), READY_WITHIN_S)
+        except BaseException:  # too late, or we are to stop: it must not come up beside its successor
+            process.kill()
+            await process.wait()
+            raise
         finally:
             os.close(read_fd)
         if said != b"1":
@@ -157,8 +163,16 @@ class Supervisor:
                 pass
             else:
                 return None
+            starting = asyncio.ensure_future(self._start(slot, patient=True))
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                return None
             try:
-                return await self._start(slot)
+                return starting.result()
             except (Rejected, TimeoutError, OSError) as fault:
                 failures += 1
                 logger.error("worker %d could not be started: %s", slot, fault)

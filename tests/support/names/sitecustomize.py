@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import time
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def _getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
     name = host.decode() if isinstance(host, bytes) else host
     if name is None or _literal(name) or name == socket.gethostname():
         return _real(host, port, family, type, proto, flags)
-    with open(f"{_file}.log", "a") as log:  # noqa: PTH123
+    with suppress(OSError), open(f"{_file}.log", "a") as log:  # noqa: PTH123 - a full disk is no matter of names
         log.write(f"{name}\n")
     answers = json.loads(Path(_file).read_text()).get(name)
     patience_s = time.monotonic() + 10
