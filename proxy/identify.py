@@ -119,8 +119,9 @@ class Identifier:
 
         Raises:
             Rejected: evidence that fails, or that may not be inherited on this leg.
-            Unavailable: a session's mandate could not be looked up.
+            Unavailable: a session's mandate could not be looked up, or our clock is wrong.
         """
+        self._clock()  # a wrong clock refuses here: inside, nobody would accept the certificate it makes
         found = await self._presented(received, leg)
         if not found:
             return None

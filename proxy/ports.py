@@ -248,7 +248,8 @@ class Resolver(Protocol):
         """Every address of `host`, in the order to try. IP literals resolve to themselves.
 
         Raises:
-            Unavailable(UPSTREAM_NAME): the name does not resolve, or not in time.
+            Unavailable(UPSTREAM_NAME): the name does not resolve.
+            Unavailable(RESOLVER_DOWN): nobody could say in time.
         """
 
 

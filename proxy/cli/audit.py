@@ -26,7 +26,7 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import PublicKey, Verdict
 from proxy.stores.embedded import EmbeddedStore
-from proxy.stores.redis import RedisServer
+from proxy.stores.redis import PATIENT_S, RedisServer
 from proxy.stores.redis_checkpoints import read_checkpoints
 
 app = typer.Typer(help="The journal: every decision, every hold and every outcome, under the sponsor's name.")
@@ -166,7 +166,7 @@ async def _stored_checkpoints(deployment: Deployment) -> tuple[str, ...]:
         if not embedded.directory.exists() or not embedded.alive():
             return ()
         url = embedded.url
-    server = RedisServer(url)
+    server = RedisServer(url, deadline_s=PATIENT_S)
     try:
         return await read_checkpoints(server)
     finally:

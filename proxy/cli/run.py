@@ -35,6 +35,9 @@ def run(
         ),
     ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Run with a policy nobody signed. The journal says so.")] = False,
+    ephemeral: Annotated[
+        bool, typer.Option("--ephemeral", help="Accept a redis_url that keeps nothing on disk: a restart loses holds.")
+    ] = False,
 ) -> int:
     """Run the proxy until Ctrl-C or SIGTERM.
 
@@ -47,7 +50,9 @@ def run(
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     where = (listen.host, listen.port) if listen is not None else None
-    return asyncio.run(run_proxy(find_config(config), workers=workers, listen=where, dev=dev, on_ready=_announce))
+    return asyncio.run(
+        run_proxy(find_config(config), workers=workers, listen=where, dev=dev, ephemeral=ephemeral, on_ready=_announce)
+    )
 
 
 def _announce(ready: Ready) -> None:

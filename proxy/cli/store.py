@@ -15,7 +15,7 @@ from proxy.review.granting import Granter
 from proxy.review.service import ReviewService
 from proxy.stores.embedded import EmbeddedStore
 from proxy.stores.files import StatementFile
-from proxy.stores.redis import RedisServer
+from proxy.stores.redis import PATIENT_S, RedisServer
 from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
@@ -35,7 +35,7 @@ async def open_store(deployment: Deployment) -> AsyncIterator[RedisServer]:
     embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
     ran_before = embedded is None or (embedded.directory.exists() and embedded.alive())
     url = embedded.start() if embedded is not None else str(settings.redis_url)
-    server = RedisServer(url)
+    server = RedisServer(url, replicas=settings.redis_replicas, deadline_s=PATIENT_S)
     try:
         yield server
     finally:

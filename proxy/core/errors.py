@@ -97,6 +97,7 @@ class Code(StrEnum):
     DRAINING = "service.draining"
     BUSY = "service.busy"
     SPOOL = "service.spool"
+    RESOLVER_DOWN = "service.resolver"
 
     # what people write
     CONFIG_INVALID = "config.invalid"

@@ -189,6 +189,7 @@ GUIDES: Mapping[Code, Guide] = {
     Code.BUSY: Guide(503, "The proxy has too much to do", Next.RETRY, _LATER),
     Code.DRAINING: Guide(503, "This node is shutting down", Next.RETRY, _LATER),
     Code.SPOOL: Guide(503, "The proxy has no room for the body", Next.RETRY, _LATER),
+    Code.RESOLVER_DOWN: Guide(503, "The proxy cannot look up the destination's name", Next.RETRY, _LATER),
     Code.CONFIG_INVALID: Guide(503, "The configuration is not valid", Next.STOP, _OPERATOR),
     Code.BUNDLE_INVALID: Guide(503, "The policy bundle is not valid", Next.STOP, _OPERATOR),
     Code.STATEMENT_INVALID: Guide(400, "The statement is not valid", Next.FIX, _MEND),

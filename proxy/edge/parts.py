@@ -10,11 +10,10 @@ import secrets
 import socket
 import struct
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import certifi
 from cryptography import x509
@@ -41,6 +40,7 @@ from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
+from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
 from proxy.stores.names import SystemResolver
@@ -56,7 +56,6 @@ from proxy.stores.statements import Statements
 
 logger = logging.getLogger(__name__)
 
-REDIS_PORT = 6379
 _SIOCGIFADDR = 0x8915  # Linux; elsewhere it fails and the route look-ups below must do
 
 RESOLVE_WITHIN_S = 1.0  # inside the gate's deadline for the whole decision
@@ -75,6 +74,7 @@ class Parts:
     upstream_roots: str
     policy: PolicyInForce
     control: RedisControl
+    clock: ClockWatch
     journal: FileJournal
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
     died: asyncio.Future[Unavailable]  # done when the journal can no longer be trusted
@@ -88,7 +88,14 @@ class Parts:
 
 
 async def assemble(
-    config: Path, *, slot: int, listen: tuple[str, int], store_url: str, fast_url: str | None, dev: bool
+    config: Path,
+    *,
+    slot: int,
+    listen: tuple[str, int],
+    store_url: str,
+    fast_url: str | None,
+    dev: bool,
+    ephemeral: bool = False,
 ) -> Parts:
     """Everything one worker needs, opened and checked.
 
@@ -96,6 +103,32 @@ async def assemble(
         Rejected: something configured cannot be used.
         Unavailable: the store or the journal's disk does not answer.
     """
+    async with AsyncExitStack() as opened:  # what was opened is closed again when something after it is not there
+        parts = await _assemble(
+            opened,
+            config,
+            slot=slot,
+            listen=listen,
+            store_url=store_url,
+            fast_url=fast_url,
+            dev=dev,
+            ephemeral=ephemeral,
+        )
+        opened.pop_all()
+        return parts
+
+
+async def _assemble(
+    opened: AsyncExitStack,
+    config: Path,
+    *,
+    slot: int,
+    listen: tuple[str, int],
+    store_url: str,
+    fast_url: str | None,
+    dev: bool,
+    ephemeral: bool,
+) -> Parts:
     settings = load_settings(config)
     state = private_dir(settings.state)
     policy = PolicyInForce(
@@ -104,11 +137,15 @@ async def assemble(
     node_key = node_identity(state)
     vault = secret_vault(settings)
     authority = load_authority(state / "ca", deployment=settings.deployment, now=now())
-    store = RedisServer(store_url)
-    await probe(store)
-    fast = RedisServer(fast_url) if fast_url else store
+    store = RedisServer(store_url, replicas=settings.redis_replicas)
+    opened.push_async_callback(store.close)
+    fast = RedisServer(fast_url, name="redis_fast_url") if fast_url else store
+    opened.push_async_callback(fast.close)
+    await _trusted(store, fast, ephemeral=ephemeral, tell=slot == 0)
     holds, mandates = RedisHolds(store), RedisMandates(store)
     replays = RedisReplays(fast, deployment=settings.deployment, now=now)
+    clock = ClockWatch(store, now=now)
+    await clock.look()
     died: asyncio.Future[Unavailable] = asyncio.get_running_loop().create_future()
     journal = await FileJournal.open(
         state / "journal",
@@ -120,9 +157,10 @@ async def assemble(
             FileCheckpoints(settings.journal.sink or state / "checkpoints.jsonl"),
             RedisCheckpoints(store, slot=slot_of(node_name(), slot)),
         ),
-        clock=now,
+        clock=clock.now,
         on_dead=died.set_result,
     )
+    opened.push_async_callback(journal.close)
     recorder = _Recorder(journal)
     statements = Statements(
         lambda: policy().bundle,
@@ -150,7 +188,7 @@ async def assemble(
     gate = Gate(
         policy=policy,
         identifier=Identifier(
-            bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
+            bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=clock.now
         ),
         holding=holding,
         granting=Granting(
@@ -169,7 +207,7 @@ async def assemble(
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
-            own=own_surfaces(listen, store_url, fast_url),
+            own=await own_surfaces(listen, store, fast),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,
             challenge_connect=settings.challenge_connect,
@@ -198,6 +236,7 @@ async def assemble(
         upstream_roots=upstream_roots(settings, state),
         policy=policy,
         control=control,
+        clock=clock,
         journal=journal,
         proofs_count_from=await replays.ready(),
         died=died,
@@ -273,13 +312,21 @@ def node_name() -> str:
     return plain[:40] or "node"
 
 
-def own_surfaces(listen: tuple[str, int], *store_urls: str | None) -> OwnSurfaces:
-    """Where agents could reach the proxy itself, under every address of this machine."""
+async def _trusted(store: RedisServer, fast: RedisServer, *, ephemeral: bool, tell: bool) -> None:
+    """Refuse stores that would lose what must be kept; one worker says what they may lose all the same."""
+    said = await probe(store, ephemeral=ephemeral)
+    if fast is not store:
+        said += await probe(fast, forgetful=True)
+    for line in said if tell else ():
+        logger.warning("%s", line)
+
+
+async def own_surfaces(listen: tuple[str, int], *stores: RedisServer) -> OwnSurfaces:
+    """Where agents could reach the proxy itself and its stores, under every address of this machine."""
     ports = {listen[1]}
-    for url in store_urls:
-        parsed = urlsplit(url or "")
-        if parsed.scheme in ("redis", "rediss"):
-            ports.add(parsed.port or REDIS_PORT)
+    for store in stores:
+        ports |= {port for _, port in store.url.hosts}
+        ports |= {node.host[1] for node in await store.primaries() if node.host is not None}
     return OwnSurfaces(addresses=local_addresses() | {ipaddress.ip_address(listen[0])}, ports=frozenset(ports))
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.edge.door import Door
 from proxy.edge.parts import load_policy, prepare
 from proxy.edge.sockets import reserve
 from proxy.policy.settings import load_settings
@@ -26,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 READY_WITHIN_S = 30.0
 DRAIN_S = 10.0
-RESTART_AFTER_S = (0.2, 1.0, 5.0, 15.0)  # growing pauses for a worker that keeps dying
+RESTART_AFTER_S = (0.2, 1.0, 2.0)  # growing pauses for a worker that keeps dying; short: service returns within 5 s
 HEALTHY_AFTER_S = 30.0
 STORE_LOOK_S = 1.0
 
@@ -42,9 +43,10 @@ class Launch:
     fast_url: str
     dev: bool
     workers: int
+    ephemeral: bool = False
     command: tuple[str, ...] = (sys.executable, "-m", "proxy.edge.worker")
 
-    def arguments(self, slot: int, ready_fd: int) -> list[str]:
+    def arguments(self, slot: int, ready_fd: int, *, patient: bool = False) -> list[str]:
         given = [
             *self.command,
             "--config",
@@ -58,7 +60,8 @@ class Launch:
             "--ready-fd",
             str(ready_fd),
         ]
-        return [*given, "--dev"] if self.dev else given
+        flags = {"--dev": self.dev, "--ephemeral": self.ephemeral, "--patient": patient}
+        return [*given, *(flag for flag, wanted in flags.items() if wanted)]
 
 
 @dataclass(slots=True)
@@ -68,6 +71,11 @@ class Supervisor:
     launch: Launch
     on_ready: Callable[[], None]
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _serving: set[int] = field(default_factory=set)
+    _door: Door = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._door = Door(self.launch.host, self.launch.port)
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 when the workers never came up."""
@@ -81,16 +89,19 @@ class Supervisor:
             for process in running:
                 await _end(process)
             return 1
+        self._serving.update(range(self.launch.workers))
         self.on_ready()
         await asyncio.gather(*(self._keep(slot, process) for slot, process in enumerate(running)))
         return 0
 
-    async def _start(self, slot: int) -> asyncio.subprocess.Process:
-        """Start one worker and wait until it says that it serves."""
+    async def _start(self, slot: int, *, patient: bool = False) -> asyncio.subprocess.Process:
+        """Start one worker and wait until it says that it serves; a `patient` one waits for what is missing."""
         read_fd, write_fd = os.pipe()
         try:
             process = await asyncio.create_subprocess_exec(
-                *self.launch.arguments(slot, write_fd), stdin=asyncio.subprocess.PIPE, pass_fds=(write_fd,)
+                *self.launch.arguments(slot, write_fd, patient=patient),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(write_fd,),
             )
         finally:
             os.close(write_fd)
@@ -99,6 +110,10 @@ class Supervisor:
         process.stdin.write(json.dumps(stores).encode("ascii") + b"\n")
         try:
             said = await asyncio.wait_for(asyncio.to_thread(os.read, read_fd, 1), READY_WITHIN_S)
+        except BaseException:  # too late, or we are to stop: it must not come up beside its successor
+            process.kill()
+            await process.wait()
+            raise
         finally:
             os.close(read_fd)
         if said != b"1":
@@ -116,14 +131,28 @@ class Supervisor:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             if self._stopping.is_set():
+                self._door.close()
                 await _end(process)
                 return
+            await self._lost(slot)
             failures = 0 if loop.time() - born_s > HEALTHY_AFTER_S else failures + 1
             logger.error("worker %d ended with status %s; starting another", slot, process.returncode)
             replacement = await self._replace(slot, failures)
             if replacement is None:
+                self._door.close()
                 return
+            self._serving.add(slot)
+            self._door.close()
             process = replacement
+
+    async def _lost(self, slot: int) -> None:
+        """Answer for the workers when the last of them is gone."""
+        self._serving.discard(slot)
+        if not self._serving:
+            try:
+                await self._door.open()
+            except (Rejected, OSError) as fault:
+                logger.error("no worker serves, and nobody can say so: %s", fault)
 
     async def _replace(self, slot: int, failures: int) -> asyncio.subprocess.Process | None:
         while True:
@@ -134,8 +163,16 @@ class Supervisor:
                 pass
             else:
                 return None
+            starting = asyncio.ensure_future(self._start(slot, patient=True))
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if not starting.done():
+                starting.cancel()
+                await asyncio.gather(starting, return_exceptions=True)
+                return None
             try:
-                return await self._start(slot)
+                return starting.result()
             except (Rejected, TimeoutError, OSError) as fault:
                 failures += 1
                 logger.error("worker %d could not be started: %s", slot, fault)
@@ -180,7 +217,13 @@ class Ready:
 
 
 async def run_proxy(
-    config: Path, *, workers: int | None, listen: tuple[str, int] | None, dev: bool, on_ready: Callable[[Ready], None]
+    config: Path,
+    *,
+    workers: int | None,
+    listen: tuple[str, int] | None,
+    dev: bool,
+    on_ready: Callable[[Ready], None],
+    ephemeral: bool = False,
 ) -> int:
     """Run the proxy of one deployment until SIGTERM or SIGINT; returns the exit code.
 
@@ -206,6 +249,7 @@ async def run_proxy(
         fast_url=settings.redis_fast_url or "",
         dev=dev,
         workers=workers or settings.workers,
+        ephemeral=ephemeral,
     )
     ready = Ready(
         host=host,

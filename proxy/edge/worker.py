@@ -16,6 +16,8 @@ from typing import Any
 # Before mitmproxy is imported: it would write every TLS secret there.
 os.environ.pop("SSLKEYLOGFILE", None)
 os.environ.pop("MITMPROXY_SSLKEYLOGFILE", None)
+# Before the first look-up: a dead name server must not keep the few threads that ask it for long.
+os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
 from proxy.core.errors import Rejected, Unavailable
 from proxy.edge.listen import Listener
@@ -26,6 +28,9 @@ from proxy.edge.sockets import shared_socket
 logger = logging.getLogger(__name__)
 
 DRAIN_S = 10.0
+LOOK_AGAIN_S = 0.5
+REFUSE_S = 0.5
+"""How long a worker whose journal died may take to tell those who wait that nothing was sent."""
 SWEEP_EVERY_S = 1.0
 MUST_END = 70  # EX_SOFTWARE: the journal died, or a loop that keeps our view fresh; the supervisor starts anew
 
@@ -39,14 +44,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         Rejected: something that was configured cannot be used.
         Unavailable: the store is not there.
     """
-    parts = await assemble(
-        arguments.config,
-        slot=arguments.slot,
-        listen=(arguments.host, arguments.port),
-        store_url=stores["store"],
-        fast_url=stores["fast"],
-        dev=arguments.dev,
-    )
+    parts = await _assembled(arguments, stores)
     master = EdgeMaster(
         gate=parts.gate,
         internal=parts.internal,
@@ -69,8 +67,10 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     stopped = asyncio.ensure_future(stop.wait())
     ends: set[asyncio.Future[Any]] = {running, stopped, parts.died, *chores}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    listener.stop_accepting()
     status = 0 if stop.is_set() else MUST_END
+    if parts.died.done():
+        await asyncio.sleep(REFUSE_S)  # whoever asks is refused; then the supervisor says so
+    listener.stop_accepting()
     if status == 0:
         await _drain(listener)
     await listener.end_all()
@@ -82,14 +82,39 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     for fault in await asyncio.gather(*chores, return_exceptions=True):
         if isinstance(fault, Exception):
             logger.error("a loop of this worker ended: %r", fault)
-    await parts.close()
+    if not parts.died.done():  # else nothing can be sealed here, the next worker does, and nobody should wait for that
+        await parts.close()
     return status
+
+
+async def _assembled(arguments: argparse.Namespace, stores: dict[str, str]) -> Parts:
+    """Everything a worker needs. One that replaces another waits, for what is missing may come back at any moment."""
+    told = ""
+    while True:
+        try:
+            return await assemble(
+                arguments.config,
+                slot=arguments.slot,
+                listen=(arguments.host, arguments.port),
+                store_url=stores["store"],
+                fast_url=stores["fast"],
+                dev=arguments.dev,
+                ephemeral=arguments.ephemeral,
+            )
+        except (Rejected, Unavailable) as fault:
+            if not arguments.patient:
+                raise
+            if fault.detail != told:
+                logger.error("cannot serve yet: %s", fault.detail)
+            told = fault.detail
+            await asyncio.sleep(LOOK_AGAIN_S)
 
 
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
     return (
         parts.control.follow(),
         parts.policy.follow(),
+        parts.clock.follow(),
         parts.gate.holding.follow_news(record=parts.slot == 0),
         _sweep(parts),
         _end_with_supervisor(stop),
@@ -138,6 +163,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--dev", action="store_true")
+    parser.add_argument("--ephemeral", action="store_true")
+    parser.add_argument("--patient", action="store_true")
     arguments = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.WARNING,

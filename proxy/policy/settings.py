@@ -150,6 +150,9 @@ class Settings(_Part):
         "A second one, without persistence, for nonces and counters.",
         secret=True,
     )
+    redis_replicas: Annotated[int, count(0, 10)] = _key(
+        0, "On how many replicas' disks a decision about a hold must be before it counts."
+    )
     upstream_cas: tuple[Annotated[Path, PATH], ...] = _key(
         (), "PEM files of CAs trusted for upstream TLS besides the system's."
     )

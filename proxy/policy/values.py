@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
+from proxy.core.store_url import read_store_url
 from proxy.policy.document import (
     DURATION_PATTERN,
     ID_PATTERN,
@@ -26,7 +27,7 @@ from proxy.policy.document import (
 from proxy.policy.faults import shown
 
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)):(?P<port>[0-9]{1,5})")
-_REDIS = re.compile(r"(?:rediss?|unix)://[!-~]+")
+_REDIS = r"(rediss?(\+sentinel|\+cluster)?|unix)://[!-~]+"
 JWK_SCHEMA: dict[str, Json] = {
     "description": "A public key as JWK with exactly these members: OKP/Ed25519, or EC/P-256.",
     "oneOf": [
@@ -181,8 +182,10 @@ def _listen(value: object, _: Path) -> Listen:
 
 def _redis(value: object, _: Path) -> str:
     text = _text(value)
-    if not _REDIS.fullmatch(text):  # it may hold a password, so it is not shown
-        raise ValueError("expected redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH?db=0, got something else")
+    try:
+        read_store_url(text)
+    except Rejected as fault:  # it may hold a password, so it is not shown
+        raise ValueError(fault.detail) from None
     return text
 
 
@@ -209,5 +212,5 @@ PATHS = Written(
     },
 )
 LISTEN = Written(read=_listen, schema={"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$"})
-REDIS = Written(read=_redis, schema={"type": "string", "pattern": f"^{_REDIS.pattern}$"})
+REDIS = Written(read=_redis, schema={"type": "string", "pattern": f"^{_REDIS}$"})
 PUBLIC_KEY = Written(read=lambda value, _: read_public_jwk(value), schema=JWK_SCHEMA)

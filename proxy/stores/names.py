@@ -11,6 +11,8 @@ from proxy.ports import Resolver
 
 DEADLINE_S = 2.0
 THREADS = 16
+_NOBODY_TOLD = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM, socket.EAI_MEMORY})
+"""Errors that say nothing about the name: the resolver is away, or we are."""
 
 
 class SystemResolver(Resolver):
@@ -29,8 +31,11 @@ class SystemResolver(Resolver):
             async with asyncio.timeout(self._deadline_s):
                 found = await loop.run_in_executor(self._threads, _look_up, host, port)
         except TimeoutError:
-            raise Unavailable(Code.UPSTREAM_NAME, f"{host} was not resolved within {self._deadline_s:g} s") from None
+            raise Unavailable(Code.RESOLVER_DOWN, f"{host} was not resolved within {self._deadline_s:g} s") from None
         except (OSError, UnicodeError, ValueError) as fault:
+            if isinstance(fault, socket.gaierror) and fault.errno in _NOBODY_TOLD:
+                detail = f"nobody could say where {host} is: {fault.strerror}"
+                raise Unavailable(Code.RESOLVER_DOWN, detail) from None
             reason = fault.strerror if isinstance(fault, OSError) else "not a name"
             raise Unavailable(Code.UPSTREAM_NAME, f"{host} does not resolve: {reason}") from None
         if not found:

@@ -9,7 +9,7 @@ from proxy.core.control import ControlView
 from proxy.core.encoding import canonical_json, parse_json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.ports import Control, Mandates
-from proxy.stores.redis import PREFIX, RedisServer, Reply, script
+from proxy.stores.redis import PREFIX, RedisServer, Reply, prefix, script, shard_of
 from proxy.stores.statements import Statements
 
 STALE_AFTER_S = 2.0
@@ -72,6 +72,7 @@ class RedisControl(Control):
     async def _load(self) -> str:
         """Take in everything there is, and return where the stream was before."""
         self._statements.recall()
+        await self._server.check_primary(STREAM)  # a replica may be cut off, and know of no newer revocation
         cursor = await self._server.last_entry(STREAM)
         names = _texts(await self._server.command("HKEYS", STATEMENTS))
         unknown = [name for name in names if not self._statements.knows(name)]
@@ -86,6 +87,7 @@ class RedisControl(Control):
         for entry in await self._server.entries_after(STREAM, cursor, block_ms=BLOCK_MS):
             await self._statements.offer(entry.fields.get("id", ""), entry.fields.get("statement", ""))
             cursor = entry.id
+        await self._server.check_primary(STREAM)
         self._looked_at_s = time.monotonic()
         return cursor
 
@@ -104,10 +106,10 @@ class RedisMandates(Mandates):
 
     async def put(self, root_id: str, chain: tuple[str, ...], *, until: datetime) -> None:
         until_ms = max(1, int(until.timestamp() * 1000))
-        await self._server.command("SET", _mandate(root_id), canonical_json(chain), "PXAT", until_ms)
+        await self._server.command("SET", self._key(root_id), canonical_json(chain), "PXAT", until_ms)
 
     async def get(self, root_id: str) -> tuple[str, ...] | None:
-        reply = await self._server.command("GET", _mandate(root_id))
+        reply = await self._server.command("GET", self._key(root_id))
         if not isinstance(reply, bytes):
             return None
         links = parse_json(reply, code=Code.MANIFEST_MALFORMED, what="the registered chain")
@@ -115,6 +117,5 @@ class RedisMandates(Mandates):
             raise Rejected(Code.MANIFEST_MALFORMED, "the registered chain must be a list of manifests")
         return tuple(str(link) for link in links)
 
-
-def _mandate(root_id: str) -> str:
-    return f"{PREFIX}mandate:{root_id}"
+    def _key(self, root_id: str) -> str:
+        return f"{prefix(shard_of(root_id, self._server.shards))}mandate:{root_id}"

@@ -1,5 +1,6 @@
 """The queue of held calls on Redis: every transition is one Lua script, every field is read back strictly."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,16 +13,17 @@ from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TRANSITIONS, Event
 from proxy.core.model import Hold, HoldState, Proof, Risk, Said
 from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Sealing
 from proxy.stores.memory import RETAIN_S, cap_reached
-from proxy.stores.redis import PREFIX, Entry, RedisServer, Reply, Script, script
+from proxy.stores.redis import Entry, RedisServer, Reply, Script, prefix, script
+from proxy.stores.redis_shards import Places, merged
 
-EVENTS = f"{PREFIX}events"
+EVENTS = f"{prefix(0)}events"
 
 _FILE = script("stream", "hold", "hold_file")
 _APPLY = script("stream", "hold", "hold_apply")
-_LOOK = script("stream", "hold", "hold_look")
-_LIST = script("stream", "hold", "hold_list")
-_SWEEP = script("stream", "hold", "hold_sweep")
-_SEALINGS = script("stream", "hold", "hold_sealings")
+_LOOK = script("stream", "hold", "hold_look", durable=False)
+_LIST = script("stream", "hold", "hold_list", durable=False)
+_SWEEP = script("stream", "hold", "hold_sweep", durable=False)
+_SEALINGS = script("stream", "hold", "hold_sealings", durable=False)
 _RESEAL = script("stream", "hold", "hold_reseal")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -37,23 +39,21 @@ _OPTIONAL = frozenset(
 
 
 class RedisHolds(Holds):
-    """Holds on one server. Deadlines are its clock's; an overdue hold is expired by whichever script meets it first."""
+    """Holds in one deployment. Deadlines are the server's clock's; an overdue hold is expired by whichever script
+    meets it first. In a cluster all of a root mandate's holds are in one shard, and whoever lists them merges."""
 
     def __init__(self, server: RedisServer, *, retain_s: int = RETAIN_S) -> None:
         sources, end = TRANSITIONS[Event.EXPIRE]
-        house: dict[str, Json] = {
-            "prefix": PREFIX,
-            "retain_ms": retain_s * 1000,
-            "expirable": sorted(sources),
-            "expired": end,
-        }
+        house: dict[str, Json] = {"retain_ms": retain_s * 1000, "expirable": sorted(sources), "expired": end}
         self._server = server
-        self._house = json.dumps(house)
+        self._houses = tuple(json.dumps({"prefix": prefix(shard)} | house) for shard in range(server.shards))
+        self._places = Places(server)
 
     async def file(self, draft: Hold, sealed: bytes, *, ttl_s: int, caps: HoldCaps) -> Filed:
+        elsewhere = await self._places.open_elsewhere(draft)
         limits: dict[str, Json] = {
             "open_per_root": caps.open_per_root,
-            "open_per_sponsor": caps.open_per_sponsor,
+            "open_per_sponsor": max(0, caps.open_per_sponsor - elsewhere),
             "per_hour_per_root": caps.per_hour_per_root,
             "bytes_per_root": caps.bytes_per_root,
         }
@@ -138,41 +138,54 @@ class RedisHolds(Holds):
         filters = {"agent": agent, "sponsor": sponsor, "root_id": root_id}
         asked: dict[str, Json] = {name: value for name, value in filters.items() if value is not None}
         asked |= {"states": sorted(wanted), "open": wanted <= OPEN, "limit": limit}
-        return _readable(await self._run(_LIST, asked))
+        if root_id is not None:
+            return _readable(await self._run(_LIST, asked))
+        found = [hold for reply in await self._run_everywhere(_LIST, asked) for hold in _readable(reply)]
+        return tuple(sorted(found, key=lambda hold: hold.filed_at, reverse=True)[:limit])
 
     async def sweep(self) -> tuple[Hold, ...]:
-        return _readable(await self._run(_SWEEP, {}))
+        return tuple(hold for reply in await self._run_everywhere(_SWEEP, {}) for hold in _readable(reply))
 
     async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
-        cursor = "0"
-        while True:
-            match await self._run(_SEALINGS, {"cursor": cursor, "head_bytes": head_bytes}):
-                case [b"page", bytes(following), [*flat]]:
-                    for hold_id, head in zip(flat[::2], flat[1::2], strict=True):
-                        if isinstance(hold_id, bytes) and isinstance(head, bytes):
-                            yield Sealing(hold_id=hold_id.decode("utf-8", "replace"), head=head)
-                case other:
-                    raise _unexpected(other)
-            cursor = following.decode("ascii", "replace")
-            if cursor == "0":
-                return
+        for shard in range(self._server.shards):
+            cursor = "0"
+            while True:
+                match await self._run_in(shard, _SEALINGS, {"cursor": cursor, "head_bytes": head_bytes}):
+                    case [b"page", bytes(following), [*flat]]:
+                        for hold_id, head in zip(flat[::2], flat[1::2], strict=True):
+                            if isinstance(hold_id, bytes) and isinstance(head, bytes):
+                                yield Sealing(hold_id=hold_id.decode("utf-8", "replace"), head=head)
+                    case other:
+                        raise _unexpected(other)
+                cursor = following.decode("ascii", "replace")
+                if cursor == "0":
+                    break
 
     async def reseal(self, hold_id: str, before: bytes, after: bytes, *, whole: bool) -> bool:
         return await self._run(_RESEAL, {"id": hold_id, "whole": whole}, before, after) == 1
 
     async def cursor(self) -> str:
-        """Where the event stream is now: `news` from here misses nothing that happens after this call."""
-        return await self._server.last_entry(EVENTS)
+        """Where the event streams are now: `news` from here misses nothing that happens after this call."""
+        return ",".join([await self._server.last_entry(stream) for stream in self._streams()])
 
     async def news(self, after: str = "$") -> AsyncIterator[HoldNews]:
-        cursor = await self.cursor() if after == "$" else after
-        while True:
-            for entry in await self._server.entries_after(EVENTS, cursor, block_ms=_BLOCK_MS):
-                cursor = entry.id
-                yield _news(entry)
+        start = await self.cursor() if after == "$" else after
+        async for cursor, entry in merged(self._server, self._streams(), start, block_ms=_BLOCK_MS):
+            yield _news(entry, cursor)
+
+    def _streams(self) -> tuple[str, ...]:
+        return tuple(f"{prefix(shard)}events" for shard in range(self._server.shards))
 
     async def _run(self, what: Script, asked: Mapping[str, Json], *more: bytes) -> Reply:
-        return await self._server.run(what, (EVENTS,), (self._house, json.dumps(asked), *more))
+        """Run a script in the shard of the root mandate, or of the hold, that `asked` names."""
+        return await self._run_in(await self._places.of(asked), what, asked, *more)
+
+    async def _run_everywhere(self, what: Script, asked: Mapping[str, Json]) -> list[Reply]:
+        return await asyncio.gather(*(self._run_in(shard, what, asked) for shard in range(self._server.shards)))
+
+    async def _run_in(self, shard: int, what: Script, asked: Mapping[str, Json], *more: bytes) -> Reply:
+        stream, house = f"{prefix(shard)}events", self._houses[shard]
+        return await self._server.run(what, (stream,), (house, json.dumps(asked), *more))
 
 
 def _fields(draft: Hold) -> dict[str, Json]:
@@ -275,10 +288,10 @@ def _unexpected(reply: Reply) -> Rejected | Unavailable:
     return Unavailable(Code.STORE_DOWN, "the store answered a script with something else than its result")
 
 
-def _news(entry: Entry) -> HoldNews:
+def _news(entry: Entry, cursor: str) -> HoldNews:
     try:
         return HoldNews(
-            cursor=entry.id,
+            cursor=cursor,
             hold_id=entry.fields["id"],
             state=HoldState(entry.fields["state"]),
             version=_number(entry.fields["version"]),

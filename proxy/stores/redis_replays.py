@@ -15,15 +15,15 @@ from proxy.stores.memory import (
     proof_too_old,
     system_clock,
 )
-from proxy.stores.redis import PREFIX, RedisServer, Reply, script
+from proxy.stores.redis import RedisServer, Reply, prefix, script, shard_of
 from proxy.stores.redis_probe import setting
 
 CLOCK_TOLERANCE_S = 2
 
-EPOCH = f"{PREFIX}epoch"
+EPOCH = f"{prefix(0)}epoch"
 
-_READY = script("epoch", "replay_ready")
-_SPEND = script("epoch", "replay_spend")
+_READY = script("epoch", "replay_ready", durable=False)
+_SPEND = script("epoch", "replay_spend", durable=False)
 
 
 class RedisReplays(Replays):
@@ -35,14 +35,19 @@ class RedisReplays(Replays):
         self._clock = now
 
     async def ready(self) -> datetime:
-        """Open the epoch at start and return when proofs begin to be accepted.
+        """Open the epoch at start, in a cluster that of every shard, and return when proofs begin to be accepted.
 
         Raises:
             Unavailable(STORE_DOWN): no answer in time.
         """
-        durable = await setting(self._server, "appendonly") == "yes"
-        durable = durable and await setting(self._server, "appendfsync") == "always"
-        match await self._server.run(_READY, (EPOCH,), ("1" if durable else "0",)):
+        durable = True
+        for node in await self._server.primaries():
+            durable = durable and await setting(self._server, "appendonly", at=node) == "yes"
+            durable = durable and await setting(self._server, "appendfsync", at=node) == "always"
+        return max([await self._open(shard, durable=durable) for shard in range(self._server.shards)])
+
+    async def _open(self, shard: int, *, durable: bool) -> datetime:
+        match await self._server.run(_READY, (f"{prefix(shard)}epoch",), ("1" if durable else "0",)):
             case [bytes(), bytes(born_ms)]:
                 return _moment(born_ms) + timedelta(seconds=SETTLE_S)
             case other:
@@ -50,11 +55,12 @@ class RedisReplays(Replays):
 
     async def spend(self, evidence: Evidence) -> None:
         name = sha256_b64u(canonical_json([self._deployment, evidence.keyid, nonce_of(evidence)]))
+        home = prefix(shard_of(name, self._server.shards))
         created_ms = str(int(evidence.created.timestamp() * 1000))
         before = self._clock()
         reply = await self._server.run(
             _SPEND,
-            (EPOCH, f"{PREFIX}nonce:{name}"),
+            (f"{home}epoch", f"{home}nonce:{name}"),
             (created_ms, str(SETTLE_S * 1000), str(REMEMBER_S * 1000)),
         )
         after = self._clock()

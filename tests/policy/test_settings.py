@@ -12,6 +12,7 @@ from identities import key
 from proxy.core.errors import Code, Rejected
 from proxy.core.headers import Limits
 from proxy.core.keys import jwk
+from proxy.core.store_url import FORMS
 from proxy.core.verify import Lifetimes
 from proxy.policy.faults import Faults
 from proxy.policy.settings import Settings, load_settings, read_settings
@@ -80,6 +81,7 @@ pinned: pins
 operators: [{OPERATOR}]
 redis_url: rediss://user:pass@redis.example:6380/1
 redis_fast_url: unix:///run/fast.sock?db=0
+redis_replicas: 2
 upstream_cas: [ca/internal.pem]
 lifetimes: {{root_max: 30d, leaf_max: 15m, sponsor_grace: 0s}}
 limits: {{headers: 32KiB, header_count: 50, target: 4096B, inspected: 64KiB, body: 1MiB, unproven_body: 8KiB}}
@@ -92,7 +94,7 @@ journal: {{sink: /mnt/other/checkpoints.jsonl}}
     assert (got.workers, got.challenge_connect, got.state) == (2, True, Path("/var/lib/edge"))
     assert got.clusters == (FILE.parent / "clusters", FILE.parent / "more.yaml")
     assert got.operators == (key("operator").public,)
-    assert got.redis_fast_url == "unix:///run/fast.sock?db=0"
+    assert (got.redis_fast_url, got.redis_replicas) == ("unix:///run/fast.sock?db=0", 2)
     assert got.upstream_cas == (FILE.parent / "ca/internal.pem",)
     assert got.authority == Lifetimes(root_max_s=2_592_000, leaf_max_s=900, grace_s=0)
     assert got.request_limits == Limits(
@@ -207,7 +209,7 @@ def test_passwords_are_not_in_the_repr() -> None:
         ),
         pytest.param(
             BASE + "redis_url: http://:hunter2@redis.example",
-            "3: redis_url: expected redis://HOST:PORT/0, rediss://HOST:PORT/0 or unix:///PATH?db=0, got something else",
+            f"3: redis_url: expected {FORMS}, got something else",
             id="another scheme, password not shown",
         ),
         pytest.param(BASE + "redis_url:", "3: redis_url: expected text, got nothing", id="a URL left blank"),

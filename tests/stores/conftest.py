@@ -1,15 +1,16 @@
-"""One contract, several stores: every fixture here comes once in memory and once on a real Valkey."""
+"""One contract, several stores: in memory, on a real Valkey as a user who may do the least, and on a real cluster."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from valkeys import Valkey
+from redis_page import PASSWORD, USER, acl_rules
+from valkeys import Cluster, Valkey
 
 from proxy.core.model import Hold
 from proxy.stores.memory import MemoryHolds
-from proxy.stores.redis import RedisServer
+from proxy.stores.redis import RedisServer, prefix, shard_of
 from proxy.stores.redis_holds import RedisHolds
 
 AnyHolds = MemoryHolds | RedisHolds
@@ -18,7 +19,35 @@ AnyHolds = MemoryHolds | RedisHolds
 @pytest.fixture(scope="session")
 def _valkey() -> Iterator[Valkey]:
     with Valkey() as running:
+        with running.client() as client:
+            for rule in acl_rules():
+                client.execute_command(rule)
         yield running
+
+
+@pytest.fixture(scope="session")
+def _cluster() -> Iterator[Cluster]:
+    with Cluster() as running:
+        for node in running.nodes:
+            with node.client() as client:
+                for rule in acl_rules(cluster=True):
+                    client.execute_command(rule)
+        yield running
+
+
+@pytest.fixture
+def cluster(_cluster: Cluster) -> Cluster:
+    """Three running nodes with nothing in them."""
+    _cluster.flush()
+    return _cluster
+
+
+@pytest.fixture
+async def cluster_server(cluster: Cluster) -> AsyncIterator[RedisServer]:
+    """Our connection to them, as the user of docs/redis.md."""
+    connected = RedisServer(cluster.url.replace("://", f"://{USER}:{PASSWORD}@"))
+    yield connected
+    await connected.close()
 
 
 @pytest.fixture
@@ -30,8 +59,8 @@ def valkey(_valkey: Valkey) -> Valkey:
 
 @pytest.fixture
 async def server(valkey: Valkey) -> AsyncIterator[RedisServer]:
-    """Our connection to it."""
-    connected = RedisServer(valkey.url)
+    """Our connection to it, as the user of docs/redis.md."""
+    connected = RedisServer(f"{valkey.url}?username={USER}&password={PASSWORD}")
     yield connected
     await connected.close()
 
@@ -58,9 +87,15 @@ class HoldsUnderTest:
     kind: str
     make: Callable[..., AnyHolds]
     overdue: Callable[[Hold], Awaitable[None]]
+    store: Valkey | Cluster | None = None
+    shards: int = 1
+
+    def home(self, hold: Hold) -> str:
+        """What the keys of this hold begin with."""
+        return prefix(shard_of(hold.root_id, self.shards))
 
 
-@pytest.fixture(params=["in memory", "on Valkey"])
+@pytest.fixture(params=["in memory", "on Valkey", "on a cluster"])
 def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
     if request.param == "in memory":
 
@@ -69,17 +104,22 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
 
         return HoldsUnderTest("memory", lambda **how: MemoryHolds(now=clock, **how), wait)
 
-    valkey: Valkey = request.getfixturevalue("valkey")
-    server: RedisServer = request.getfixturevalue("server")
+    clustered = request.param == "on a cluster"
+    store: Valkey | Cluster = request.getfixturevalue("cluster" if clustered else "valkey")
+    server: RedisServer = request.getfixturevalue("cluster_server" if clustered else "server")
 
     async def rewrite(hold: Hold) -> None:
         # A test cannot move the server's clock, so it moves the deadline.
-        with valkey.client() as client:
-            client.hset(f"{{ip:0}}:hold:{hold.id}", "expires_at", "1")
-            if client.zscore("{ip:0}:due", hold.id) is not None:
-                client.zadd("{ip:0}:due", {hold.id: 1})
+        home = under_test.home(hold)
+        with store.keeper(home).client() as client:
+            client.hset(f"{home}hold:{hold.id}", "expires_at", "1")
+            if client.zscore(f"{home}due", hold.id) is not None:
+                client.zadd(f"{home}due", {hold.id: 1})
 
-    return HoldsUnderTest("valkey", lambda **how: RedisHolds(server, **how), rewrite)
+    under_test = HoldsUnderTest(
+        request.param, lambda **how: RedisHolds(server, **how), rewrite, store=store, shards=server.shards
+    )
+    return under_test
 
 
 @pytest.fixture

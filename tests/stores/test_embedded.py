@@ -285,7 +285,7 @@ def test_without_the_bundled_program_one_on_the_path_is_used(tmp_path, monkeypat
 def test_without_any_program_there_is_one_clear_error(tmp_path, monkeypatch, said):
     monkeypatch.setattr(embedded, "find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(program(tmp_path, "redis-server", said)))
-    with pytest.raises(Rejected, match="--redis-url") as caught:
+    with pytest.raises(Rejected, match="set redis_url") as caught:
         find_server()
     assert caught.value.code is Code.CONFIG_INVALID
 

@@ -12,7 +12,6 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN, TERMINAL, Event, after
 from proxy.core.model import Hold, HoldState, Said
 from proxy.ports import HoldCaps
-from proxy.stores.memory import MemoryHolds
 
 STEPS = {
     HoldState.HELD: [],
@@ -454,13 +453,14 @@ async def test_news_without_a_cursor_begins_now(holds):
     assert (await waiting).hold_id in new - {old.id}
 
 
-async def test_news_ends_when_what_follows_the_cursor_is_gone(shelf, request):
+async def test_news_ends_when_what_follows_the_cursor_is_gone(shelf):
     holds = shelf.make(events_kept=3) if shelf.kind == "memory" else shelf.make()
     start = await holds.cursor()
     hold = await brought_to(holds, HoldState.RELEASED)
-    if not isinstance(holds, MemoryHolds):
-        with request.getfixturevalue("valkey").client() as client:
-            client.xtrim("{ip:0}:events", maxlen=3, approximate=False)
+    if shelf.store is not None:
+        events = f"{shelf.home(hold)}events"
+        with shelf.store.keeper(events).client() as client:
+            client.xtrim(events, maxlen=3, approximate=False)
 
     with pytest.raises(Unavailable, match="gone") as caught:
         await anext(holds.news(start))

@@ -15,11 +15,11 @@ def soon() -> datetime:
     return datetime.now(UTC) + timedelta(minutes=1)
 
 
-@pytest.fixture(params=["in memory", "on Valkey"])
+@pytest.fixture(params=["in memory", "on Valkey", "on a cluster"])
 def mandates(request):
     if request.param == "in memory":
         return MemoryMandates()
-    return RedisMandates(request.getfixturevalue("server"))
+    return RedisMandates(request.getfixturevalue("cluster_server" if request.param == "on a cluster" else "server"))
 
 
 async def test_a_registered_chain_is_found(mandates):

@@ -72,6 +72,20 @@ async def test_a_name_that_resolves_to_nothing_is_unavailable(resolver, answers)
     assert caught.value.code is Code.UPSTREAM_NAME
 
 
+@pytest.mark.parametrize(
+    "errno",
+    [
+        pytest.param(socket.EAI_AGAIN, id="the name server does not answer"),
+        pytest.param(socket.EAI_FAIL, id="the name server fails"),
+    ],
+)
+async def test_a_resolver_that_cannot_say_is_not_a_name_that_does_not_exist(resolver, answers, errno):
+    answers["erp.example"] = socket.gaierror(errno, "not now")
+    with pytest.raises(Unavailable, match="nobody could say where") as caught:
+        await resolver.resolve("erp.example", 443)
+    assert caught.value.code is Code.RESOLVER_DOWN
+
+
 async def test_a_dead_resolver_is_given_up_within_two_seconds(resolver, monkeypatch):
     released = threading.Event()
     monkeypatch.setattr(names.socket, "getaddrinfo", lambda *_, **__: released.wait(30) and [])
@@ -80,7 +94,7 @@ async def test_a_dead_resolver_is_given_up_within_two_seconds(resolver, monkeypa
         with pytest.raises(Unavailable, match="within 2 s") as caught:
             await resolver.resolve("erp.example", 443)
         assert 1.5 < time.monotonic() - started_s < 2.5
-        assert caught.value.code is Code.UPSTREAM_NAME
+        assert caught.value.code is Code.RESOLVER_DOWN
     finally:
         released.set()
 
@@ -99,7 +113,7 @@ async def test_when_every_thread_hangs_others_are_refused_and_nothing_piles_up(m
         outcomes = await asyncio.gather(
             *(resolver.resolve(f"h{number}.example", 443) for number in range(20)), return_exceptions=True
         )
-        assert {getattr(outcome, "code", outcome) for outcome in outcomes} == {Code.UPSTREAM_NAME}
+        assert {getattr(outcome, "code", outcome) for outcome in outcomes} == {Code.RESOLVER_DOWN}
         assert len(asked) == 2
     finally:
         released.set()

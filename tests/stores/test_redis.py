@@ -1,6 +1,7 @@
 """The connection: what it refuses to be told, what it does without an answer, and which servers it trusts."""
 
 import asyncio
+import re
 import time
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -9,6 +10,7 @@ from datetime import UTC, datetime
 import identities
 import pytest
 from held import ROOMY, draft
+from relays import Relay
 from valkeys import Valkey
 
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -17,7 +19,7 @@ from proxy.core.model import Evidence, Proof
 from proxy.stores.redis import COMMAND_CONNECTIONS, RedisServer, Refused
 from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_holds import RedisHolds
-from proxy.stores.redis_probe import ServerFacts, default_user_writes, judge_server, probe, setting
+from proxy.stores.redis_probe import ServerFacts, default_user_writes, judge_server, losses, probe, setting
 from proxy.stores.redis_replays import RedisReplays
 from proxy.stores.statements import Statements
 
@@ -32,8 +34,10 @@ PROMISED_S = 2.0
     [
         ("redis://cache.example:6380/1", "cache.example:6380", "default"),
         ("rediss://edge:s3cret@cache.example", "cache.example:6379", "edge"),
-        ("rediss://cache.example?ssl_ca_certs=/etc/ca.pem&db=2", "cache.example:6379", "default"),
+        ("rediss://cache.example?username=edge&db=2", "cache.example:6379", "edge"),
         ("unix:///run/valkey.sock?password=s3cret", "/run/valkey.sock", "default"),
+        ("redis+sentinel://edge:s3cret@a.example,b.example/holds", "holds of a.example:26379,b.example:26379", "edge"),
+        ("redis+cluster://a.example,b.example:7000", "a.example:6379,b.example:7000", "default"),
     ],
 )
 async def test_a_url_is_taken(url, where, username):
@@ -144,7 +148,8 @@ async def test_a_server_that_cannot_write_is_unavailable_until_it_can(server, va
     assert (await holds.file(draft(), b"", ttl_s=60, caps=ROOMY)).created
 
 
-async def test_a_cancelled_command_leaves_no_answer_behind_for_the_next(server):
+async def test_a_cancelled_command_leaves_no_answer_behind_for_the_next(valkey):
+    server = RedisServer(valkey.url)
     await server.command("SET", "{ip:0}:a", "answer to another question")
     for _ in range(20):
         asking = asyncio.ensure_future(server.command("GET", "{ip:0}:a"))
@@ -152,12 +157,29 @@ async def test_a_cancelled_command_leaves_no_answer_behind_for_the_next(server):
         await asyncio.sleep(0)
         asking.cancel()
         assert await server.command("ECHO", "mine") == b"mine"
+    await server.close()
 
 
-async def test_more_calls_than_connections_wait_for_one(server):
+@pytest.mark.parametrize("password", ["", "right"], ids=["no password", "a password"])
+async def test_a_connection_whose_greeting_was_late_answers_nobody_else(password):
+    """What comes late is the answer to AUTH; it must not be taken for that to the next command."""
+    with Valkey(requirepass=password) as valkey, Relay(valkey.directory / "s") as relay:
+        server = RedisServer(f"redis://:{password}@127.0.0.1:{relay.port}")
+        for _ in range(3):
+            relay.delay_s = 0.7
+            with pytest.raises(Unavailable):
+                await server.command("ECHO", "late")
+            relay.delay_s = 0.0
+            assert await server.command("ECHO", "mine") == b"mine"
+        await server.close()
+
+
+async def test_more_calls_than_connections_wait_for_one(valkey):
+    server = RedisServer(valkey.url)
     asked = [str(number) for number in range(COMMAND_CONNECTIONS + 8)]
     replies = await asyncio.gather(*(server.command("ECHO", number) for number in asked))
     assert replies == [number.encode() for number in asked]
+    await server.close()
 
 
 # --- when it answers something else ----------------------------------------------------------------------------------
@@ -263,7 +285,7 @@ def test_a_server_is_trusted(changes):
     [
         pytest.param({"version": (6, 2, 14)}, "Redis 7.0 or newer", id="too old"),
         pytest.param({"version": ()}, "Redis 7.0 or newer", id="of no version"),
-        pytest.param({"cluster": True}, "without cluster mode", id="a cluster"),
+        pytest.param({"cluster": True}, "redis+cluster://", id="a cluster"),
         pytest.param({"role": "slave"}, "URL of the primary", id="a replica"),
         pytest.param({"maxmemory_policy": "allkeys-lru"}, "`maxmemory-policy noeviction`", id="one that evicts"),
         pytest.param({"aof": False}, "`appendonly yes`", id="one without persistence"),
@@ -283,6 +305,39 @@ def test_a_server_that_would_lose_holds_is_refused_with_the_fix(changes, fix):
     assert caught.value.code is Code.CONFIG_INVALID
     assert fix in caught.value.detail
     assert "cache.example:6379" in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("changes", "replicas", "failover", "said"),
+    [
+        pytest.param({}, 0, False, "", id="every write on disk, and nobody follows"),
+        pytest.param({"replicas": 2}, 1, True, "", id="replicas confirm"),
+        pytest.param({"replicas": 2}, 0, False, "`?redis_replicas: 1", id="replicas, and none confirms"),
+        pytest.param({}, 0, True, "redis_replicas: 1", id="Sentinels, and no replica confirms"),
+        pytest.param({"appendfsync": "everysec"}, 0, False, "`appendfsync always`", id="a disk once a second"),
+        pytest.param({"appendfsync": ""}, 0, False, r"\+config\|get", id="one that does not tell"),
+        pytest.param({"rewrites_unsynced": True}, 0, False, "`no-appendfsync-on-rewrite no`", id="no disk meanwhile"),
+        pytest.param({"aof": False, "snapshots": True}, 0, False, "last snapshot", id="snapshots"),
+    ],
+)
+def test_what_a_server_may_lose_is_told_with_the_fix(changes, replicas, failover, said):
+    lines = losses(replace(GOOD, **changes), replicas=replicas, failover=failover)
+    assert len(lines) == bool(said)
+    assert not said or re.search(said, lines[0])
+    assert all("cache.example:6379" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"aof": False, "snapshots": True}, {"version": (7, 0, 15)}], ids=["without an AOF", "too old to wait"]
+)
+def test_a_server_that_cannot_wait_for_replicas_disks_is_refused_where_it_should(changes):
+    judge_server(replace(GOOD, **changes), ephemeral=False)
+    with pytest.raises(Rejected, match=r"Redis 7\.2"):
+        judge_server(replace(GOOD, **changes), ephemeral=False, replicas=1)
+
+
+def test_a_node_of_a_cluster_is_trusted_behind_the_url_of_one():
+    judge_server(replace(GOOD, cluster=True), ephemeral=False, cluster=True)
 
 
 def test_ephemeral_waives_persistence_and_nothing_else():

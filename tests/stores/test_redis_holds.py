@@ -148,7 +148,7 @@ async def test_a_terminal_state_is_never_left_even_if_the_caller_permits_it(hold
     tamper(valkey, hold.id, {"state": state})
     asked = {"id": hold.id, "sources": sorted(HoldState), "target": target, "changes": {"reason": "mine"}}
 
-    reply = await server.run(redis_holds._APPLY, (redis_holds.EVENTS,), (holds._house, json.dumps(asked)))
+    reply = await server.run(redis_holds._APPLY, (redis_holds.EVENTS,), (holds._houses[0], json.dumps(asked)))
 
     assert reply[:2] == [b"moved", 0]
     after = await holds.get(hold.id)
@@ -158,7 +158,7 @@ async def test_a_terminal_state_is_never_left_even_if_the_caller_permits_it(hold
 async def test_the_twin_of_it_an_open_state_is_left_when_the_caller_permits_it(holds, server):
     hold = await filed(holds)
     asked = {"id": hold.id, "sources": sorted(HoldState), "target": "denied", "changes": {"reason": "mine"}}
-    reply = await server.run(redis_holds._APPLY, (redis_holds.EVENTS,), (holds._house, json.dumps(asked)))
+    reply = await server.run(redis_holds._APPLY, (redis_holds.EVENTS,), (holds._houses[0], json.dumps(asked)))
     assert reply[:2] == [b"moved", 1]
 
 

@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from valkeys import Valkey
+from valkeys import Valkey, on_tcp
 
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Evidence, Proof
@@ -208,4 +208,21 @@ async def test_a_promoted_replica_begins_anew_however_durable_the_old_primary_wa
         server = RedisServer(replica.url)
         promoted = RedisReplays(server, deployment="edge-test")
         assert await code_of(promoted.spend(evidence("n2"))) is Code.REPLAY_EPOCH
+        await server.close()
+
+
+async def test_a_primary_that_was_replaced_and_promoted_again_begins_anew():
+    """It is the same process, but what the other one was told meanwhile may be gone."""
+    with on_tcp() as here, on_tcp() as there:
+        server = RedisServer(here.url)
+        here.age_epoch()
+        there.follow(here)
+        replays = RedisReplays(server, deployment="edge-test")
+        await replays.spend(evidence("n1"))
+        with there.client() as client:
+            client.replicaof("NO", "ONE")
+        here.follow(there)
+        with here.client() as client:
+            client.replicaof("NO", "ONE")
+        assert await code_of(replays.spend(evidence("n2"))) is Code.REPLAY_EPOCH
         await server.close()

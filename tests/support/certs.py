@@ -92,6 +92,12 @@ class Authority:
         now = datetime.now(UTC)
         return self._issue(names, now - _DAY, now + 7 * _DAY)
 
+    def client(self, name: str) -> Leaf:
+        """A certificate for a client to show, valid now."""
+        now = datetime.now(UTC)
+        purpose = ExtendedKeyUsageOID.CLIENT_AUTH
+        return _certify((name,), now - _DAY, now + 7 * _DAY, issuer=self._name, signer=self._key, purpose=purpose)
+
     def expired(self, *names: str) -> Leaf:
         """The same, but valid until yesterday only."""
         now = datetime.now(UTC)
@@ -119,6 +125,7 @@ def _certify(
     *,
     issuer: x509.Name | None,
     signer: ec.EllipticCurvePrivateKey | None,
+    purpose: x509.ObjectIdentifier = ExtendedKeyUsageOID.SERVER_AUTH,
 ) -> Leaf:
     key = ec.generate_private_key(ec.SECP256R1())
     signer = signer or key
@@ -134,7 +141,7 @@ def _certify(
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         .sign(signer, hashes.SHA256())

@@ -193,7 +193,7 @@ class House:
         """Run one piece of work on the deployment's store, as another program would."""
 
         async def work() -> T:
-            server = RedisServer(EmbeddedStore(self.settings.state).url)
+            server = RedisServer(self.settings.redis_url or EmbeddedStore(self.settings.state).url)
             try:
                 return await use(server)
             finally:
@@ -264,7 +264,7 @@ class House:
         ]
         return [line for line in lines if kind is None or line["kind"] == kind]
 
-    def resolve(self, table: Mapping[str, Sequence[object]]) -> None:
+    def resolve(self, table: Mapping[str, Sequence[object] | str]) -> None:
         """What names resolve to from now on."""
         draft = self.names.with_suffix(".new")
         draft.write_text(json.dumps(table))

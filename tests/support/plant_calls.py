@@ -12,6 +12,7 @@ from origins import Origin
 from plant_house import PlantedTown
 from planting import SECRET
 from rawclient import Broken, Response, Wire, connect
+from towns import Town
 
 from proxy.core.model import Verdict
 
@@ -60,6 +61,19 @@ def connecting(town: PlantedTown, way: str) -> Ready:
     url, body = town.url(way, COVERED), _fresh_body()
     lines = _signed(town, url, body, town.house.chain())
     return Ready(origin=town.origin(way), body=body, fire=lambda: _through(town, url, lines, body))
+
+
+def from_scratch(town: Town, way: str, path: str = COVERED) -> Ready:
+    """A signed call from the first byte on, by either way."""
+    url, body = town.url(way, path), _fresh_body()
+    lines = _signed(town, url, body, town.house.chain())
+
+    def fire() -> Response:
+        if way == "tls":
+            return _through(town, url, lines, body)
+        return _within(town.house.open(url, timeout_s=ANSWER_S + 1), url, lines, body)
+
+    return Ready(origin=town.origin(way), body=body, fire=fire)
 
 
 def by_tunnel(town: PlantedTown, way: str) -> Ready:
@@ -127,7 +141,7 @@ def _authority(url: str) -> str:
     return url.split("/")[2]
 
 
-def _signed(town: PlantedTown, url: str, body: bytes, chain: Sequence[str]) -> Lines:
+def _signed(town: Town, url: str, body: bytes, chain: Sequence[str]) -> Lines:
     lines = town.house.signed("POST", url, chain=chain, headers=_TEXT if body else [], body=body)
     return [("Host", _authority(url)), *lines]
 
@@ -144,7 +158,7 @@ def _within(wire: Wire, url: str, lines: Lines, body: bytes) -> Response:
         return wire.request("POST", target, tuple(lines), body)
 
 
-def _through(town: PlantedTown, url: str, lines: Lines, body: bytes, proof: Lines = ()) -> Response:
+def _through(town: Town, url: str, lines: Lines, body: bytes, proof: Lines = ()) -> Response:
     """Open a tunnel, with proof or without, and send inside it; or the answer that refused the tunnel."""
     with connect(town.house.address, timeout_s=ANSWER_S + 1) as wire:
         opened = wire.connect(_authority(url), tuple(proof))

@@ -1,12 +1,13 @@
-"""A real Valkey for tests: private, on a unix socket, ended by its process id."""
+"""A real Valkey for tests: private, on a unix socket, ended by its process id. Also Sentinels, and a cluster."""
 
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -14,15 +15,26 @@ from typing import Self
 
 import redis
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.retry import Retry
 
 from proxy.stores.embedded import find_server
 
 
+def free_port() -> int:
+    """A TCP port of loopback that nobody has at this moment."""
+    with socket.socket() as asked:
+        asked.bind(("127.0.0.1", 0))
+        port: int = asked.getsockname()[1]
+        return port
+
+
 class Valkey:
     """One server process and its files. Starts when entered; everything goes when left."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, *, program: str | None = None, flags: tuple[str, ...] = (), **settings: str) -> None:
+        self.program = program or str(find_server())
+        self.flags = flags
         self.directory = Path(tempfile.mkdtemp(prefix="vk-"))
         self.settings = {
             "port": "0",
@@ -54,7 +66,7 @@ class Valkey:
 
     def start(self) -> None:
         """Start, and return when it answers."""
-        words = [*self.prefix, str(find_server())]
+        words = [*self.prefix, self.program, *self.flags]
         for name, value in self.settings.items():
             words += [f"--{name}", value]
         with (self.directory / "log").open("ab") as log:
@@ -92,6 +104,22 @@ class Valkey:
         with redis.Redis(unix_socket_path=path, decode_responses=True, retry=Retry(NoBackoff(), 0)) as client:
             yield client
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where it listens over TCP, if it does."""
+        return "127.0.0.1", int(self.settings["port"])
+
+    def follow(self, primary: "Valkey") -> None:
+        """Become a replica of another one, and return when it has everything."""
+        with self.client() as client:
+            client.replicaof(*primary.address)
+            wait_until(lambda: client.info("replication")["master_link_status"] == "up")
+            wait_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])  # then it confirms
+
+    def keeper(self, key: str) -> Self:
+        """The server that keeps this key, as a cluster has it."""
+        return self
+
     def flush(self) -> None:
         with self.client() as client:
             client.flushall()
@@ -111,3 +139,116 @@ class Valkey:
             return True
         except redis.RedisError:
             return False
+
+
+def on_tcp(**settings: str) -> Valkey:
+    """A server that listens on loopback, too, and lets replicas come at once."""
+    return Valkey(port=str(free_port()), bind="127.0.0.1", repl_diskless_sync_delay="0", **settings)
+
+
+class Sentinel(Valkey):
+    """A Sentinel that watches one primary, quick to judge it."""
+
+    def __init__(self, primary: Valkey, *, quorum: int, service: str = "holds") -> None:
+        super().__init__()
+        port = free_port()
+        self.settings = {"port": str(port)}
+        host, watched = primary.address
+        config = self.directory / "sentinel.conf"
+        lines = (
+            f"port {port}",
+            "bind 127.0.0.1",
+            f"unixsocket {self.directory}/s",
+            f"dir {self.directory}",
+            f"sentinel monitor {service} {host} {watched} {quorum}",
+            f"sentinel down-after-milliseconds {service} 500",
+            f"sentinel failover-timeout {service} 2000",
+        )
+        config.write_text("\n".join(lines) + "\n")
+        self.flags = (str(config), "--sentinel")
+        self.settings = {"port": str(port)}
+
+
+class Cluster:
+    """A cluster of primaries on loopback, with every slot kept by one of them. Starts when entered."""
+
+    def __init__(self, size: int = 3, **settings: str) -> None:
+        self.nodes = [self._node(**settings) for _ in range(size)]
+        hosts = ",".join(f"127.0.0.1:{node.address[1]}" for node in self.nodes)
+        self.url = f"redis+cluster://{hosts}"
+
+    def _node(self, **settings: str) -> Valkey:
+        return on_tcp(
+            cluster_enabled="yes",
+            cluster_port=str(free_port()),
+            cluster_node_timeout="1000",
+            cluster_require_full_coverage="no",
+            **settings,
+        )
+
+    def __enter__(self) -> Self:
+        for node in self.nodes:
+            node.start()
+        share = 16384 // len(self.nodes)
+        for number, node in enumerate(self.nodes):
+            last = 16383 if number + 1 == len(self.nodes) else (number + 1) * share - 1
+            with node.client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", number * share, last)
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+                self.meet(node)
+        wait_until(lambda: all(self.whole(node, len(self.nodes)) for node in self.nodes))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        for node in self.nodes:
+            node.__exit__(kind, fault, at)
+
+    def meet(self, node: Valkey) -> None:
+        """Make a node known to the first one, and so to all."""
+        first = self.nodes[0]
+        if node is not first:
+            with node.client() as client:
+                bus = int(first.settings["cluster-port"])
+                client.execute_command("CLUSTER", "MEET", *first.address, bus)
+
+    def replica(self, of: Valkey) -> Valkey:
+        """One more node, a replica of this one; returned when it has everything."""
+        node = self._node()
+        self.nodes.append(node)
+        node.start()
+        self.meet(node)
+        with of.client() as client:
+            primary_id = client.execute_command("CLUSTER", "MYID")
+        with node.client() as client:
+            wait_until(lambda: primary_id in str(client.execute_command("CLUSTER", "NODES")))
+            client.execute_command("CLUSTER", "REPLICATE", primary_id)
+            wait_until(lambda: client.info("replication").get("master_link_status") == "up")
+            wait_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        return node
+
+    def whole(self, node: Valkey, size: int) -> bool:
+        """Whether this node knows so many, and that every slot is kept."""
+        with node.client() as client:
+            lines = str(client.execute_command("CLUSTER", "INFO"))
+        return "cluster_state:ok" in lines and f"cluster_known_nodes:{size}" in lines
+
+    def keeper(self, key: str) -> Valkey:
+        """The node that keeps this key now."""
+        slot = key_slot(key.encode())
+        with self.nodes[0].client() as client:
+            ranges = client.execute_command("CLUSTER", "SLOTS")
+        (port,) = [entry[2][1] for entry in ranges if entry[0] <= slot <= entry[1]]
+        (node,) = [node for node in self.nodes if node.address[1] == port]
+        return node
+
+    def flush(self) -> None:
+        for node in self.nodes:
+            node.flush()
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+    """Look again and again until it is so."""
+    deadline_s = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline_s, "it did not come to be so"
+        time.sleep(0.02)
