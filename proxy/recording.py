@@ -10,7 +10,7 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Call, Decision, Hold, Intent, IPAddress, Leg, Received, Verdict
 from proxy.core.problems import Prefer
-from proxy.holding import Claim
+from proxy.claims import Claim
 from proxy.identify import Identity
 from proxy.ports import Journal
 

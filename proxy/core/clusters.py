@@ -13,6 +13,7 @@ from proxy.core.model import (
     Bundle,
     Call,
     Cluster,
+    Effect,
     HostPattern,
     Mismatch,
     Operation,
@@ -35,6 +36,7 @@ _OPERATION_MAY = frozenset({"body", "websocket"})
 _QUERY = frozenset({"name", "values", "required"})
 _QUERY_MAY = frozenset({"encoded", "repeated"})
 _REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
+_REVIEW_MAY = frozenset({"effect", "idempotency_key"})
 
 
 def normalised(cluster: Cluster) -> dict[str, Json]:
@@ -58,6 +60,8 @@ def normalised(cluster: Cluster) -> dict[str, Json]:
             "who": sorted(set(review.who)),
             "ttl_s": review.ttl_s,
             "wait_s": review.wait_s,
+            **({"effect": review.effect.value} if review.effect is not Effect.RETRY else {}),
+            **({"idempotency_key": True} if review.idempotency_key else {}),
         },
         **_FIXED,
     }
@@ -118,7 +122,7 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
     name = as_text(value["id"], "id")
     operations = tuple(_operation(item, name) for item in as_list(value["operations"], "operations"))
     check_once([operation.name for operation in operations], "operation")
-    review = as_members(value["review"], _REVIEW, "review")
+    review = as_members(value["review"], _REVIEW, "review", may=_REVIEW_MAY)
     ports = as_list(value["ports"], "ports")
     return Cluster(
         id=name,
@@ -135,6 +139,8 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
             who=as_texts(review["who"], "review.who"),
             ttl_s=as_whole(review["ttl_s"], "review.ttl_s"),
             wait_s=as_whole(review["wait_s"], "review.wait_s"),
+            effect=Effect(as_text(review.get("effect", Effect.RETRY.value), "review.effect")),
+            idempotency_key=as_flag(review.get("idempotency_key", False), "review.idempotency_key"),
         ),
         digest="",
         at=RuleRef(id=name, file="", line=1),

@@ -62,7 +62,8 @@ def verified(
     if filed is not None:
         if filed.call_digest != hold.call_digest:
             return None
-        hold = replace(hold, who=filed.decision.review.who, sponsor=filed.decision.sponsor or hold.sponsor)
+        review, sponsor = filed.decision.review, filed.decision.sponsor or hold.sponsor
+        hold = replace(hold, who=review.who, sponsor=sponsor, risk=filed.decision.risk, node=filed.node)
         kids |= frozenset(filed.chain_kids)
     decided_at = min(now, hold.decided_at or now)
     try:

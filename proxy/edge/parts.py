@@ -31,6 +31,7 @@ from proxy.core.control import Statement
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
+from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
 from proxy.gate import Gate, GateSettings
 from proxy.holding import Holding
@@ -39,6 +40,7 @@ from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.consumed import ConsumedFile
+from proxy.stores.followed import FollowedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
@@ -68,6 +70,8 @@ class Parts:
     gate: Gate
     internal: Internal
     bodies: Bodies
+    deliveries: Deliveries
+    followed: FollowedFile
     authority: Authority
     upstream_roots: str
     control: RedisControl
@@ -128,24 +132,39 @@ async def assemble(
     await control.ready()
     consumed = ConsumedFile(state / "consumed.jsonl")
     await consumed.ready(now=now())
+    followed = FollowedFile(state / "followed.json", writes=slot == 0, clock=now)
     lifetimes = settings.authority
+    identifier = Identifier(
+        bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
+    )
+    holding = Holding(
+        bundle=lambda: policy.bundle,
+        holds=holds,
+        consumed=consumed,
+        vault=vault,
+        journal=journal,
+        caps=settings.hold_caps,
+        max_ttl_s=int(settings.holds.max_ttl.total_seconds()),
+        clock=now,
+        timer=time.monotonic,
+        new_id=new_id,
+        followed=followed,
+        node=node_key.public.kid,
+        worker=f"{node_key.public.kid}.{slot}.{new_id()}",
+    )
+    deliveries = Deliveries(
+        identifier=identifier,
+        holding=holding,
+        holds=holds,
+        vault=vault,
+        limits=settings.request_limits,
+        response_bytes=settings.holds.response_bytes,
+        response_ttl_s=int(settings.holds.response_ttl.total_seconds()),
+    )
     gate = Gate(
         policy=lambda: policy,
-        identifier=Identifier(
-            bundle=lambda: policy.bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=now
-        ),
-        holding=Holding(
-            bundle=lambda: policy.bundle,
-            holds=holds,
-            consumed=consumed,
-            vault=vault,
-            journal=journal,
-            caps=settings.hold_caps,
-            max_ttl_s=int(settings.holds.max_ttl.total_seconds()),
-            clock=now,
-            timer=time.monotonic,
-            new_id=new_id,
-        ),
+        identifier=identifier,
+        holding=holding,
         replays=replays,
         control=control,
         journal=journal,
@@ -170,6 +189,7 @@ async def assemble(
         policy=lambda: policy,
         node_key=node_key,
         ca_pem=authority.pem(),
+        deliveries=deliveries,
         clock=now,
     )
     return Parts(
@@ -178,6 +198,8 @@ async def assemble(
         gate=gate,
         internal=internal,
         bodies=Bodies(Spools(state / "spool"), settings.request_limits, settings.body_room),
+        deliveries=deliveries,
+        followed=followed,
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
         control=control,

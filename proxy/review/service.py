@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
+from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
@@ -237,6 +238,8 @@ def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
         who=decision.review.who,
         body_bytes=stored.call.body_bytes or 0,
         stored=not isinstance(stored.call.body, Unread),
+        node=stored.node,
+        delivers=delivers(decision, stored.call),
     )
 
 

@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.ports import Missed
 
 type Reply = int | bytes | Sequence[Reply] | None
 
@@ -165,7 +166,7 @@ def _linked(raw: Sequence[Reply], stream: str, cursor: str) -> tuple[Entry, ...]
             case _:
                 entry_id, fields = b"", {}
         if fields.get("prev") != cursor:
-            raise Unavailable(Code.STORE_DOWN, f"entries of {stream} after {cursor} are gone: read everything again")
+            raise Missed(Code.STORE_DOWN, f"entries of {stream} after {cursor} are gone: read everything again")
         cursor = entry_id.decode("ascii", "replace")
         entries.append(Entry(cursor, fields))
     return tuple(entries)

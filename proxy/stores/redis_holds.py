@@ -8,9 +8,19 @@ from datetime import UTC, datetime, timedelta
 
 from proxy.core.encoding import Json, parse_json
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TRANSITIONS, Event
+from proxy.core.holds import (
+    BEAT_S,
+    DENIAL_STICKS_S,
+    EXCLUSIVE_S,
+    FENCED,
+    LONGEST_SEND_S,
+    OPEN,
+    RETRY_DELIVERY_S,
+    TRANSITIONS,
+    Event,
+)
 from proxy.core.model import Hold, HoldState, Proof, Risk
-from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved
+from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Swept
 from proxy.stores.memory import RETAIN_S, cap_reached
 from proxy.stores.redis import PREFIX, Entry, RedisServer, Reply, Script, script
 
@@ -21,6 +31,8 @@ _APPLY = script("stream", "hold", "hold_apply")
 _LOOK = script("stream", "hold", "hold_look")
 _LIST = script("stream", "hold", "hold_list")
 _SWEEP = script("stream", "hold", "hold_sweep")
+_WAIT = script("stream", "hold", "hold_wait")
+_RESPONSE = script("stream", "hold", "hold_response")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_MS = 1000
@@ -29,7 +41,10 @@ _REQUIRED = frozenset(
     {"id", "state", "version", "fence", "call_digest", "root_id", "agent", "sponsor", "cluster", "task"}
     | {"code", "risk", "proof", "who", "filed_at", "expires_at", "body_bytes"}
 )
-_OPTIONAL = frozenset({"statement", "decided_by", "decided_at", "reason", "sticky_until", "not_stored"})
+_OPTIONAL = frozenset(
+    {"statement", "decided_by", "decided_at", "reason", "sticky_until", "not_stored"}
+    | {"node", "waits_at", "delivers", "claimed_at", "claimed_by"}
+)
 
 
 class RedisHolds(Holds):
@@ -42,6 +57,15 @@ class RedisHolds(Holds):
             "retain_ms": retain_s * 1000,
             "expirable": sorted(sources),
             "expired": end,
+            "held": HoldState.HELD,
+            "approved": HoldState.APPROVED,
+            "sending": HoldState.RELEASING,
+            "lost": HoldState.UNCERTAIN,
+            "bound": Risk.TRANSFORMATIVE,
+            "exclusive_ms": EXCLUSIVE_S * 1000,
+            "beat_ms": BEAT_S * 1000,
+            "longest_send_ms": LONGEST_SEND_S * 1000,
+            "deliver_ms": [pause_s * 1000 for pause_s in RETRY_DELIVERY_S],
         }
         self._server = server
         self._house = json.dumps(house)
@@ -91,14 +115,16 @@ class RedisHolds(Holds):
         by: str | None = None,
         reason: str | None = None,
         sticky_until: datetime | None = None,
+        worker: str = "",
     ) -> Moved:
         sources, target = TRANSITIONS[event]
         changes = {"statement": statement, "decided_by": by, "reason": reason}
         asked: dict[str, Json] = {"id": hold_id, "sources": sorted(sources), "target": target}
         if event is Event.CLAIM:
-            asked["claims"] = True
+            asked["claims"] = worker
         if event in FENCED:
             asked["fence"] = "" if fence is None else str(fence)
+            asked["by"] = worker
         if event is Event.DENY:
             asked["sticky_ms"] = DENIAL_STICKS_S * 1000
             changes["sticky_until"] = None if sticky_until is None else _millis(sticky_until)
@@ -126,8 +152,32 @@ class RedisHolds(Holds):
         asked |= {"states": sorted(wanted), "open": wanted <= OPEN, "limit": limit}
         return _readable(await self._run(_LIST, asked))
 
-    async def sweep(self) -> tuple[Hold, ...]:
-        return _readable(await self._run(_SWEEP, {}))
+    async def wait_at(self, hold_id: str, worker: str) -> None:
+        if await self._run(_WAIT, {"id": hold_id, "worker": worker}) != [b"noted"]:
+            raise _unexpected(None)
+
+    async def keep_response(self, hold_id: str, sealed: bytes, *, ttl_s: int) -> None:
+        if await self._run(_RESPONSE, {"id": hold_id, "ttl_ms": ttl_s * 1000}, sealed) != [b"kept"]:
+            raise _unexpected(None)
+
+    async def kept_response(self, hold_id: str) -> bytes | None:
+        match await self._run(_RESPONSE, {"id": hold_id}):
+            case [b"response", bytes(sealed)]:
+                return sealed
+            case [b"response"] | [b"response", None]:
+                return None
+            case other:
+                raise _unexpected(other)
+
+    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+        match await self._run(_SWEEP, {"worker": worker, "node": node}):
+            case [b"swept", [*ended], [*deliver]]:
+                return Swept(
+                    ended=_readable(ended),
+                    deliver=tuple(each.decode("utf-8", "replace") for each in deliver if isinstance(each, bytes)),
+                )
+            case other:
+                raise _unexpected(other)
 
     async def cursor(self) -> str:
         """Where the event stream is now: `news` from here misses nothing that happens after this call."""
@@ -161,6 +211,9 @@ def _fields(draft: Hold) -> dict[str, Json]:
         "who": json.dumps(draft.who),
         "body_bytes": str(draft.body_bytes),
         **({} if draft.stored else {"not_stored": "body"}),
+        **({"node": draft.node} if draft.node else {}),
+        **({"waits_at": draft.waits_at} if draft.waits_at else {}),
+        **({"delivers": "1"} if draft.delivers else {}),
     }
 
 
@@ -202,6 +255,10 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
             reason=fields.get("reason"),
             body_bytes=_number(fields["body_bytes"]),
             stored="not_stored" not in fields,
+            node=fields.get("node", ""),
+            waits_at=fields.get("waits_at", ""),
+            delivers="delivers" in fields,
+            claimed_by=fields.get("claimed_by", ""),
         )
     except (ValueError, KeyError, OverflowError) as fault:
         raise Rejected(Code.HOLD_TAMPERED, f"a stored hold was changed by someone else: {fault}") from None

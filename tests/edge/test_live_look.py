@@ -34,7 +34,7 @@ class FakeGate:
             raise self.away
         return ControlView()
 
-    def check_standing(self, mandate: object, view: ControlView) -> None:
+    def check_standing(self, mandate: object, view: ControlView, *, filed: bool = False) -> None:
         self.asked.append(mandate)
         if mandate in self.fallen:
             raise self.fallen[mandate]

@@ -24,6 +24,7 @@ from addons.lockdown import PINNED, check
 from proxy.core.model import HoldState, Verdict
 from proxy.edge.ca import load_authority
 from proxy.edge.master import Dispatch, EdgeMaster
+from proxy.delivering import Deliveries
 from proxy.gate import Gate
 from proxy.internal import Internal
 from proxy.stores.embedded import EmbeddedStore
@@ -75,7 +76,12 @@ async def master(tmp_path: Path) -> AsyncIterator[EdgeMaster]:
     """An embedded mitmproxy that serves nobody: only its options, addons and dispatch are looked at."""
     authority = load_authority(tmp_path / "ca", deployment="edge-test", now=datetime.now(UTC))
     yield EdgeMaster(
-        gate=Mock(Gate), internal=Mock(Internal), bodies=Mock(Bodies), authority=authority, upstream_roots=None
+        gate=Mock(Gate),
+        internal=Mock(Internal),
+        bodies=Mock(Bodies),
+        deliveries=Mock(Deliveries),
+        authority=authority,
+        upstream_roots=None,
     )
 
 

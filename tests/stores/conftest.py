@@ -58,6 +58,7 @@ class HoldsUnderTest:
     kind: str
     make: Callable[..., AnyHolds]
     overdue: Callable[[Hold], Awaitable[None]]
+    later: Callable[[int], None]  # so many seconds pass
 
 
 @pytest.fixture(params=["in memory", "on Valkey"])
@@ -67,7 +68,10 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
         async def wait(hold: Hold) -> None:
             clock.ahead += hold.expires_at - clock()
 
-        return HoldsUnderTest("memory", lambda **how: MemoryHolds(now=clock, **how), wait)
+        def later(seconds: int) -> None:
+            clock.ahead += timedelta(seconds=seconds)
+
+        return HoldsUnderTest("memory", lambda **how: MemoryHolds(now=clock, **how), wait, later)
 
     valkey: Valkey = request.getfixturevalue("valkey")
     server: RedisServer = request.getfixturevalue("server")
@@ -79,7 +83,18 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
             if client.zscore("{ip:0}:due", hold.id) is not None:
                 client.zadd("{ip:0}:due", {hold.id: 1})
 
-    return HoldsUnderTest("valkey", lambda **how: RedisHolds(server, **how), rewrite)
+    def earlier(seconds: int) -> None:
+        # As above: everything that is written down happened, or is due, so much earlier.
+        with valkey.client() as client:
+            for name in client.keys("{ip:0}:hold:*"):
+                for field in ("filed_at", "expires_at", "decided_at", "claimed_at"):
+                    if client.hget(name, field) is not None:
+                        client.hincrby(name, field, -1000 * seconds)
+            for index in ("due", "sending", "deliver", "beats", "beats:since"):
+                for member in client.zrange(f"{{ip:0}}:{index}", 0, -1):
+                    client.zincrby(f"{{ip:0}}:{index}", -1000 * seconds, member)
+
+    return HoldsUnderTest("valkey", lambda **how: RedisHolds(server, **how), rewrite, earlier)
 
 
 @pytest.fixture

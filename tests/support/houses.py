@@ -193,7 +193,7 @@ class House:
         """Run one piece of work on the deployment's store, as another program would."""
 
         async def work() -> T:
-            server = RedisServer(EmbeddedStore(self.settings.state).url)
+            server = RedisServer(self.settings.redis_url or EmbeddedStore(self.settings.state).url)
             try:
                 return await use(server)
             finally:

@@ -1,6 +1,7 @@
 -- Takes one step of the state machine, or returns the hold as it is.
--- asked: id, sources (states that permit the step), target, changes; optionally fence (the claim's, as text),
--- claims (the step is a claim: the fence moves on), sticky_ms (how long the end answers equal calls by default).
+-- asked: id, sources (states that permit the step), target, changes; optionally fence (the claim's, as text) and by (who
+-- claimed),
+-- claims (the step is a claim of this worker: the fence moves on), sticky_ms (how long the end answers equal calls by default).
 
 local hold = fetch(asked.id)
 if hold == nil then return { 'unknown' } end
@@ -14,9 +15,16 @@ for _, state in ipairs(asked.sources) do permitted = permitted or state == hold.
 if TERMINAL[hold.state] or asked.target == house.expired then permitted = false end
 if asked.fence and asked.fence ~= hold.fence then permitted = false end
 
+if asked.by and asked.by ~= (hold.claimed_by or '') then permitted = false end
+if asked.claims and reserved(hold, asked.claims) then permitted = false end
+
 if permitted then
   local changes = asked.changes
-  if asked.claims then changes.fence = whole(hold.fence + 1) end
+  if asked.claims then
+    changes.fence = whole(hold.fence + 1)
+    changes.claimed_at = whole(now)
+    changes.claimed_by = asked.claims
+  end
   if changes.decided_by then changes.decided_at = whole(now) end
   if asked.sticky_ms and not changes.sticky_until then changes.sticky_until = whole(now + asked.sticky_ms) end
   move(hold, asked.target, changes)
