@@ -98,9 +98,7 @@ class Claims:
         else:
             logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
             raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
-        claim = Claim(
-            hold_id=hold.id, fence=hold.fence + 1, number=number, by=f"{self._worker}/{next(self._attempts)}"
-        )
+        claim = Claim(hold_id=hold.id, fence=hold.fence + 1, number=number, by=f"{self._worker}/{next(self._attempts)}")
         try:
             moved = await self._holds.apply(hold.id, Event.CLAIM, worker=claim.by)
         except BaseException:

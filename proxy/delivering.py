@@ -1,6 +1,6 @@
 """Delivering: a released call that this node sends by itself, and the response it keeps for the call's agent.
 
-A delivery is the agent's own `POST http://intent.internal/holds/ID/redeem`, made on a connection that exists within this
+A delivery is the agent's own `POST http://intent.internal/holds/ID/redeem`, made on a connection that exists in this
 process only. What would be its proof is that the connection was made here: who asks is read from the sealed record of
 the call, and everything else is asked anew, on the same way as for every call.
 """
@@ -13,9 +13,9 @@ from proxy.core.delivering import KeptResponse, kept_from_bytes, kept_to_bytes
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Hold, Leg, Received
 from proxy.core.names import INTERNAL_HOST
+from proxy.holding import Holding
 from proxy.identify import Identifier
 from proxy.ports import Holds, Vault
-from proxy.holding import Holding
 from proxy.recording import Admission
 
 logger = logging.getLogger(__name__)
@@ -23,7 +23,9 @@ logger = logging.getLogger(__name__)
 SOURCE = "deliver"
 """What the journal says of where such a call came from."""
 
-_HEADERS_NOT_KEPT = frozenset({"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"})
+_HEADERS_NOT_KEPT = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"}
+)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,8 +118,8 @@ class Deliveries:
         except Rejected as fault:
             return Admission(leg=leg, received=received, ambiguous=fault)
         if (call.host, call.path) != (INTERNAL_HOST, f"/holds/{delivery.hold_id}/redeem"):
-            fault = Rejected(Code.GUARD_SELF, "a delivery asks for its own hold, and for nothing else")
-            return Admission(leg=leg, received=received, ambiguous=fault)
+            other = Rejected(Code.GUARD_SELF, "a delivery asks for its own hold, and for nothing else")
+            return Admission(leg=leg, received=received, ambiguous=other)
         try:
             identity = self._identifier.as_filed(await self._holding.stored_of(delivery.hold_id))
         except (Rejected, Unavailable) as fault:

@@ -19,7 +19,7 @@ from proxy.core.holds import Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread, Verdict
 from proxy.core.release import Release, bound_to, read_release
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import TELLING, told, unsaid, verified
+from proxy.core.reviewed import TELLING, told, verified
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 REVIEW_POLL_S = 2.0
 """A waiting call looks at its hold this often even when no event says so."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cleared:
@@ -77,7 +78,13 @@ class Holding:
         self.leaving = asyncio.Event()  # set when this worker ends: nobody waits here any more
         self.stirred = asyncio.Event()  # set when a call was released: somebody may have to deliver it
         self.claims = Claims(
-            holds=holds, consumed=consumed, journal=journal, worker=worker, on_record=self._on_record, clock=clock, timer=timer
+            holds=holds,
+            consumed=consumed,
+            journal=journal,
+            worker=worker,
+            on_record=self._on_record,
+            clock=clock,
+            timer=timer,
         )
 
     # --- filing ------------------------------------------------------------------------------------------------------

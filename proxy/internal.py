@@ -100,7 +100,8 @@ class Internal:
                 return await self._open_session(admission, identity)
         raise Rejected(
             Code.HOLD_UNKNOWN,
-            "no such page: GET /, /holds, /holds/ID, /holds/ID/response, /ca or /health, POST /holds/ID/redeem or /session",
+            "no such page: GET /, /holds, /holds/ID, /holds/ID/response, /ca or /health, "
+            "POST /holds/ID/redeem or /session",
             field="path",
         )
 

@@ -126,8 +126,9 @@ class Holds(Protocol):
         """Take one step of the state machine, or say why not by returning the hold as it is.
 
         `fence` is required for SENT, UNSENT and LOST and must be the claim's. `sticky_until` is for DENY. `worker` is
-        who claims, or claimed, and by which claim ("WORKER/NUMBER"): SENT, UNSENT and LOST must bear the claim's. For a moment after a release the worker in `Hold.waits_at` alone may, while it lives;
-        another's claim is then not applied, and the hold still approved.
+        who claims, or claimed, and by which claim ("WORKER/NUMBER"): SENT, UNSENT and LOST must bear the claim's. For
+        a moment after a release the worker in `Hold.waits_at` alone may claim, while it lives; another's claim is then
+        not applied, and the hold still approved.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is no such hold.
@@ -155,8 +156,9 @@ class Holds(Protocol):
 
     async def sweep(self, worker: str = "", node: str = "") -> Swept:
         """Note that `worker` lives; expire what is due; turn abandoned sends into uncertain ones; and say what this
-        worker may deliver now; what is transformative, only at the node it was filed at. A send is abandoned once the worker that claimed it does not live any more, or when it
-        takes longer than any may. Each hold that ended so is returned once, to whoever made it end.
+        worker may deliver now; what is transformative, only at the node it was filed at. A send is abandoned once the
+        worker that claimed it does not live any more, or when it takes longer than any may. Each hold that ended so is
+        returned once, to whoever made it end.
         """
 
     async def cursor(self) -> str:

@@ -112,7 +112,9 @@ async def test_an_unsent_hold_may_be_sent(tmp_path: Path, undo: str) -> None:
     holds = MemoryHolds()
     node, hold = Node(tmp_path / "a", holds), await approved(holds)
     claim = await node.claim(hold)
-    await (node.holding.claims.settle(claim, Event.UNSENT) if undo == "settled" else node.holding.claims.give_back(claim))
+    await (
+        node.holding.claims.settle(claim, Event.UNSENT) if undo == "settled" else node.holding.claims.give_back(claim)
+    )
     found = await holds.get(hold.id)
     assert found is not None
     await node.holding.claims.settle(await node.claim(found), Event.SENT)

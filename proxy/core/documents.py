@@ -28,7 +28,7 @@ _NEXT: Mapping[HoldState, str] = {
 
 
 _DELIVERED: Mapping[HoldState, str] = {
-    HoldState.HELD: "Wait: a person has been asked. Once released, the proxy sends the call itself; do not send it again.",
+    HoldState.HELD: "Wait: a person has been asked. Once released, the proxy sends the call itself: do nothing.",
     HoldState.APPROVED: "Wait: the call is released, and the proxy is about to send it itself; do not send it again.",
     HoldState.RELEASED: "Done: the call was sent once. Its response is kept at response_endpoint for a while.",
 }

@@ -97,7 +97,9 @@ def _read(envelope: Envelope) -> tuple[dict[str, str], Resolution]:
     texts = {name: value for name, value in claims.items() if name in _TEXTS and isinstance(value, str)}
     issued = claims.get("iat")
     if texts.keys() != _TEXTS or claims.keys() != _TEXTS | {"iat"} or type(issued) is not int:
-        raise Rejected(code, f"a resolution must have exactly {', '.join(sorted(_TEXTS))} as strings and iat as integer")
+        raise Rejected(
+            code, f"a resolution must have exactly {', '.join(sorted(_TEXTS))} as strings and iat as integer"
+        )
     if not 0 <= issued <= MAX_EPOCH_S or not NONCE.fullmatch(texts["nonce"]):
         raise Rejected(code, "iat must be seconds since 1970, nonce 128 to 512 bits in base64url", field="nonce")
     if texts["found"] not in {found.value for found in Found}:

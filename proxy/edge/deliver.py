@@ -8,8 +8,6 @@ import logging
 import time
 from collections import OrderedDict
 
-from mitmproxy.proxy.server import ConnectionHandler
-
 from proxy.core.names import INTERNAL_HOST
 from proxy.delivering import Deliveries
 from proxy.edge.connection import EdgeConnection
@@ -79,7 +77,9 @@ class Deliverer:
         self._master = master
         self._deliveries = deliveries
         self._under_way: dict[str, asyncio.Task[None]] = {}  # by hold id
-        self._tries: OrderedDict[str, tuple[int, float]] = OrderedDict()  # by hold id: how many, and the next not before
+        self._tries: OrderedDict[str, tuple[int, float]] = (
+            OrderedDict()
+        )  # by hold id: how many, and the next not before
         self._ending = False
 
     def send(self, hold_ids: tuple[str, ...]) -> None:
@@ -89,7 +89,6 @@ class Deliverer:
                 continue
             task = asyncio.ensure_future(self._send(hold_id))
             self._under_way[hold_id] = task
-            task.add_done_callback(lambda _, done=hold_id: self._under_way.pop(done, None))
 
     def _rests(self, hold_id: str) -> bool:
         """Whether the last attempt was just now; else note another. What was refused is asked again, more and more
@@ -131,6 +130,7 @@ class Deliverer:
             logger.exception("hold %s could not be delivered: %s", hold_id, type(fault).__name__)
         finally:
             self._deliveries.end(client_id)
+            del self._under_way[hold_id]
 
 
 def _redeem(hold_id: str) -> bytes:

@@ -26,10 +26,10 @@ from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
 from addons.translate import Tunnels, undecided
+from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority
 from proxy.edge.descriptors import most_connections
 from proxy.edge.tls import EdgeTls
-from proxy.delivering import Deliveries
 from proxy.gate import Gate
 from proxy.internal import Internal
 

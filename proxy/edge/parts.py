@@ -40,8 +40,8 @@ from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.consumed import ConsumedFile
-from proxy.stores.followed import FollowedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
+from proxy.stores.followed import FollowedFile
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_checkpoints import RedisCheckpoints

@@ -38,7 +38,9 @@ class Resolving:
         if hold is None:
             return Outcome(result=Result.UNKNOWN, detail=f"there is no hold {ascii(hold_id)[1:-1][:80]}")
         if hold.state is not HoldState.UNCERTAIN:
-            detail = f"hold {hold.id} is {hold.state.value}: only one of which nobody knows whether it arrived is resolved"
+            detail = (
+                f"hold {hold.id} is {hold.state.value}: only one of which nobody knows whether it arrived is resolved"
+            )
             return Outcome(result=Result.ALREADY_DECIDED, detail=detail, hold=hold)
         bundle, now = self._policy().bundle, self._clock()
         statement = state_resolution(

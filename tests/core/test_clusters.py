@@ -15,7 +15,7 @@ from proxy.core.clusters import cluster_digest, compile_cluster, compile_policy,
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.matching import destination_of
-from proxy.core.model import Effect, Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.model import Cluster, Effect, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
 
 
 def at(name: str, line: int = 1) -> RuleRef:

@@ -46,10 +46,12 @@ def call(*headers: str, url: str = "https://erp.example/pay", method: str = "POS
         pytest.param(call("Authorization: Bearer a"), "header", id="a credential"),
         pytest.param(call("Cookie: a=b"), "header", id="a cookie"),
         pytest.param(call("X-Api-Key: a"), "header", id="a key"),
-        pytest.param(call('Signature: sig1=:AA==:', 'Signature-Input: sig1=("@method")'), "header", id="a signature"),
+        pytest.param(call("Signature: sig1=:AA==:", 'Signature-Input: sig1=("@method")'), "header", id="a signature"),
         pytest.param(call(url="https://erp.example/pay?access_token=a"), "query", id="a credential in the query"),
         pytest.param(call(url="https://erp.example/pay?page=2"), None, id="another query"),
-        pytest.param(replace(call(), body=Unread(size=5, sha256=bytes(32))), "too large", id="a body that is not there"),
+        pytest.param(
+            replace(call(), body=Unread(size=5, sha256=bytes(32))), "too large", id="a body that is not there"
+        ),
         pytest.param(
             canonicalise(heads.absolute("https://erp.example/live", *heads.OPENING), heads.OUTSIDE),
             "WebSocket",

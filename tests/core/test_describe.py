@@ -6,7 +6,7 @@ import pytest
 from identities import cluster, operation
 
 from proxy.core.describe import describe_cluster, operation_words
-from proxy.core.model import Effect, Cluster, Operation, Proof, QueryRule, Review, Risk
+from proxy.core.model import Cluster, Effect, Operation, Proof, QueryRule, Review, Risk
 
 STATE = QueryRule(name="state", values=frozenset({"paid", "open", ""}), required=True)
 

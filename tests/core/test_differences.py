@@ -12,7 +12,7 @@ from identities import NOW, cluster, draft, grant, key, operation, root
 
 from proxy.core.differences import cluster_difference, manifest_difference
 from proxy.core.manifest import Draft, parse_manifest
-from proxy.core.model import Effect, Cluster, Constraints, Grant, Manifest, Proof, QueryRule, Review, Risk
+from proxy.core.model import Cluster, Constraints, Effect, Grant, Manifest, Proof, QueryRule, Review, Risk
 
 STATE = QueryRule(name="state", values=frozenset({"open"}))
 

@@ -74,11 +74,14 @@ def refusal(token: str, **about: object) -> tuple[Code, str]:
         pytest.param(
             TOKEN, {"bundle": replace(BUNDLE, deployment="other")}, (Code.RELEASE_INVALID, "aud"), id="elsewhere"
         ),
-        pytest.param(
-            TOKEN, {"bundle": replace(BUNDLE, people={})}, (Code.RELEASE_INVALID, "iss"), id="nobody we know"
-        ),
+        pytest.param(TOKEN, {"bundle": replace(BUNDLE, people={})}, (Code.RELEASE_INVALID, "iss"), id="nobody we know"),
         pytest.param(stated(signer=AGENT), {}, (Code.RELEASE_INVALID, ""), id="signed with another key"),
-        pytest.param(TOKEN, {"barred": frozenset({key(SPONSOR).public.kid})}, (Code.HOLD_NOT_PERMITTED, "kid"), id="an agent's key"),
+        pytest.param(
+            TOKEN,
+            {"barred": frozenset({key(SPONSOR).public.kid})},
+            (Code.HOLD_NOT_PERMITTED, "kid"),
+            id="an agent's key",
+        ),
         pytest.param(stated(by=REVIEWER), {}, (Code.HOLD_NOT_PERMITTED, "iss"), id="somebody who may not decide"),
         pytest.param(
             changed_to(iat=int((NOW + timedelta(minutes=1)).timestamp())),
@@ -97,7 +100,12 @@ def test_anything_else_is_refused(token: str, about: dict[str, object], wanted: 
     assert not wanted[1] or field == wanted[1]
 
 
-@given(st.dictionaries(st.sampled_from(["iss", "aud", "hold", "digest", "found", "reason", "nonce", "iat"]), st.none() | st.integers() | st.text(max_size=5)))
+@given(
+    st.dictionaries(
+        st.sampled_from(["iss", "aud", "hold", "digest", "found", "reason", "nonce", "iat"]),
+        st.none() | st.integers() | st.text(max_size=5),
+    )
+)
 def test_whatever_is_claimed_only_rejected_is_raised(changed: dict[str, Json]) -> None:
     try:
         read(changed_to(**changed))

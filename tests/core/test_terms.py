@@ -11,7 +11,7 @@ from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import compile_policy
 from proxy.core.coverage import cover
 from proxy.core.matching import destination_of
-from proxy.core.model import Effect, AgentClass, Cluster, Proof, Review, Risk
+from proxy.core.model import AgentClass, Cluster, Effect, Proof, Review, Risk
 from proxy.core.terms import Terms, terms_of
 
 

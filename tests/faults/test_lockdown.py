@@ -22,9 +22,9 @@ from towns import Town, open_town
 from addons.intake import Bodies
 from addons.lockdown import PINNED, check
 from proxy.core.model import HoldState, Verdict
+from proxy.delivering import Deliveries
 from proxy.edge.ca import load_authority
 from proxy.edge.master import Dispatch, EdgeMaster
-from proxy.delivering import Deliveries
 from proxy.gate import Gate
 from proxy.internal import Internal
 from proxy.stores.embedded import EmbeddedStore

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import pytest
 from houses import CLUSTERS, House
@@ -83,7 +83,7 @@ class Scene:
         return self.origin.url(f"/v1/{kind}/{secrets.token_hex(6)}", host="erp.example")
 
     def post(self, house: House, url: str, chain: Sequence[str], *headers: tuple[str, str]) -> Response:
-        return house.call("POST", url, chain=chain, headers=[JSON, *headers], body=BODY, timeout_s=30)
+        return house.call("POST", url, chain=chain, headers=[JSON, *headers], body=BODY, intent="", timeout_s=30)
 
     def held(self, house: House, url: str, chain: Sequence[str]) -> str:
         document = json.loads(self.post(house, url, chain).body)
@@ -191,7 +191,9 @@ def test_a_call_whose_worker_dies_while_it_is_sent_is_uncertain_and_never_sent_a
     wait_for_state(second, hold, HoldState.UNCERTAIN)
 
     gate.open()
-    lost = wait_for(lambda: [line for each in scene.houses for line in _events(each, hold, "lost")], "the journal says so")
+    lost = wait_for(
+        lambda: [line for each in scene.houses for line in _events(each, hold, "lost")], "the journal says so"
+    )
     assert [line["state"] for line in lost] == ["uncertain"]
     assert code(scene.post(second, url, chain)) == "hold.uncertain"
     told = second.call("GET", f"http://intent.internal/holds/{hold}", chain=chain)
@@ -303,10 +305,8 @@ async def _restore(server: RedisServer, names: Sequence[str], copies: Sequence[b
 
 
 def _quietly(work: Callable[[], object]) -> None:
-    try:
+    with suppress(OSError, AssertionError):
         work()
-    except (OSError, AssertionError):
-        pass
 
 
 def _events(house: House, hold: str, event: str) -> list[dict[str, object]]:

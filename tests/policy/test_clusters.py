@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.clusters import cluster_digest
-from proxy.core.model import Effect, Cluster, DenyRule, HostPattern, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.model import Cluster, DenyRule, Effect, HostPattern, Proof, QueryRule, Review, Risk, RuleRef
 from proxy.policy.clusters import Rules
 from proxy.policy.faults import Faults
 from proxy.policy.yaml import load
@@ -459,7 +459,8 @@ READ = 'operation "read" of cluster "invoices"'
         ),
         pytest.param(
             added("review: {idempotency_key: true}"),
-            f"5: idempotency_key of review {OF}: is added to delivered calls only; add effect: deliver, or leave it out",
+            f"5: idempotency_key of review {OF}: is added to delivered calls only; "
+            "add effect: deliver, or leave it out",
             id="a key for calls that are not delivered",
         ),
         pytest.param(

@@ -110,7 +110,7 @@ class Run:
         """Status and hold, if there is one; nothing when the node is away."""
         url = self.origin.url(path, host="erp.example")
         try:
-            answer = house.call("POST", url, chain=chain, headers=[JSON], body=b"{}", timeout_s=20)
+            answer = house.call("POST", url, chain=chain, headers=[JSON], body=b"{}", intent="", timeout_s=20)
             document = json.loads(answer.body)
         except (OSError, Broken, ValueError, AssertionError):
             return 0, None
@@ -177,7 +177,9 @@ def test_each_call_is_sent_at_most_once_and_none_is_lost(tmp_path: Path, calls: 
             run = Run(houses, origin, seed)
             origin.on("POST", "/v1/*", run.slow)
             work = [lambda n=n: run.ask(n, calls // AGENTS) for n in range(AGENTS)]
-            work += [lambda n=n, by=by: run.review(by, n) for n, by in enumerate((identities.SPONSOR, identities.DEPUTY))]
+            work += [
+                lambda n=n, by=by: run.review(by, n) for n, by in enumerate((identities.SPONSOR, identities.DEPUTY))
+            ]
             work.append(lambda: run.kill(kills, 2.0 if calls < 100 else 8.0))
             with ThreadPoolExecutor(len(work)) as pool:
                 jobs = [pool.submit(each) for each in work]
