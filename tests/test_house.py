@@ -29,6 +29,8 @@ ROOMS = {
         "ports.py",
         "gate.py",
         "recording.py",
+        "claims.py",
+        "delivering.py",
         "holding.py",
         "identify.py",
         "internal.py",

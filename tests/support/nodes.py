@@ -9,7 +9,8 @@ import os
 import secrets
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -40,9 +41,16 @@ def nodes(
             kept.touch(mode=0o600)
             kept.write_bytes(secret)
             built.append(one)
-            ends.callback(_stop, one)
-            one.start(workers=workers)
+        with ThreadPoolExecutor(count) as pool:
+            ends.callback(lambda: together(_stop, built))
+            list(pool.map(lambda one: one.start(workers=workers), built))
         yield valkey, tuple(built)
+
+
+def together[T](do: Callable[[T], object], each: Sequence[T]) -> None:
+    """Do it to all of them at once."""
+    with ThreadPoolExecutor(len(each)) as pool:
+        list(pool.map(do, each))
 
 
 def _stop(house: House) -> None:
