@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import heads
+import identities
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from proxy.core.delivering import (
 )
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Call, Decision, Effect, Review, Unread, Verdict
-from proxy.core.problems import kept_answer
+from proxy.core.problems import Prefer, kept_answer, problem
 
 HELD = Decision(
     decision_id="d-1",
@@ -128,3 +129,11 @@ def test_the_agent_gets_the_origins_answer_and_is_told_what_is_missing(kept: Kep
         ("Cache-Control", "no-store"),
         ("Intent-Response", f"kept; body={state}"),
     )
+
+
+def test_a_held_call_that_the_proxy_sends_itself_is_not_to_be_sent_again() -> None:
+    hold = replace(identities.hold(), delivers=True)
+    answer = problem(HELD, hold=hold, form="absolute", prefer=Prefer(), now=identities.NOW)
+    detail = json.loads(answer.body)["detail"]
+    assert "Do not send it again: once released, the proxy sends it itself." in detail
+    assert f"http://intent.internal/holds/{hold.id}/response" in detail
