@@ -17,7 +17,7 @@ from held import ROOMY, draft
 from proxy.claims import Claim
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import Event
+from proxy.core.holds import Event, after
 from proxy.core.model import Evidence, Hold, HoldState, Intent, Proof, StoredCall, Verdict
 from proxy.core.release import state_release
 from proxy.holding import Holding, as_held
@@ -176,6 +176,61 @@ async def test_a_claim_the_store_did_not_answer_is_no_claim(tmp_path: Path, monk
         with pytest.raises(Unavailable):
             await node.holding.claims.claim(hold)
     assert isinstance(await node.holding.claims.claim(hold), Claim)
+
+
+async def test_a_claim_that_was_made_unheard_is_taken_back_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store carried it out, and its answer was lost."""
+    holds = MemoryHolds()
+    node, hold = Node(tmp_path / "a", holds), await approved(holds)
+    apply = holds.apply
+
+    async def unheard(*given: object, **more: object) -> None:
+        await apply(*given, **more)  # type: ignore[arg-type]
+        raise Unavailable(Code.STORE_DOWN, "no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holds, "apply", unheard)
+        with pytest.raises(Unavailable):
+            await node.holding.claims.claim(hold)
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is HoldState.RELEASING
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is HoldState.APPROVED
+    claim = await node.claim(found)
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert (found.state, found.claimed_by) == (HoldState.RELEASING, claim.by)
+
+
+@pytest.mark.parametrize("event", [Event.SENT, Event.LOST, Event.UNSENT])
+async def test_what_the_store_could_not_be_told_it_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    holds = MemoryHolds()
+    node, hold = Node(tmp_path / "a", holds), await approved(holds)
+    claim = await node.claim(hold)
+
+    async def away(*_: object, **__: object) -> None:
+        raise Unavailable(Code.STORE_DOWN, "no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holds, "apply", away)
+        with pytest.raises(Unavailable):
+            await node.holding.claims.settle(claim, event)
+        with pytest.raises(Unavailable):
+            await node.holding.sweep()
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is after(HoldState.RELEASING, event)
+    await node.holding.sweep()
+    assert [line["event"] for line in node.journal.lines] == [event.value]
 
 
 async def test_a_claim_nobody_waited_for_is_given_back(tmp_path: Path) -> None:
