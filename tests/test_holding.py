@@ -20,6 +20,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event, after
 from proxy.core.model import Evidence, Hold, HoldState, Intent, Proof, StoredCall, Verdict
 from proxy.core.release import state_release
+from proxy.core.resolution import Found, state_resolution
 from proxy.holding import Holding, as_held
 from proxy.identify import Identity
 from proxy.ports import Followed, Holds, Journal
@@ -414,3 +415,36 @@ async def test_the_journal_names_a_reviewer_only_for_what_they_signed(
     event = {Verdict.ALLOW: "approve", Verdict.DENY: "deny"}[verdict]
     expected = (event, identities.SPONSOR, "ada says so") if genuine else ("unverified", None, None)
     assert (line["event"], line.get("by"), line.get("reason")) == expected
+
+
+@pytest.mark.parametrize("found", list(Found))
+async def test_the_journal_says_who_found_out_what_became_of_a_lost_call(tmp_path: Path, found: Found) -> None:
+    here = Reviewed(tmp_path)
+    hold = await here.decide(await here.file(), Verdict.ALLOW)
+    claim = await here.node.claim(hold)
+    await here.node.holding.claims.settle(claim, Event.LOST)
+    following = asyncio.ensure_future(here.node.holding.follow_news(record=True))
+    await asyncio.sleep(0)
+    word = state_resolution(
+        hold=hold,
+        found=found,
+        by=identities.SPONSOR,
+        reason="asked the bank",
+        deployment=identities.DEPLOYMENT,
+        key=identities.key(identities.SPONSOR),
+        now=identities.NOW,
+        nonce=identities.nonce("n"),
+    )
+    lines = here.node.journal.lines
+    before = len(lines)
+    await here.holds.apply(hold.id, found.event, statement=word, by="mallory", reason="trust me")
+    try:
+        async with asyncio.timeout(2):
+            while len(lines) == before:
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+    (line,) = lines[before:]
+    assert (line["event"], line["by"], line["reason"]) == (found.event.value, identities.SPONSOR, "asked the bank")
