@@ -72,6 +72,7 @@ class Holding:
         self._timer = timer
         self._new_id = new_id
         self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
+        self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
         self._followed = followed
         self._node = node
         self._worker = worker
@@ -102,6 +103,8 @@ class Holding:
         if known is not None:
             return self._told(identity, known, digest)
         filed = await self._file(identity, call, decision, digest)
+        if filed.created and filed.hold.delivers:
+            self._just_filed[filed.hold.id] = self._timer()
         if filed.created:
             await self._journal.append("hold", hold_fields(filed.hold, "file", decision_id=decision.decision_id))
         return self._told(identity, filed.hold, digest)
@@ -272,6 +275,7 @@ class Holding:
         deadline_s = self._timer() + wait_s
         try:
             await self._holds.wait_at(hold.id, self._worker)
+            news.set()  # somebody may have decided before we began to wait
             while (left_s := deadline_s - self._timer()) > 0 and not gone.is_set() and not self.leaving.is_set():
                 coming = asyncio.ensure_future(news.wait())
                 await asyncio.wait(
@@ -374,7 +378,9 @@ class Holding:
             event = Event.LOST if hold.state is HoldState.UNCERTAIN else Event.EXPIRE
             await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
         await self.claims.settle_owed()
-        return tuple(hold_id for hold_id in swept.deliver if hold_id not in self._wakers)
+        now_s = self._timer()
+        self._just_filed = {each: at_s for each, at_s in self._just_filed.items() if now_s - at_s < _ABOUT_TO_WAIT_S}
+        return tuple(each for each in swept.deliver if each not in self._wakers and each not in self._just_filed)
 
 
 _REVIEWED = {
@@ -384,6 +390,7 @@ _REVIEWED = {
 }
 """States that somebody outside the workers brings about, and by which event."""
 
+_ABOUT_TO_WAIT_S = 1.0  # between filing a call and waiting for its review lies less
 _RESOLVED = frozenset({HoldState.RELEASED, HoldState.CANCELLED})
 
 UNVERIFIED = "unverified"
