@@ -15,6 +15,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.headers import announced_bytes
 from proxy.core.model import Unread, Verdict
 from proxy.core.problems import Answer, form_of
+from proxy.delivering import Deliveries
 from proxy.gate import Gate
 from proxy.internal import Internal, Redeem
 from proxy.recording import Admission, Outcome
@@ -31,8 +32,10 @@ class Enforce:
         exchanges: Exchanges,
         dials: Dials,
         bodies: Bodies,
+        deliveries: Deliveries,
     ) -> None:
         self._gate = gate
+        self._deliveries = deliveries
         self._bodies = bodies
         self._internal = internal
         self._tunnels = tunnels
@@ -47,12 +50,17 @@ class Enforce:
         if flow.error is not None or not flow.client_conn.connected or head.inside is not (tunnel is not None):
             return  # refused by mitmproxy itself, or its client has left: the refusal stands
         exchange = Exchange(flow=flow, client_id=flow.client_conn.id, started_s=time.monotonic())
+        exchange.delivery = self._deliveries.of_client(exchange.client_id)
         self._exchanges.open(exchange)
         self._exchanges.valves.narrow(exchange.client_id)
         inner_tls = tunnel is not None and flow.request.scheme == "https"
         scheme = head.scheme if flow.request.is_http2 else flow.request.scheme
-        leg = leg_of(flow.client_conn, tunnel, inner_tls=inner_tls)
-        admission = await self._gate.admit(received(flow.request, authority=head.authority, scheme=scheme), leg, tunnel)
+        asked = received(flow.request, authority=head.authority, scheme=scheme)
+        if exchange.delivery is None:
+            leg = leg_of(flow.client_conn, tunnel, inner_tls=inner_tls)
+            admission = await self._gate.admit(asked, leg, tunnel)
+        else:
+            admission = await self._deliveries.admit(asked, exchange.client_id, exchange.delivery)
         exchange.admission = admission
         if self._internal.serves(admission):
             exchange.intake = self._bodies.begin_small()

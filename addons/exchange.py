@@ -18,6 +18,7 @@ from addons.valve import Valves
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import IPAddress, Unread, Verdict
 from proxy.core.problems import Answer
+from proxy.delivering import Delivery
 from proxy.recording import Admission, Outcome
 
 
@@ -39,6 +40,7 @@ class Exchange:
     stopped: Rejected | Unavailable | None = None  # why it was ended while its bytes still flowed
     status: int | None = None  # of the origin's response, once its head came
     conversation: Conversation | None = None  # of a call that opens a WebSocket
+    delivery: Delivery | None = None  # of a call that this node sends by itself
     sent: bool = False  # it has a connection to its origin: from then on, bytes of it may have left
     settled: bool = False  # its hold was told what became of it
     recorded: bool = False  # its outcome line was written
@@ -54,6 +56,11 @@ class Exchange:
     def under_way(self) -> bool:
         """Whether it was allowed, so that its bytes may be flowing."""
         return self.outcome is not None and self.outcome.decision.verdict is Verdict.ALLOW
+
+    @property
+    def claimed(self) -> bool:
+        """Whether it is a released call, the one that its release lets pass."""
+        return self.outcome is not None and self.outcome.claim is not None
 
     @property
     def spooled(self) -> bool:
@@ -119,7 +126,7 @@ class Exchanges:
     def is_claimed(self, flow: http.HTTPFlow) -> bool:
         """Whether this is a released call, which dials a connection of its own."""
         exchange = self.find(flow)
-        return exchange is not None and exchange.outcome is not None and exchange.outcome.claim is not None
+        return exchange is not None and exchange.claimed
 
     def under_way(self) -> tuple[Exchange, ...]:
         """Every allowed exchange that has not ended."""

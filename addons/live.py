@@ -55,12 +55,13 @@ class Live:
                 for exchange in self._exchanges.under_way():
                     await self._stop(exchange, blind)
             return
-        faults: dict[int, Rejected | None] = {}  # by mandate: many exchanges have the same one
+        faults: dict[tuple[int, bool], Rejected | None] = {}  # by mandate: many exchanges have the same one
         for exchange in self._exchanges.under_way():
-            mandate = _mandate(exchange)
-            if id(mandate) not in faults:
-                faults[id(mandate)] = self._fault(mandate, view)
-            fault = faults[id(mandate)]
+            mandate, released = _mandate(exchange), exchange.claimed
+            asked = id(mandate), released
+            if asked not in faults:
+                faults[asked] = self._fault(mandate, view, filed=released)
+            fault = faults[asked]
             if fault is not None:
                 await self._stop(exchange, fault)
         self._seen_s = time.monotonic()
@@ -69,9 +70,9 @@ class Live:
     def _is_blind(self) -> bool:
         return time.monotonic() - self._seen_s > BLIND_S
 
-    def _fault(self, mandate: Mandate, view: ControlView) -> Rejected | None:
+    def _fault(self, mandate: Mandate, view: ControlView, *, filed: bool) -> Rejected | None:
         try:
-            self._gate.check_standing(mandate, view)
+            self._gate.check_standing(mandate, view, filed=filed)
         except Rejected as fault:
             return fault
         return None

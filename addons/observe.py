@@ -14,6 +14,7 @@ from addons.exchange import Exchange, Exchanges
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.problems import form_of
+from proxy.delivering import Deliveries
 from proxy.gate import Gate
 
 logger = logging.getLogger(__name__)
@@ -22,7 +23,8 @@ logger = logging.getLogger(__name__)
 class Observe:
     """Never delays a response's bytes: only a released call's first byte waits, for its hold to be settled."""
 
-    def __init__(self, gate: Gate, exchanges: Exchanges, dials: Dials) -> None:
+    def __init__(self, gate: Gate, exchanges: Exchanges, dials: Dials, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
         self._gate = gate
         self._exchanges = exchanges
         self._dials = dials
@@ -43,6 +45,8 @@ class Observe:
         if exchange.outcome.waited:
             flow.response.headers["Preference-Applied"] = "wait"
         flow.response.stream = _counting(exchange)
+        if exchange.delivery is not None:
+            exchange.delivery.head(flow.response.status_code, _fields(flow.response))
         if exchange.outcome.claim is not None:
             await self._settle(exchange, Event.SENT)
 
@@ -52,6 +56,9 @@ class Observe:
         exchange = self._forwarded(flow)
         if exchange is not None and flow.response is not None:
             self._write(exchange, None)
+            if exchange.delivery is not None:
+                exchange.delivery.complete = True
+                await self._deliveries.keep(exchange.delivery)
         exchange = self._exchanges.find(flow)
         if exchange is not None:
             self._end(exchange)
@@ -91,6 +98,8 @@ class Observe:
     async def _broken(self, exchange: Exchange, fault: Code) -> None:
         self._dials.revoke(exchange)
         self._write(exchange, fault)
+        if exchange.delivery is not None and not exchange.delivery.complete:
+            await self._deliveries.keep(exchange.delivery)
         if exchange.outcome is not None and exchange.outcome.claim is not None:
             await self._settle(exchange, Event.LOST if exchange.sent else Event.UNSENT)
 
@@ -110,7 +119,7 @@ class Observe:
             return
         exchange.settled = True
         try:
-            await self._gate.holding.settle(exchange.outcome.claim, event)
+            await self._gate.holding.claims.settle(exchange.outcome.claim, event)
         except (Rejected, Unavailable) as fault:
             # The claim stays: whatever happened, this call will not be sent a second time by itself.
             logger.error("hold %s could not be settled as %s: %s", exchange.outcome.claim.hold_id, event.value, fault)
@@ -147,6 +156,12 @@ class Observe:
 def _counting(exchange: Exchange) -> Callable[[bytes], bytes]:
     def count(data: bytes) -> bytes:
         exchange.bytes_down += len(data)
+        if exchange.delivery is not None:
+            exchange.delivery.take(data)
         return data
 
     return count
+
+
+def _fields(response: http.Response) -> tuple[tuple[str, str], ...]:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.fields)

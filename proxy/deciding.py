@@ -61,6 +61,7 @@ class Deciding:
             mandate=identity.mandate,
             evidence=identity.evidence,
             intent=identity.intent,
+            filed=identity.filed,
             caps=self._caps,
         )
         if isinstance(call.body, Unread) or len(call.body) < LARGE_BYTES:

@@ -19,6 +19,7 @@ from proxy.core.clusters import Policy
 from proxy.core.content_digest import BodyDigests, check_content_digest, signed_digests
 from proxy.core.control import ControlView
 from proxy.core.decide import after_release, is_final
+from proxy.core.delivering import as_delivered, delivers
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.headers import check_announced, is_small
 from proxy.core.holds import Event
@@ -36,6 +37,7 @@ from proxy.core.model import (
     Verdict,
 )
 from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
+from proxy.core.reviewed import elsewhere, sent_away
 from proxy.core.standing import check_standing
 from proxy.core.stored import check_stored
 from proxy.deciding import Deciding
@@ -142,6 +144,8 @@ class Gate:
             wait_s = min(admission.prefer.wait_s or outcome.decision.review.wait_s, self.settings.max_wait_s)
             if wait_s > 0 and await self.holding.reviewed(hold, wait_s, gone):
                 return await self._within_deadline(admission, lambda: self._second_look(admission, outcome, gone))
+            if wait_s > 0 and self.holding.leaving.is_set():
+                return replace(outcome, decision=sent_away(outcome.decision))
         return outcome
 
     async def prove(self, admission: Admission, body: bytes) -> Identity:
@@ -165,7 +169,7 @@ class Gate:
         """Take back an allow of which nothing was sent: a claimed hold is approved again, the outcome is written."""
         try:
             if outcome.claim is not None:
-                await self.holding.settle(outcome.claim, Event.UNSENT)
+                await self.holding.claims.settle(outcome.claim, Event.UNSENT)
             await self.recorder.outcome(outcome, status=None, bytes_up=0, bytes_down=0, duration_ms=0, fault=fault)
         except (Rejected, Unavailable) as failed:
             logger.error(
@@ -212,14 +216,14 @@ class Gate:
         """
         return self._control.view()
 
-    def check_standing(self, mandate: Mandate, view: ControlView) -> None:
+    def check_standing(self, mandate: Mandate, view: ControlView, *, filed: bool = False) -> None:
         """Whether what was allowed under this mandate may go on.
 
         Raises:
             Rejected: it no longer stands, as `proxy.core.standing` says.
         """
         bundle = self._policy().bundle
-        check_standing(mandate, bundle, view, now=self._clock(), grace_s=self.settings.grace_s)
+        check_standing(mandate, bundle, view, now=self._clock(), grace_s=self.settings.grace_s, filed=filed)
 
     def answer(self, outcome: Outcome, *, form: Form, prefer: Prefer = NO_PREFERENCE) -> Answer:
         """What the agent reads instead of a response."""
@@ -277,7 +281,7 @@ class Gate:
     async def _second_look(self, admission: Admission, before: Outcome, gone: asyncio.Event) -> Outcome:
         """The call again, after its hold changed: everything that may have changed with it is asked again."""
         assert admission.identity is not None and before.call is not None and before.hold is not None
-        identity, started_s = admission.identity, self._timer()
+        identity, started_s = replace(admission.identity, filed=True), self._timer()
         again = await self._look(admission, identity, before.call, started_s, gone, waited_for=before.hold.id)
         return replace(again, waited=True)
 
@@ -323,15 +327,16 @@ class Gate:
         started_s = self._timer()
         hold = await self.holding.own(identity, hold_id)
         stored = await self.holding.stored(hold)
-        if stored.call.websocket:
-            detail = "a released WebSocket is opened by its own handshake: send that again"
-            raise Rejected(Code.REQUEST_UNSUPPORTED, detail)
         check_stored(stored)
         identity = replace(identity, intent=stored.decision.intent)
+        if identity.filed and not delivers(stored.decision, stored.call):
+            raise Rejected(Code.HOLD_NOT_PERMITTED, "the call's rule does not let a node send it by itself")
         decision = await self._deciding.decide(identity, stored.call)
         outcome = Outcome(decision=decision, call=stored.call)
         if decision.verdict is not Verdict.DENY:  # also when the mandate has grown: the approved bytes go out once
             outcome = await self._held(identity, stored.call, decision, hold, gone)
+        if identity.filed and outcome.claim is not None:
+            outcome = replace(outcome, call=as_delivered(stored.decision, stored.call, hold.id))
         return await self._recorded(admission, outcome, started_s)
 
     async def _held(
@@ -341,10 +346,12 @@ class Gate:
         if hold.state is not HoldState.APPROVED or gone.is_set():
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
         cleared = await self.holding.check_release(identity, call, hold)
+        if not cleared.here:
+            return Outcome(decision=elsewhere(as_held(decision, hold)), call=call, hold=hold)
         released, addresses = await self._resolved(after_release(decision, hold_id=hold.id), cleared.call)
         if released.verdict is not Verdict.ALLOW:
             return Outcome(decision=released, call=call, hold=hold)
-        claimed = await self.holding.claim(hold)
+        claimed = await self.holding.claims.claim(hold)
         if isinstance(claimed, Hold):
             return Outcome(decision=as_held(decision, claimed), call=call, hold=claimed)
         return Outcome(decision=released, call=cleared.call, hold=hold, addresses=addresses, claim=claimed)
@@ -361,7 +368,7 @@ class Gate:
 
     async def _vouch(self, identity: Identity) -> None:
         """The mandate stands at this moment, and the proof was not used before."""
-        self.check_standing(identity.mandate, self.view())
+        self.check_standing(identity.mandate, self.view(), filed=identity.filed)
         if identity.evidence.nonce is not None:
             await self._replays.spend(identity.evidence)
 
@@ -383,7 +390,7 @@ class Gate:
             await self.recorder.decision(admission, decision, outcome.call)
         except BaseException:
             if outcome.claim is not None:
-                await asyncio.shield(self.holding.give_back(outcome.claim))
+                await asyncio.shield(self.holding.claims.give_back(outcome.claim))
             raise
         return replace(outcome, decision=decision)
 

@@ -6,41 +6,30 @@ The stores carry states; what a state means for a call, and that nothing passes 
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.audit.records import hold_fields
 from proxy.audit.reviews import is_reviewers, on_record, review_fields
+from proxy.claims import LONGEST_RELEASE, Claims
+from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
-from proxy.core.release import Release, read_approval
-from proxy.core.reviewed import TELLING, as_sealed, told, unsaid
+from proxy.core.release import Release, bound_to, read_approval
+from proxy.core.resolution import read_resolution
+from proxy.core.reviewed import TELLING, as_sealed, told
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
-from proxy.ports import Consumed, Filed, HoldCaps, HoldNews, Holds, Journal, Vault
+from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault
 
 logger = logging.getLogger(__name__)
 
 REVIEW_POLL_S = 2.0
 """A waiting call looks at its hold this often even when no event says so."""
-
-LONGEST_RELEASE = timedelta(days=30, minutes=1)
-"""No release may count longer: what a node has sent must be remembered until the last release of it has ended."""
-
-_LOOK_AGAIN_S = (0.0, 0.05, 0.2)
-"""When another call takes a hold just before us, its claim is in the store this soon."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The exclusive right to send one released call once."""
-
-    hold_id: str
-    fence: int
-    number: int  # as `ports.Consumed` counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +38,7 @@ class Cleared:
 
     release: Release
     call: Call
+    here: bool  # False: another node is the one that may send it
 
 
 class Holding:
@@ -67,7 +57,11 @@ class Holding:
         clock: Callable[[], datetime],
         timer: Callable[[], float],
         new_id: Callable[[], str],
+        followed: Followed,
+        node: str = "",
+        worker: str = "",
     ) -> None:
+        """`node` names this machine's key, `worker` this very process, as no other ever."""
         self._bundle = bundle
         self._holds = holds
         self._consumed = consumed
@@ -79,7 +73,21 @@ class Holding:
         self._timer = timer
         self._new_id = new_id
         self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
+        self._followed = followed
+        self._node = node
+        self._worker = worker
+        self.leaving = asyncio.Event()  # set when this worker ends: nobody waits here any more
+        self.stirred = asyncio.Event()  # set when a call was released: somebody may have to deliver it
+        self.claims = Claims(
+            holds=holds,
+            consumed=consumed,
+            journal=journal,
+            worker=worker,
+            on_record=self._on_record,
+            clock=clock,
+            timer=timer,
+        )
 
     # --- filing ------------------------------------------------------------------------------------------------------
 
@@ -96,6 +104,8 @@ class Holding:
         if known is not None:
             return self._told(identity, known, digest)
         filed = await self._file(identity, call, decision, digest)
+        if filed.created and filed.hold.delivers:
+            self._just_filed[filed.hold.id] = self._timer()
         if filed.created:
             await self._journal.append("hold", hold_fields(filed.hold, "file", decision_id=decision.decision_id))
         return self._told(identity, filed.hold, digest)
@@ -103,6 +113,7 @@ class Holding:
     async def _file(self, identity: Identity, call: Call, decision: Decision, digest: str) -> Filed:
         hold_id, now, mandate = self._new_id(), self._clock(), identity.mandate
         ttl_s = min(decision.review.ttl_s, self._max_ttl_s)
+        delivered = delivers(decision, call)
         draft = Hold(
             id=hold_id,
             state=HoldState.HELD,
@@ -123,6 +134,9 @@ class Holding:
             expires_at=now + timedelta(seconds=ttl_s),
             body_bytes=call.body_bytes or 0,
             stored=not isinstance(call.body, Unread),
+            node=self._node,
+            waits_at=self._worker if delivered else "",
+            delivers=delivered,
         )
         stored = StoredCall(
             call=call,
@@ -131,6 +145,8 @@ class Holding:
             call_digest=digest,
             sub_path=mandate.sub_path,
             chain_kids=tuple(link.cnf.kid for link in mandate.chain),
+            chain=tuple(link.token for link in mandate.chain),
+            node=self._node,
         )
         sealed = self._vault.seal(hold_id, stored_to_bytes(stored))
         return await self._holds.file(draft, sealed, ttl_s=ttl_s, caps=self._caps)
@@ -197,6 +213,18 @@ class Holding:
             raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
         return stored_from_bytes(self._vault.unseal(hold.id, sealed))
 
+    async def stored_of(self, hold_id: str) -> StoredCall:
+        """The call of a hold that was never shown to anybody here.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is no such hold.
+            Rejected: as `stored`.
+        """
+        hold = await self._holds.get(hold_id)
+        if hold is None:
+            raise Rejected(Code.HOLD_UNKNOWN, "there is no such hold")
+        return await self.stored(hold)
+
     # --- releasing ---------------------------------------------------------------------------------------------------
 
     async def check_release(self, identity: Identity, call: Call, hold: Hold) -> Cleared:
@@ -229,78 +257,9 @@ class Holding:
                 longest, end = LONGEST_RELEASE.days, f"{release.not_after:%Y-%m-%d}"
                 detail = f"a release may count for at most {longest} days, got until {end}"
                 raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
-        return Cleared(release=releases[0], call=to_send(filed.call, call))
-
-    async def claim(self, hold: Hold) -> Claim | Hold:
-        """Take the right to send: durable before the first byte may leave. The hold as it is, if another was first.
-
-        The only call site of `approved → releasing`. This node's own memory goes first: a sent hold that is put back
-        into the store together with its genuine release is not sent again.
-
-        Raises:
-            Rejected(HOLD_SPENT): this node has sent the call, or seen it sent, and the store says approved.
-            Unavailable: the store or this node's disk does not answer.
-        """
-        claiming = asyncio.ensure_future(self._claim(hold))
-        try:
-            return await asyncio.shield(claiming)
-        except asyncio.CancelledError:
-            claiming.add_done_callback(self._unclaim)  # too late to send, not too late to have been claimed
-            raise
-
-    async def _claim(self, hold: Hold) -> Claim | Hold:
-        number = hold.version + 1
-        if not await self._consumed.take(hold.id, number, until=self._clock() + LONGEST_RELEASE):
-            return await self._taken(hold)
-        try:
-            moved = await self._holds.apply(hold.id, Event.CLAIM)
-        except BaseException:
-            await self._untake(hold.id, number)
-            raise
-        if moved.applied:
-            return Claim(hold_id=hold.id, fence=moved.hold.fence, number=number)
-        await self._untake(hold.id, number)
-        return unsaid(moved.hold)
-
-    async def _taken(self, hold: Hold) -> Hold:
-        """What became of a hold that was taken before us."""
-        for pause_s in _LOOK_AGAIN_S:
-            await asyncio.sleep(pause_s)
-            found = await self._holds.get(hold.id)
-            if found is not None and found.state is not HoldState.APPROVED:
-                return unsaid(found)
-        logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
-        await self._journal.append("hold", hold_fields(self._on_record(hold), RESTORED))
-        raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
-
-    async def _untake(self, hold_id: str, number: int) -> None:
-        try:
-            await self._consumed.untake(hold_id, number)
-        except Unavailable as fault:  # then it counts as sent here
-            logger.error("hold %s: %s", hold_id, fault.detail)
-
-    def _unclaim(self, claiming: asyncio.Future[Claim | Hold]) -> None:
-        if claiming.cancelled() or claiming.exception() is not None:
-            return
-        claim = claiming.result()
-        if not isinstance(claim, Claim):
-            return
-        task = asyncio.ensure_future(self.give_back(claim))
-        self._undoing.add(task)
-        task.add_done_callback(self._undoing.discard)
-
-    async def settle(self, claim: Claim, event: Event) -> None:
-        """Report what became of a claimed call: SENT, UNSENT (back to approved) or LOST (uncertain)."""
-        if event is Event.UNSENT:
-            await self._untake(claim.hold_id, claim.number)
-        moved = await self._holds.apply(claim.hold_id, event, fence=claim.fence)
-        if moved.applied:
-            await self._journal.append("hold", hold_fields(self._on_record(moved.hold), event.value))
-
-    async def give_back(self, claim: Claim) -> None:
-        """Undo a claim under which nothing was sent."""
-        await self._untake(claim.hold_id, claim.number)
-        await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence)
+            self._followed.check(release.issued_at)
+        here = bound_to(meant) in ("", self._node)
+        return Cleared(release=releases[0], call=to_send(filed.call, call), here=here)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
@@ -309,18 +268,23 @@ class Holding:
         news = asyncio.Event()
         self._wakers.setdefault(hold.id, set()).add(news)
         leaving = asyncio.ensure_future(gone.wait())
+        ending = asyncio.ensure_future(self.leaving.wait())
         deadline_s = self._timer() + wait_s
         try:
-            while (left_s := deadline_s - self._timer()) > 0 and not gone.is_set():
+            await self._holds.wait_at(hold.id, self._worker)
+            news.set()  # somebody may have decided before we began to wait
+            while (left_s := deadline_s - self._timer()) > 0 and not gone.is_set() and not self.leaving.is_set():
                 coming = asyncio.ensure_future(news.wait())
                 await asyncio.wait(
-                    {coming, leaving}, timeout=min(left_s, REVIEW_POLL_S), return_when=asyncio.FIRST_COMPLETED
+                    {coming, leaving, ending}, timeout=min(left_s, REVIEW_POLL_S), return_when=asyncio.FIRST_COMPLETED
                 )
                 coming.cancel()
                 news.clear()
                 found = await self._holds.get(hold.id)
                 if found is None or found.state is not HoldState.HELD:
                     return not gone.is_set()
+            if not hold.delivers:
+                await self._holds.wait_at(hold.id, "")
             return False
         except Unavailable:
             return False  # the hold stands; the agent is told where to ask
@@ -328,6 +292,7 @@ class Holding:
             return True  # unreadable: looking again says what is wrong
         finally:
             leaving.cancel()
+            ending.cancel()
             self._wakers[hold.id].discard(news)
             if not self._wakers[hold.id]:
                 del self._wakers[hold.id]
@@ -339,13 +304,20 @@ class Holding:
         """
         while True:
             try:
-                async for news in self._holds.news():
+                async for news in self._holds.news(await self._followed.go_on(self._holds)):
                     for waker in self._wakers.get(news.hold_id, ()):
                         waker.set()
+                    if news.state is HoldState.APPROVED:
+                        self.stirred.set()
                     if news.state in _SENDING:
                         await self._note_sending(news)
-                    if record and is_reviewers(news.state, news.version):
+                    resolved = record and news.state in _RESOLVED and await self._record_resolution(news)
+                    if record and not resolved and is_reviewers(news.state, news.version):
                         await self._record_review(news)
+                    self._followed.passed(news.cursor)
+            except Missed:
+                with suppress(Unavailable):
+                    await self._followed.missed(self._holds)
             except Unavailable:
                 await asyncio.sleep(REVIEW_POLL_S)
 
@@ -373,16 +345,40 @@ class Holding:
         fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
         await self._journal.append("hold", fields)
 
+    async def _record_resolution(self, news: HoldNews) -> bool:
+        """Write down what a person found out about a call of which nobody knew whether it had arrived, if one did."""
+        with suppress(Rejected):  # sent, or withdrawn: no resolution was signed
+            hold = await self._holds.get(news.hold_id)
+            if hold is None or hold.statement is None:
+                return False
+            now = self._clock()
+            said = read_resolution(hold.statement, hold=hold, bundle=self._bundle(), barred=frozenset(), now=now)
+            fields = hold_fields(replace(hold, decided_by=said.by, reason=said.reason), said.found.event.value)
+            await self._journal.append("hold", fields)
+            return True
+        return False
+
     def _on_record(self, hold: Hold) -> Hold:
         return on_record(hold, self._bundle(), now=self._clock())
 
-    async def sweep(self) -> None:
-        """Expire what is due. Every worker does; the store makes each step once, and whoever made it records it."""
-        for hold in await self._holds.sweep():
-            await self._journal.append("hold", hold_fields(self._on_record(hold), Event.EXPIRE.value))
+    async def sweep(self) -> tuple[str, ...]:
+        """Expire what is due, and give up abandoned sends. Every worker does, and says so that it lives; the store
+        makes each step once, and whoever made it records it.
+
+        Returns the ids of released holds that this worker may send by itself, now.
+        """
+        swept = await self._holds.sweep(self._worker, self._node)
+        for hold in swept.ended:
+            event = Event.LOST if hold.state is HoldState.UNCERTAIN else Event.EXPIRE
+            await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
+        await self.claims.settle_owed()
+        now_s = self._timer()
+        self._just_filed = {each: at_s for each, at_s in self._just_filed.items() if now_s - at_s < _ABOUT_TO_WAIT_S}
+        return tuple(each for each in swept.deliver if each not in self._wakers and each not in self._just_filed)
 
 
-RESTORED = "restored"
-"""What the journal calls an approved hold of which this node remembers that its call was sent, or may have been."""
+_ABOUT_TO_WAIT_S = 1.0  # between filing a call and waiting for its review lies less
+_RESOLVED = frozenset({HoldState.RELEASED, HoldState.CANCELLED})
+
 
 _SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})

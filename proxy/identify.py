@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import lines, one_line
-from proxy.core.model import Bundle, Evidence, Intent, Leg, Mandate, Proof, Received
+from proxy.core.model import Bundle, Evidence, Intent, Leg, Mandate, Proof, Received, StoredCall
 from proxy.core.proof import (
     AGENT_INTENT,
     INTENT_MANIFEST,
@@ -38,6 +38,7 @@ class Identity:
     intent: Intent
     manifest_field: str  # Intent-Manifest as presented; "" for a session
     inheritable_until: datetime | None = None  # how long calls inside a tunnel may rely on it
+    filed: bool = False  # of a held call: the leaf's expiry and the proof were judged when it was filed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,8 +169,28 @@ class Identifier:
         Raises:
             Rejected: its chain does not verify any more.
         """
+        if identity.filed:
+            return identity  # verified anew whenever a node sends its call
         mandate = self.mandate(tuple(link.token for link in identity.mandate.chain))
         return identity if mandate is identity.mandate else replace(identity, mandate=mandate)
+
+    def as_filed(self, stored: StoredCall) -> Identity:
+        """The identity a held call was filed under, for a node that sends it by itself.
+
+        `stored` was decrypted: only a worker of this deployment can have written it. Not checked here: that the
+        mandate still stands (`check_standing`).
+
+        Raises:
+            Rejected(HOLD_TAMPERED): its manifests are not in it.
+            Rejected: the chain does not verify under today's bundle.
+        """
+        if not stored.chain:
+            raise Rejected(Code.HOLD_TAMPERED, "the stored call does not say under which manifests it came")
+        at = stored.decision.at
+        mandate = verify_chain(stored.chain, self._bundle(), lifetimes=self._lifetimes, now=at)
+        evidence = Evidence(proof=stored.proof, keyid=mandate.leaf.cnf.kid, created=at, nonce=None)
+        intent = stored.decision.intent
+        return Identity(mandate=mandate, evidence=evidence, intent=intent, manifest_field="", filed=True)
 
     def _by_signature(self, received: Received, fields: "_Fields") -> Identity:
         mandate = self.mandate(read_chain(fields.manifest))

@@ -17,8 +17,9 @@ from proxy.core.jws import seal
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Call, Proof
 from proxy.core.names import INTERNAL_HOST
-from proxy.core.problems import Answer, document
+from proxy.core.problems import Answer, document, kept_answer
 from proxy.core.session import SESSION_LIFE_S, SessionGrant, check_channel
+from proxy.delivering import Deliveries
 from proxy.gate import Gate
 from proxy.identify import Identity, session_key
 from proxy.ports import Journal, Mandates, Vault
@@ -48,8 +49,10 @@ class Internal:
         policy: Callable[[], Policy],
         node_key: PrivateKey,
         ca_pem: bytes,
+        deliveries: Deliveries,
         clock: Callable[[], datetime],
     ) -> None:
+        self._deliveries = deliveries
         self._gate = gate
         self._mandates = mandates
         self._vault = vault
@@ -88,13 +91,17 @@ class Internal:
                 return document({"holds": [hold_document(hold, now=self._clock()) for hold in found]})
             case "GET", ("holds", hold_id):
                 return document(hold_document(await self._gate.holding.own(identity, hold_id), now=self._clock()))
+            case "GET", ("holds", hold_id, "response"):
+                hold = await self._gate.holding.own(identity, hold_id)
+                return kept_answer(await self._deliveries.response(hold))
             case "POST", ("holds", hold_id, "redeem"):
                 return Redeem(identity=identity, hold_id=hold_id)
             case "POST", ("session",):
                 return await self._open_session(admission, identity)
         raise Rejected(
             Code.HOLD_UNKNOWN,
-            "no such page: GET /, /holds, /holds/ID, /ca or /health, POST /holds/ID/redeem or /session",
+            "no such page: GET /, /holds, /holds/ID, /holds/ID/response, /ca or /health, "
+            "POST /holds/ID/redeem or /session",
             field="path",
         )
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from proxy.core.control import ControlView
 from proxy.core.encoding import Json
+from proxy.core.errors import Unavailable
 from proxy.core.holds import Event
 from proxy.core.model import Bundle, Evidence, Hold, HoldState, IPAddress
 
@@ -72,6 +73,14 @@ class Moved:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What one look over the holds found."""
+
+    ended: tuple[Hold, ...]  # expired, or uncertain now
+    deliver: tuple[str, ...] = ()  # ids of released holds to be sent by this worker itself
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HoldNews:
     """One line of the holds' event stream."""
 
@@ -123,12 +132,16 @@ class Holds(Protocol):
         said: str | None = None,
         expires_at: datetime | None = None,
         version: int | None = None,
+        worker: str = "",
     ) -> Moved:
         """Take one step of the state machine, or say why not by returning the hold as it is.
 
         `fence` is required for SENT, UNSENT and LOST and must be the claim's. `sticky_until` is for DENY. `said` is
         added to what was said before; `expires_at` is for SAY and moves the deadline. With `version` the step is
-        taken only if the hold is still at that version: what whoever asks has looked at.
+        taken only if the hold is still at that version: what whoever asks has looked at. `worker` is who claims, or
+        claimed, and by which claim ("WORKER/NUMBER"): SENT, UNSENT and LOST must bear the claim's. For a moment after
+        a release the worker in `Hold.waits_at` alone may claim, while it lives; another's claim is then not applied,
+        and the hold still approved.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is no such hold.
@@ -145,8 +158,21 @@ class Holds(Protocol):
     ) -> tuple[Hold, ...]:
         """Holds, newest first. `states` None means the open ones (held, approved, releasing, uncertain)."""
 
-    async def sweep(self) -> tuple[Hold, ...]:
-        """Expire what is due (held or approved past its deadline) and return it."""
+    async def wait_at(self, hold_id: str, worker: str) -> None:
+        """Note that the agent of a held call waits at this worker ("": nowhere any more). Nothing else changes."""
+
+    async def keep_response(self, hold_id: str, sealed: bytes, *, ttl_s: int) -> None:
+        """Keep the response to a delivered call, encrypted, for so long."""
+
+    async def kept_response(self, hold_id: str) -> bytes | None:
+        """The response that was kept, or None."""
+
+    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+        """Note that `worker` lives; expire what is due; turn abandoned sends into uncertain ones; and say what this
+        worker may deliver now; what is transformative, only at the node it was filed at. A send is abandoned once the
+        worker that claimed it does not live any more, or when it takes longer than any may. Each hold that ended so is
+        returned once, to whoever made it end.
+        """
 
     def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
         """Every open hold's sealed call, its first bytes only. One that is open all the while comes at least once."""
@@ -186,6 +212,39 @@ class Grants(Protocol):
 
     async def spend(self, grant_id: str, *, count: int) -> int | None:
         """Count one use, atomically, and return its number from 1 to `count`. None: it is used up, over or unknown."""
+
+
+class Missed(Unavailable):
+    """Events of the stream are gone that nobody has read: what they said must be read elsewhere, or is not known."""
+
+
+class Followed(Protocol):
+    """Since when this node has followed the events of holds without a gap, kept by the node itself."""
+
+    async def go_on(self, holds: Holds) -> str:
+        """Where to follow from: where this node was, or now.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    def passed(self, cursor: str) -> None:
+        """Everything up to here is known to this node."""
+
+    async def missed(self, holds: Holds) -> None:
+        """There was a gap: it begins anew, now.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+
+    def check(self, issued_at: datetime) -> None:
+        """Whether this node has followed since a release was made.
+
+        Raises:
+            Rejected(RELEASE_INVALID): it began later.
+            Unavailable(VIEW_STALE): it has not begun.
+        """
 
 
 class Consumed(Protocol):

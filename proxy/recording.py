@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.audit.records import decision_fields, outcome_fields
+from proxy.claims import Claim
 from proxy.core.clusters import Policy
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Call, Decision, Hold, Intent, IPAddress, Leg, Received, Verdict
 from proxy.core.problems import Prefer
-from proxy.holding import Claim
 from proxy.identify import Identity
 from proxy.ports import Journal
 

@@ -14,14 +14,16 @@ import pytest
 from filing import Filer
 from held import ROOMY, draft
 
+from proxy.claims import Claim
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import Event
+from proxy.core.holds import Event, after
 from proxy.core.model import Evidence, Hold, HoldState, Intent, Proof, StoredCall, Verdict
 from proxy.core.release import state_release
-from proxy.holding import Claim, Holding, as_held
+from proxy.core.resolution import Found, state_resolution
+from proxy.holding import Holding, as_held
 from proxy.identify import Identity
-from proxy.ports import Journal
+from proxy.ports import Followed, Holds, Journal
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.memory import MemoryHolds, system_clock
 from proxy.stores.vault import open_vault
@@ -37,6 +39,22 @@ class Lines(Journal):
 
     async def append(self, kind: str, fields: Mapping[str, Json]) -> None:
         self.lines.append({"kind": kind, **fields})
+
+
+class Always(Followed):
+    """A node that has followed the store since the beginning."""
+
+    async def go_on(self, holds: Holds) -> str:
+        return await holds.cursor()
+
+    def passed(self, cursor: str) -> None:
+        pass
+
+    async def missed(self, holds: Holds) -> None:
+        raise AssertionError("events were lost")
+
+    def check(self, issued_at: datetime) -> None:
+        pass
 
 
 class Node:
@@ -57,10 +75,11 @@ class Node:
             clock=clock,
             timer=monotonic,
             new_id=lambda: f"hold-{next(_numbers)}",
+            followed=Always(),
         )
 
     async def claim(self, hold: Hold) -> Claim:
-        claim = await self.holding.claim(hold)
+        claim = await self.holding.claims.claim(hold)
         assert isinstance(claim, Claim), claim
         return claim
 
@@ -81,11 +100,11 @@ def put_back(holds: MemoryHolds, hold: Hold) -> None:
 async def test_a_sent_hold_that_was_put_back_is_not_sent_again(tmp_path: Path) -> None:
     holds = MemoryHolds()
     node, hold = Node(tmp_path / "a", holds), await approved(holds)
-    await node.holding.settle(await node.claim(hold), Event.SENT)
+    await node.holding.claims.settle(await node.claim(hold), Event.SENT)
     put_back(holds, hold)
     for again in (node, Node(tmp_path / "a", holds)):  # and after a restart
         with pytest.raises(Rejected) as refused:
-            await again.holding.claim(hold)
+            await again.holding.claims.claim(hold)
         assert refused.value.code is Code.HOLD_SPENT
 
 
@@ -94,19 +113,21 @@ async def test_an_unsent_hold_may_be_sent(tmp_path: Path, undo: str) -> None:
     holds = MemoryHolds()
     node, hold = Node(tmp_path / "a", holds), await approved(holds)
     claim = await node.claim(hold)
-    await (node.holding.settle(claim, Event.UNSENT) if undo == "settled" else node.holding.give_back(claim))
+    await (
+        node.holding.claims.settle(claim, Event.UNSENT) if undo == "settled" else node.holding.claims.give_back(claim)
+    )
     found = await holds.get(hold.id)
     assert found is not None
-    await node.holding.settle(await node.claim(found), Event.SENT)
+    await node.holding.claims.settle(await node.claim(found), Event.SENT)
     put_back(holds, hold)  # as it was before the claim that came to nothing
     with pytest.raises(Rejected):
-        await node.holding.claim(hold)
+        await node.holding.claims.claim(hold)
 
 
 async def test_only_one_of_two_workers_takes_a_hold_and_the_other_learns_what_became_of_it(tmp_path: Path) -> None:
     holds = MemoryHolds()
     one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "a", holds), await approved(holds)
-    taken = await asyncio.gather(one.holding.claim(hold), other.holding.claim(hold))
+    taken = await asyncio.gather(one.holding.claims.claim(hold), other.holding.claims.claim(hold))
     assert [type(each) for each in taken].count(Claim) == 1
     assert [each.state for each in taken if isinstance(each, Hold)] == [HoldState.RELEASING]
 
@@ -115,11 +136,11 @@ async def test_of_two_nodes_the_second_learns_what_became_of_it_and_forgets_its_
     holds = MemoryHolds()
     one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "b", holds), await approved(holds)
     claim = await one.claim(hold)
-    assert not isinstance(await other.holding.claim(hold), Claim)
-    await one.holding.give_back(claim)
+    assert not isinstance(await other.holding.claims.claim(hold), Claim)
+    await one.holding.claims.give_back(claim)
     found = await holds.get(hold.id)
     assert found is not None
-    assert isinstance(await other.holding.claim(found), Claim)
+    assert isinstance(await other.holding.claims.claim(found), Claim)
 
 
 async def test_what_another_node_sent_is_not_sent_here_when_it_is_put_back(tmp_path: Path) -> None:
@@ -128,7 +149,7 @@ async def test_what_another_node_sent_is_not_sent_here_when_it_is_put_back(tmp_p
     following = asyncio.ensure_future(other.holding.follow_news(record=False))
     await asyncio.sleep(0)
     try:
-        await one.holding.settle(await one.claim(hold), Event.SENT)
+        await one.holding.claims.settle(await one.claim(hold), Event.SENT)
         async with asyncio.timeout(2):
             while not (tmp_path / "b" / "consumed.jsonl").exists() or not (
                 tmp_path / "b" / "consumed.jsonl"
@@ -140,7 +161,7 @@ async def test_what_another_node_sent_is_not_sent_here_when_it_is_put_back(tmp_p
             await following
     put_back(holds, hold)
     with pytest.raises(Rejected) as refused:
-        await other.holding.claim(hold)
+        await other.holding.claims.claim(hold)
     assert refused.value.code is Code.HOLD_SPENT
 
 
@@ -154,14 +175,69 @@ async def test_a_claim_the_store_did_not_answer_is_no_claim(tmp_path: Path, monk
     with monkeypatch.context() as patched:
         patched.setattr(holds, "apply", away)
         with pytest.raises(Unavailable):
-            await node.holding.claim(hold)
-    assert isinstance(await node.holding.claim(hold), Claim)
+            await node.holding.claims.claim(hold)
+    assert isinstance(await node.holding.claims.claim(hold), Claim)
+
+
+async def test_a_claim_that_was_made_unheard_is_taken_back_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store carried it out, and its answer was lost."""
+    holds = MemoryHolds()
+    node, hold = Node(tmp_path / "a", holds), await approved(holds)
+    apply = holds.apply
+
+    async def unheard(*given: object, **more: object) -> None:
+        await apply(*given, **more)  # type: ignore[arg-type]
+        raise Unavailable(Code.STORE_DOWN, "no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holds, "apply", unheard)
+        with pytest.raises(Unavailable):
+            await node.holding.claims.claim(hold)
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is HoldState.RELEASING
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is HoldState.APPROVED
+    claim = await node.claim(found)
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert (found.state, found.claimed_by) == (HoldState.RELEASING, claim.by)
+
+
+@pytest.mark.parametrize("event", [Event.SENT, Event.LOST, Event.UNSENT])
+async def test_what_the_store_could_not_be_told_it_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: Event
+) -> None:
+    holds = MemoryHolds()
+    node, hold = Node(tmp_path / "a", holds), await approved(holds)
+    claim = await node.claim(hold)
+
+    async def away(*_: object, **__: object) -> None:
+        raise Unavailable(Code.STORE_DOWN, "no answer in time")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holds, "apply", away)
+        with pytest.raises(Unavailable):
+            await node.holding.claims.settle(claim, event)
+        with pytest.raises(Unavailable):
+            await node.holding.sweep()
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is after(HoldState.RELEASING, event)
+    await node.holding.sweep()
+    assert [line["event"] for line in node.journal.lines] == [event.value]
 
 
 async def test_a_claim_nobody_waited_for_is_given_back(tmp_path: Path) -> None:
     holds = MemoryHolds()
     node, hold = Node(tmp_path / "a", holds), await approved(holds)
-    claiming = asyncio.ensure_future(node.holding.claim(hold))
+    claiming = asyncio.ensure_future(node.holding.claims.claim(hold))
     await asyncio.sleep(0)
     claiming.cancel()
     with suppress(asyncio.CancelledError):
@@ -170,7 +246,7 @@ async def test_a_claim_nobody_waited_for_is_given_back(tmp_path: Path) -> None:
         while (found := await holds.get(hold.id)) is not None and found.version < hold.version + 2:
             await asyncio.sleep(0.01)
     assert found is not None
-    assert isinstance(await node.holding.claim(found), Claim)
+    assert isinstance(await node.holding.claims.claim(found), Claim)
 
 
 async def test_what_cannot_be_noted_on_disk_is_not_claimed(tmp_path: Path) -> None:
@@ -178,7 +254,7 @@ async def test_what_cannot_be_noted_on_disk_is_not_claimed(tmp_path: Path) -> No
     node, hold = Node(tmp_path / "a", holds), await approved(holds)
     (tmp_path / "a" / "consumed.jsonl").mkdir()
     with pytest.raises(Unavailable):
-        await node.holding.claim(hold)
+        await node.holding.claims.claim(hold)
     assert await holds.get(hold.id) == replace(hold)
 
 
@@ -309,7 +385,7 @@ async def test_a_hold_of_another_call_is_not_taken_for_this_one(tmp_path: Path) 
 async def test_a_call_that_waited_learns_that_another_was_sent(tmp_path: Path) -> None:
     here = Reviewed(tmp_path)
     hold = await here.decide(await here.file(), Verdict.ALLOW)
-    await here.node.holding.settle(await here.node.claim(hold), Event.SENT)
+    await here.node.holding.claims.settle(await here.node.claim(hold), Event.SENT)
     found = await here.node.holding.again(here.identity, here.call().call, hold.id)
     told = as_held(here.call().decision, found)
     assert (told.verdict, told.code, told.hold_id) == (Verdict.DENY, Code.HOLD_SPENT, hold.id)
@@ -339,3 +415,36 @@ async def test_the_journal_names_a_reviewer_only_for_what_they_signed(
     event = {Verdict.ALLOW: "approve", Verdict.DENY: "deny"}[verdict]
     expected = (event, identities.SPONSOR, "ada says so") if genuine else ("unverified", None, None)
     assert (line["event"], line.get("by"), line.get("reason")) == expected
+
+
+@pytest.mark.parametrize("found", list(Found))
+async def test_the_journal_says_who_found_out_what_became_of_a_lost_call(tmp_path: Path, found: Found) -> None:
+    here = Reviewed(tmp_path)
+    hold = await here.decide(await here.file(), Verdict.ALLOW)
+    claim = await here.node.claim(hold)
+    await here.node.holding.claims.settle(claim, Event.LOST)
+    following = asyncio.ensure_future(here.node.holding.follow_news(record=True))
+    await asyncio.sleep(0)
+    word = state_resolution(
+        hold=hold,
+        found=found,
+        by=identities.SPONSOR,
+        reason="asked the bank",
+        deployment=identities.DEPLOYMENT,
+        key=identities.key(identities.SPONSOR),
+        now=identities.NOW,
+        nonce=identities.nonce("n"),
+    )
+    lines = here.node.journal.lines
+    before = len(lines)
+    await here.holds.apply(hold.id, found.event, statement=word, by="mallory", reason="trust me")
+    try:
+        async with asyncio.timeout(2):
+            while len(lines) == before:
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+    (line,) = lines[before:]
+    assert (line["event"], line["by"], line["reason"]) == (found.event.value, identities.SPONSOR, "asked the bank")

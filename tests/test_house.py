@@ -30,6 +30,8 @@ ROOMS = {
         "gate.py",
         "deciding.py",
         "recording.py",
+        "claims.py",
+        "delivering.py",
         "holding.py",
         "granting.py",
         "identify.py",

@@ -13,6 +13,7 @@ from proxy.core.model import (
     Bundle,
     Call,
     Cluster,
+    Effect,
     HostPattern,
     Mismatch,
     Operation,
@@ -35,7 +36,7 @@ _OPERATION_MAY = frozenset({"body", "websocket"})
 _QUERY = frozenset({"name", "values", "required"})
 _QUERY_MAY = frozenset({"encoded", "repeated"})
 _REVIEW = frozenset({"always", "who", "ttl_s", "wait_s"})
-_REVIEW_MAY = frozenset({"quorum"})
+_REVIEW_MAY = frozenset({"quorum", "effect", "idempotency_key"})
 
 
 def normalised(cluster: Cluster) -> dict[str, Json]:
@@ -60,6 +61,8 @@ def normalised(cluster: Cluster) -> dict[str, Json]:
             "ttl_s": review.ttl_s,
             "wait_s": review.wait_s,
             **({"quorum": review.quorum} if review.quorum != 1 else {}),
+            **({"effect": review.effect.value} if review.effect is not Effect.RETRY else {}),
+            **({"idempotency_key": True} if review.idempotency_key else {}),
         },
         **_FIXED,
     }
@@ -138,6 +141,8 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
             ttl_s=as_whole(review["ttl_s"], "review.ttl_s"),
             wait_s=as_whole(review["wait_s"], "review.wait_s"),
             quorum=as_whole(review.get("quorum", 1), "review.quorum", least=1),
+            effect=Effect(as_text(review.get("effect", Effect.RETRY.value), "review.effect")),
+            idempotency_key=as_flag(review.get("idempotency_key", False), "review.idempotency_key"),
         ),
         digest="",
         at=RuleRef(id=name, file="", line=1),

@@ -48,6 +48,7 @@ class Question:
     mandate: Mandate | None = None
     evidence: Evidence | None = None
     caps: BodyCaps = USUAL_CAPS  # how much of a body is read, where a rule constrains it
+    filed: bool = False  # a held call, asked about again: the leaf's expiry was judged when it was filed
     refusal: Rejected | None = None  # evidence that failed, or (PROOF_MISSING) none: there is no mandate
 
 
@@ -142,7 +143,14 @@ def _no_authority(question: Question) -> _Finding | None:
             return _deny(Code.KILL_SWITCH, "the kill switch is on: nothing is forwarded until an operator turns it off")
         return None if refusal is None or refusal.code is Code.PROOF_MISSING else _refused(refusal)
     try:
-        check_standing(mandate, question.policy.bundle, question.view, now=question.now, grace_s=question.grace_s)
+        check_standing(
+            mandate,
+            question.policy.bundle,
+            question.view,
+            now=question.now,
+            grace_s=question.grace_s,
+            filed=question.filed,
+        )
         check_declares(mandate, question.intent)
     except Rejected as fault:
         return _refused(fault)

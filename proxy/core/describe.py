@@ -1,7 +1,7 @@
 """A cluster in plain words, for the sponsor who is about to sign for it."""
 
 from proxy.core.bodies.words import body_words
-from proxy.core.model import Cluster, Operation, QueryRule, Risk
+from proxy.core.model import Cluster, Effect, Operation, QueryRule, Risk
 from proxy.core.shown import any_of, shown
 
 _RISKS = {
@@ -57,4 +57,8 @@ def _review_words(cluster: Cluster) -> str:
     who = f"for {any_of(review.who, ordered=True)}" if review.who else "but nobody may release it"
     if review.quorum > 1:
         who += f", {review.quorum} of whom must release it"
-    return f"{held} {who}, at most {review.ttl_s} seconds; the connection waits {review.wait_s} seconds."
+    sent = ""
+    if review.effect is Effect.DELIVER:
+        key = " with the hold's id as Idempotency-Key" if review.idempotency_key else ""
+        sent = f"; once released, the proxy sends it by itself{key}"
+    return f"{held} {who}, at most {review.ttl_s} seconds; the connection waits {review.wait_s} seconds{sent}."

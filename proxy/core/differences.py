@@ -101,6 +101,10 @@ def _review(old: Cluster, new: Cluster) -> Iterator[str]:
     if old.review.quorum != new.review.quorum:
         verb = "tightens" if new.review.quorum > old.review.quorum else "loosens"
         yield f"{verb} how many people must release a call from {old.review.quorum} to {new.review.quorum}"
+    if old.review.effect is not new.review.effect:
+        yield f"changes how a released call is sent from {old.review.effect.value} to {new.review.effect.value}"
+    if old.review.idempotency_key != new.review.idempotency_key:
+        yield f"{'adds an' if new.review.idempotency_key else 'no longer adds an'} Idempotency-Key to delivered calls"
     for what, before, after in (
         ("how long a hold may wait for a decision", old.review.ttl_s, new.review.ttl_s),
         ("how long a connection waits for one", old.review.wait_s, new.review.wait_s),

@@ -27,6 +27,12 @@ _NEXT: Mapping[HoldState, str] = {
 }
 
 
+_DELIVERED: Mapping[HoldState, str] = {
+    HoldState.HELD: "Wait: a person has been asked. Once released, the proxy sends the call itself: do nothing.",
+    HoldState.APPROVED: "Wait: the call is released, and the proxy is about to send it itself; do not send it again.",
+    HoldState.RELEASED: "Done: the call was sent once. Its response is kept at response_endpoint for a while.",
+}
+
 _SEND_AGAIN = "Send the same call again; it passes once. Its body was too large to be kept for redeeming."
 
 
@@ -69,9 +75,16 @@ def hold_document(hold: Hold, *, now: datetime) -> dict[str, Json]:
         "reason": hold.reason,
         "status_endpoint": hold_url(hold.id),
         "redeem_endpoint": f"{hold_url(hold.id)}/redeem" if redeemable(hold) else None,
-        "next": _NEXT[hold.state] if hold.stored or hold.state is not HoldState.APPROVED else _SEND_AGAIN,
+        **({"response_endpoint": f"{hold_url(hold.id)}/response"} if hold.delivers else {}),
+        "next": _next(hold),
         "retry_after_s": retry_after_s(hold, now=now),
     }
+
+
+def _next(hold: Hold) -> str:
+    if hold.delivers and hold.state in _DELIVERED:
+        return _DELIVERED[hold.state]
+    return _NEXT[hold.state] if hold.stored or hold.state is not HoldState.APPROVED else _SEND_AGAIN
 
 
 def mandate_document(mandate: Mandate, bundle: Bundle, *, now: datetime) -> dict[str, Json]:

@@ -23,6 +23,8 @@ class Event(enum.StrEnum):
     UNSENT = "unsent"  # provably nothing left: back to approved
     LIFT = "lift"  # a denial, which stays one, no longer answers equal calls
     LOST = "lost"  # nobody knows what upstream saw; never re-sent by itself
+    ARRIVED = "arrived"  # a person found out that a lost call had arrived
+    CLOSED = "closed"  # a person found out that it had not: its agent may ask anew, under another hold
 
 
 TRANSITIONS: dict[Event, tuple[frozenset[HoldState], HoldState]] = {
@@ -36,6 +38,8 @@ TRANSITIONS: dict[Event, tuple[frozenset[HoldState], HoldState]] = {
     Event.SENT: (frozenset({HoldState.RELEASING}), HoldState.RELEASED),
     Event.UNSENT: (frozenset({HoldState.RELEASING}), HoldState.APPROVED),
     Event.LOST: (frozenset({HoldState.RELEASING}), HoldState.UNCERTAIN),
+    Event.ARRIVED: (frozenset({HoldState.UNCERTAIN}), HoldState.RELEASED),
+    Event.CLOSED: (frozenset({HoldState.UNCERTAIN}), HoldState.CANCELLED),
 }
 
 OPEN = frozenset({HoldState.HELD, HoldState.APPROVED, HoldState.RELEASING, HoldState.UNCERTAIN})
@@ -49,6 +53,18 @@ FENCED = frozenset({Event.SENT, Event.UNSENT, Event.LOST})
 
 MAX_SAID = 40
 """How many statements a hold keeps besides the one that decides it."""
+
+EXCLUSIVE_S = 3
+"""How long after a release only the worker at which the agent waits may claim the call, if it lives."""
+
+BEAT_S = 6
+"""A worker that was not heard of for so long is dead. Each is heard of every second."""
+
+LONGEST_SEND_S = 4_200
+"""From claim to the response's head; a send that takes longer is given up. Connections end before that."""
+
+RETRY_DELIVERY_S = (1, 30)
+"""How long after the first attempt that sent nothing a call is delivered again, doubled each time; and at most."""
 
 DENIAL_STICKS_S = 86_400
 """How long a denial answers equal calls, unless the mandate ends before."""

@@ -138,6 +138,14 @@ class Operation:
     websocket: bool = False  # True: it permits opening a WebSocket, and nothing else
 
 
+class Effect(enum.StrEnum):
+    """How a released call is sent. An agent whose connection still waits gets the real response there, whatever this
+    says (`resume`)."""
+
+    RETRY = "retry"  # the agent sends it again, or redeems it
+    DELIVER = "deliver"  # a node sends the stored call by itself, and keeps the response for the agent
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
     """Who may decide a held call of this cluster, and how long it may take."""
@@ -147,6 +155,8 @@ class Review:
     ttl_s: int = 14_400
     wait_s: int = 0  # default wait on the connection when the agent does not send Prefer: wait
     quorum: int = 1  # how many distinct people must release it; one denial ends it
+    effect: Effect = Effect.RETRY
+    idempotency_key: bool = False  # a delivered call without an Idempotency-Key gets its hold's id as one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -470,6 +480,8 @@ class StoredCall:
     call_digest: str
     sub_path: str = ""  # Mandate.sub_path: with it whoever decides computes the digest again
     chain_kids: tuple[str, ...] = ()  # thumbprints of every cnf key in the chain: none of them may decide
+    chain: tuple[str, ...] = ()  # the manifests it came with, root first: under them a node delivers it
+    node: str = ""  # the node it was filed at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -509,6 +521,10 @@ class Hold:
     reason: str | None = None
     body_bytes: int = 0
     stored: bool = True  # False: the body was too large to be kept, only its size and digest are known
+    node: str = ""  # the node it was filed at
+    waits_at: str = ""  # the worker where its agent waits, or which delivers it: for a moment it claims alone
+    delivers: bool = False  # once released, a node sends it by itself
+    claimed_by: str = ""  # the worker that sends it, or sent it, and by which of its claims: "WORKER/NUMBER"
 
     @property
     def stored_bytes(self) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
+from proxy.core.delivering import KeptResponse
 from proxy.core.documents import hold_document, hold_url, instant, redeemable, retry_after_s
 from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
@@ -203,6 +204,11 @@ _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.fiel
 _RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
 _HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, {then}."
 
+_DELIVERED = (
+    "Nothing was sent: a person has been asked. Do not send it again: once released, the proxy sends it itself. "
+    "Ask {status} for the decision, and then {status}/response for the response."
+)
+
 _CHALLENGE = ("Proxy-Authenticate", 'Basic realm="intent-proxy"')
 _ACCEPT_CONNECT = f'{LABEL}=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="{TAG}"'
 _ACCEPT_CALL = (
@@ -257,6 +263,19 @@ def document(value: dict[str, Json], *, status: int = 200) -> Answer:
     """A JSON document as an answer, for what `intent.internal` serves."""
     headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
     return Answer(status=status, headers=headers, body=_json(value))
+
+
+def kept_answer(kept: KeptResponse) -> Answer:
+    """The response to a delivered call, as its agent fetches it: the origin's status, headers and body.
+
+    `Intent-Response` says what it is, and what of it is missing.
+    """
+    whole = len(kept.body) == kept.body_bytes
+    state = "complete" if kept.complete and whole else "broken" if whole else "too-large"
+    dropped = {"content-length", "age", "expires", "cache-control", "alt-svc"}
+    headers = [(name, value) for name, value in kept.headers if name.lower() not in dropped]
+    mark = ("Intent-Response", f"kept; body={state}; bytes={kept.body_bytes}")
+    return Answer(status=kept.status, headers=(*headers, ("Cache-Control", "no-store"), mark), body=kept.body)
 
 
 def read_prefer(headers: tuple[tuple[bytes, bytes], ...]) -> Prefer:
@@ -338,6 +357,8 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
 
 def _held(hold: Hold) -> str:
     status = hold_url(hold.id)
+    if hold.delivers:
+        return _DELIVERED.format(status=status)
     then = f"POST {status}/redeem" if redeemable(hold) else "send the same call again, freshly signed"
     return _HELD.format(status=status, then=then)
 

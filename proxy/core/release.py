@@ -11,7 +11,7 @@ from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import Envelope, check_signature, open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold, Person, Verdict
+from proxy.core.model import Bundle, Hold, Person, Risk, Verdict
 from proxy.core.notes import check_no_agent, check_reason, escalated_at
 from proxy.core.reviewers import check_permitted, check_turn
 from proxy.core.standing import SKEW_S, enrolled_key
@@ -20,6 +20,7 @@ RELEASE_TYP = "intent-release+jwt"
 
 _TEXTS = frozenset({"iss", "aud", "hold", "digest", "verdict", "scope", "reason", "nonce"})
 _TIMES = frozenset({"iat", "exp"})
+_MAY = frozenset({"node"})
 _ONCE = "once"
 _VERBS = {"release": Verdict.ALLOW, "deny": Verdict.DENY}
 
@@ -39,6 +40,7 @@ class Release:
     issued_at: datetime
     not_after: datetime
     nonce: str
+    node: str = ""  # the one that may act, of a transformative hold
 
 
 def state_release(
@@ -76,6 +78,8 @@ def state_release(
         "exp": to_epoch(not_after),
         "nonce": nonce,
     }
+    if bound_to(hold):
+        claims["node"] = bound_to(hold)
     token = seal(claims, typ=RELEASE_TYP, key=key)
     _read(open_envelope(token, typ=RELEASE_TYP, code=Code.RELEASE_INVALID))
     return token
@@ -102,6 +106,7 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
         ("aud", bundle.deployment, release.aud),
         ("hold", hold.id, release.hold_id),
         ("digest", hold.call_digest, release.call_digest),
+        ("node", bound_to(hold) or release.node, release.node),
     ):
         if expected != got:
             raise Rejected(code, f"{field} must be {expected}, got {ascii(got)[:80]}", field=field)
@@ -122,6 +127,13 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
     if release.verdict is Verdict.ALLOW and now >= release.not_after:
         raise Rejected(code, f"the release ended at {release.not_after.isoformat()}", field="exp")
     return release
+
+
+def bound_to(hold: Hold) -> str:
+    """The node that alone may act on a release of this hold; "" for any. What changes the world is sent from where it
+    was asked for: that node remembers what it sent, whatever the store is made to say to another.
+    """
+    return hold.node if hold.risk is Risk.TRANSFORMATIVE else ""
 
 
 def read_approval(hold: Hold, *, bundle: Bundle, barred: frozenset[str], now: datetime) -> tuple[Release, ...]:
@@ -194,7 +206,9 @@ def _read(envelope: Envelope) -> Release:
     code, claims = Code.RELEASE_INVALID, envelope.claims
     texts = {name: value for name, value in claims.items() if name in _TEXTS and isinstance(value, str)}
     times = {name: value for name, value in claims.items() if name in _TIMES and type(value) is int}
-    if texts.keys() != _TEXTS or times.keys() != _TIMES or claims.keys() != _TEXTS | _TIMES:
+    node = claims.get("node", "")
+    known = texts.keys() == _TEXTS and times.keys() == _TIMES and isinstance(node, str)
+    if not known or not claims.keys() <= _TEXTS | _TIMES | _MAY:
         detail = f"must have exactly {', '.join(sorted(_TEXTS))} as strings and exp, iat as integers"
         raise Rejected(code, f"a release {detail}")
     verdict = _VERBS.get(texts["verdict"])
@@ -217,6 +231,7 @@ def _read(envelope: Envelope) -> Release:
         issued_at=from_epoch(times["iat"]),
         not_after=from_epoch(times["exp"]),
         nonce=texts["nonce"],
+        node=str(node),
     )
 
 

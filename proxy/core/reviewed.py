@@ -86,6 +86,8 @@ def as_sealed(hold: Hold, filed: StoredCall) -> Hold:
         who=review.who,
         quorum=review.quorum,
         sponsor=decision.sponsor or hold.sponsor,
+        risk=decision.risk,
+        node=filed.node,
         filed_at=decision.at,
         expires_at=decision.at + timedelta(seconds=review.ttl_s),
         first_end=None,
@@ -149,3 +151,14 @@ def as_held(decision: Decision, hold: Hold) -> Decision:
         message=f"{tell.message}: {hold.reason}" if hold.reason else tell.message,
         hold_id=hold.id,
     )
+
+
+def sent_away(decision: Decision) -> Decision:
+    """What a waiting call is told by a worker that ends: its hold stays, and is found again at any other."""
+    message = "the hold stays: send the same call again, and it is found"
+    return replace(decision, verdict=Verdict.DENY, code=Code.DRAINING, message=message)
+
+
+def elsewhere(decision: Decision) -> Decision:
+    """What a released call is told at a node that may not send it."""
+    return replace(decision, message="the call is released for the node it was filed at: send it again there")

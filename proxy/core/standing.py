@@ -14,11 +14,19 @@ SKEW_S = 5
 
 
 def check_standing(
-    mandate: Mandate, bundle: Bundle, view: ControlView, *, now: datetime, grace_s: int, skew_s: int = SKEW_S
+    mandate: Mandate,
+    bundle: Bundle,
+    view: ControlView,
+    *,
+    now: datetime,
+    grace_s: int,
+    skew_s: int = SKEW_S,
+    filed: bool = False,
 ) -> Person:
     """The person who answers for the mandate at `now`, if it still stands under today's bundle and control view.
 
-    Not checked here: signatures and narrowing, which cannot change once verified, and lifetimes' lengths.
+    Not checked here: signatures and narrowing, which cannot change once verified, and lifetimes' lengths; and of a
+    call that was `filed` before, whether the leaf below the root still lives: that was judged then.
 
     Raises:
         Rejected(KILL_SWITCH): everything is stopped.
@@ -34,7 +42,8 @@ def check_standing(
             raise Rejected(Code.QUARANTINED, f"agent {link.sub} is quarantined", field="sub")
         if view.revokes(link):
             raise Rejected(Code.MANIFEST_REVOKED, f"manifest {link.jti} of {link.iss} is revoked", field="jti")
-        check_window(link, now=now, skew_s=skew_s)
+        if not (filed and link is mandate.leaf and link is not mandate.root):
+            check_window(link, now=now, skew_s=skew_s)
     sponsor = check_enrolment(mandate.chain, bundle)
     return answerable(sponsor, bundle.people, issued_at=mandate.root.iat, now=now, grace_s=grace_s)
 

@@ -11,6 +11,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.model import (
     Call,
     Decision,
+    Effect,
     Intent,
     Mismatch,
     Nearest,
@@ -38,6 +39,8 @@ def stored_to_bytes(stored: StoredCall) -> bytes:
             "call_digest": stored.call_digest,
             "sub_path": stored.sub_path,
             "chain_kids": list(stored.chain_kids),
+            **({"chain": list(stored.chain)} if stored.chain else {}),  # as older ones are written
+            **({"node": stored.node} if stored.node else {}),
         }
     )
 
@@ -60,6 +63,8 @@ def stored_from_bytes(data: bytes) -> StoredCall:
             call_digest=root.text("call_digest"),
             sub_path=root.text("sub_path"),
             chain_kids=root.texts("chain_kids"),
+            chain=root.texts("chain") if root.names("chain") else (),
+            node=root.text("node") if root.names("node") else "",
         )
         exact = root.text("format") == _FORMAT and stored_to_bytes(stored) == data
     except (ValueError, KeyError, TypeError, OverflowError) as fault:
@@ -70,11 +75,15 @@ def stored_from_bytes(data: bytes) -> StoredCall:
 
 
 def check_stored(stored: StoredCall) -> None:
-    """Refuse to send a call from its stored form alone when its body was too large to be kept.
+    """Refuse to send a call from its stored form alone when that is not all of it.
 
     Raises:
-        Rejected(HOLD_NOT_STORED): only its size and digest are there.
+        Rejected(HOLD_NOT_STORED): only size and digest of its body are there.
+        Rejected(REQUEST_UNSUPPORTED): it opens a WebSocket.
     """
+    if stored.call.websocket:
+        detail = "a released WebSocket is opened by its own handshake: send that again"
+        raise Rejected(Code.REQUEST_UNSUPPORTED, detail)
     if isinstance(stored.call.body, Unread):
         raise Rejected(Code.HOLD_NOT_STORED, "the call's body was too large to be kept", field="body")
 
@@ -104,6 +113,9 @@ class _Members:
         if not isinstance(value, Mapping):
             raise TypeError
         self._value = value
+
+    def names(self, name: str) -> bool:
+        return name in self._value
 
     def has(self, name: str) -> bool:
         return self._value[name] is not None
@@ -244,6 +256,8 @@ def _decision_members(decision: Decision) -> Json:
             "ttl_s": decision.review.ttl_s,
             "wait_s": decision.review.wait_s,
             **({"quorum": decision.review.quorum} if decision.review.quorum != 1 else {}),  # as older ones are written
+            **({"effect": decision.review.effect.value} if decision.review.effect is not Effect.RETRY else {}),
+            **({"idempotency_key": True} if decision.review.idempotency_key else {}),
         },
         "risk": decision.risk.value,
         "addresses": [str(network) for network in decision.addresses],
@@ -284,6 +298,8 @@ def _decision(members: _Members) -> Decision:
             ttl_s=review.number("ttl_s"),
             wait_s=review.number("wait_s"),
             quorum=review.number_or("quorum", 1),
+            effect=Effect(review.text("effect")) if review.names("effect") else Effect.RETRY,
+            idempotency_key=review.names("idempotency_key") and review.flag("idempotency_key"),
         ),
         risk=Risk(members.text("risk")),
         addresses=tuple(ip_network(text) for text in members.texts("addresses")),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from proxy.core.clusters import Policy
 from proxy.core.coverage import Coverage, Reach
-from proxy.core.model import Call, Cluster, Mandate, Proof, Review, Risk
+from proxy.core.model import Call, Cluster, Effect, Mandate, Proof, Review, Risk
 from proxy.core.reviewers import most_people
 from proxy.core.verify import SAFE_METHODS, least_proof
 
@@ -84,4 +84,11 @@ def _agreed(reviews: list[Review]) -> Review:
         ttl_s=min(review.ttl_s for review in reviews),
         wait_s=min(review.wait_s for review in reviews),
         quorum=quorum,
+        effect=_effect(reviews),
+        idempotency_key=any(review.idempotency_key for review in reviews),
     )
+
+
+def _effect(reviews: list[Review]) -> Effect:
+    """A node sends by itself only what every cluster that asks for a review lets it send."""
+    return Effect.DELIVER if all(review.effect is Effect.DELIVER for review in reviews) else Effect.RETRY

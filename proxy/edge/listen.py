@@ -28,6 +28,7 @@ class Listener:
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
         self._idle.set()
+        self._serving = 0
         self._most = most_connections().clients
         self._of_source: Counter[str] = Counter()
 
@@ -103,9 +104,12 @@ class Listener:
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         handler = EdgeConnection(self._master, reader, writer)
-        connections = self._master.proxyserver.connections
         with self._master.proxyserver.register_connection(handler.client.id, handler):
+            self._serving += 1
             self._idle.clear()
-            await handler.handle_client()
-        if not connections:
+            try:
+                await handler.handle_client()
+            finally:
+                self._serving -= 1
+        if not self._serving:
             self._idle.set()

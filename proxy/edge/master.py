@@ -26,6 +26,7 @@ from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
 from addons.translate import Tunnels, undecided
+from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority
 from proxy.edge.descriptors import most_connections
 from proxy.edge.tls import EdgeTls
@@ -125,7 +126,14 @@ class EdgeMaster(master.Master):
     """One per process: mitmproxy's `ctx` is global."""
 
     def __init__(
-        self, *, gate: Gate, internal: Internal, bodies: Bodies, authority: Authority, upstream_roots: str | None
+        self,
+        *,
+        gate: Gate,
+        internal: Internal,
+        bodies: Bodies,
+        deliveries: Deliveries,
+        authority: Authority,
+        upstream_roots: str | None,
     ) -> None:
         super().__init__(options.Options())
         self.addons = Dispatch(self)
@@ -133,7 +141,7 @@ class EdgeMaster(master.Master):
         self.proxyserver = proxyserver.Proxyserver()
         dials, tunnels = Dials(), Tunnels()
         self.live = Live(gate, self.exchanges, self.proxyserver.connections)
-        self.observe = Observe(gate, self.exchanges, dials)
+        self.observe = Observe(gate, self.exchanges, dials, deliveries)
         self.addons.add(
             core.Core(),
             disable_h2c.DisableH2C(),
@@ -145,7 +153,8 @@ class EdgeMaster(master.Master):
             errorcheck.ErrorCheck(),
             self.observe,
             Carrier(gate, self.proxyserver.connections),
-            Enforce(gate, internal, tunnels, self.exchanges, dials, bodies),  # last: nothing may undo its refusal
+            # Last: nothing may undo its refusal.
+            Enforce(gate, internal, tunnels, self.exchanges, dials, bodies, deliveries),
         )
         pin(self.options)
         self.options.update(ssl_verify_upstream_trusted_ca=upstream_roots)

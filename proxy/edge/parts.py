@@ -30,6 +30,7 @@ from proxy.core.control import Statement
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
+from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
 from proxy.edge.secret import secret_vault
 from proxy.gate import Gate, GateSettings
@@ -43,6 +44,7 @@ from proxy.policy.settings import Settings, load_settings
 from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir, write_atomically
+from proxy.stores.followed import FollowedFile
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_checkpoints import RedisCheckpoints
@@ -70,6 +72,8 @@ class Parts:
     gate: Gate
     internal: Internal
     bodies: Bodies
+    deliveries: Deliveries
+    followed: FollowedFile
     authority: Authority
     upstream_roots: str
     policy: PolicyInForce
@@ -172,7 +176,11 @@ async def _assemble(
     await control.ready()
     consumed = ConsumedFile(state / "consumed.jsonl")
     await consumed.ready(now=now())
+    followed = FollowedFile(state / "followed.json", writes=slot == 0, clock=now)
     lifetimes = settings.authority
+    identifier = Identifier(
+        bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=clock.now
+    )
     holding = Holding(
         bundle=lambda: policy().bundle,
         holds=holds,
@@ -184,12 +192,22 @@ async def _assemble(
         clock=now,
         timer=time.monotonic,
         new_id=new_id,
+        followed=followed,
+        node=node_key.public.kid,
+        worker=f"{node_key.public.kid}.{slot}.{new_id()}",
+    )
+    deliveries = Deliveries(
+        identifier=identifier,
+        holding=holding,
+        holds=holds,
+        vault=vault,
+        limits=settings.request_limits,
+        response_bytes=settings.holds.response_bytes,
+        response_ttl_s=int(settings.holds.response_ttl.total_seconds()),
     )
     gate = Gate(
         policy=policy,
-        identifier=Identifier(
-            bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=clock.now
-        ),
+        identifier=identifier,
         holding=holding,
         granting=Granting(
             bundle=lambda: policy().bundle,
@@ -224,6 +242,7 @@ async def _assemble(
         policy=policy,
         node_key=node_key,
         ca_pem=authority.pem(),
+        deliveries=deliveries,
         clock=now,
     )
     return Parts(
@@ -232,6 +251,8 @@ async def _assemble(
         gate=gate,
         internal=internal,
         bodies=Bodies(Spools(state / "spool"), settings.request_limits, settings.body_room),
+        deliveries=deliveries,
+        followed=followed,
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
         policy=policy,

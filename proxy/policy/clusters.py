@@ -8,6 +8,7 @@ from proxy.core.clusters import cluster_digest
 from proxy.core.model import (
     Cluster,
     DenyRule,
+    Effect,
     HostPattern,
     IPNetwork,
     Operation,
@@ -127,12 +128,16 @@ class Rules:
             ttl_s=fields.take("ttl", seconds("1m", "7d"), usual.ttl_s),
             wait_s=fields.take("wait", seconds("0s", "1h"), usual.wait_s),
             quorum=fields.take("quorum", whole(1, MAX_QUORUM), usual.quorum),
+            effect=fields.take("effect", choice(Effect), usual.effect),
+            idempotency_key=fields.take("idempotency_key", flag, usual.idempotency_key),
         )
         if review.quorum > (able := most_people(review.who)):
             names = ", ".join(review.who) or "nobody"
             fields.fault("quorum", f"expected at most {able}, as many as who can mean ({names}), got {review.quorum}")
         if review.wait_s > review.ttl_s:
             fields.fault("wait", f"expected at most the ttl of {review.ttl_s} seconds, got {review.wait_s}")
+        if review.idempotency_key and review.effect is not Effect.DELIVER:
+            fields.fault("idempotency_key", "is added to delivered calls only; add effect: deliver, or leave it out")
         fields.done()
         return review
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from proxy.core.encoding import Json
-from proxy.core.model import AgentClass, Review, Risk
+from proxy.core.model import AgentClass, Effect, Review, Risk
 from proxy.core.names import DEFAULT_PORTS
 from proxy.policy.body_schemas import BODY
 from proxy.policy.clusters import MAX_QUORUM, METHOD_PATTERN, PROOFS
@@ -133,6 +133,16 @@ _REVIEW = record(
             "default": Review().quorum,
         },
         "wait": _duration("How long the agent's connection waits for it unasked.", Review().wait_s),
+        "effect": {
+            "description": "How a released call is sent: retry by its agent, or deliver by the proxy itself.",
+            "enum": [effect.value for effect in Effect],
+            "default": Review().effect.value,
+        },
+        "idempotency_key": {
+            "description": "Give a delivered call without an Idempotency-Key its hold's id as one.",
+            "type": "boolean",
+            "default": Review().idempotency_key,
+        },
     },
     needed=(),
     description="Who decides about held calls of this cluster.",

@@ -103,6 +103,10 @@ class HoldSettings(_Part):
     open_per_sponsor: Annotated[int, count(1, 100_000)] = _key(100, "Open holds of all mandates of one sponsor.")
     per_hour: Annotated[int, count(1, 100_000)] = _key(60, "New holds in an hour under one root mandate.")
     bytes: Annotated[int, size("1KiB", "1GiB")] = _key("64MiB", "Stored bodies of the open holds of one root mandate.")
+    response_bytes: Annotated[int, size("1KiB", "64MiB")] = _key(
+        "1MiB", "Largest body of a response to a delivered call that is kept for its agent."
+    )
+    response_ttl: Annotated[timedelta, span("1m", "30d")] = _key("24h", "How long such a response is kept.")
 
 
 class JournalSettings(_Part):

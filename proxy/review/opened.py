@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from proxy.core.clusters import Policy
+from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
@@ -149,4 +150,6 @@ def _as_filed(hold: Hold, stored: StoredCall) -> Hold:
         quorum=decision.review.quorum,
         body_bytes=stored.call.body_bytes or 0,
         stored=not isinstance(stored.call.body, Unread),
+        node=stored.node,
+        delivers=delivers(decision, stored.call),
     )

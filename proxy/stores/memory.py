@@ -11,9 +11,21 @@ from itertools import islice
 
 from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TERMINAL, TRANSITIONS, Event, after
-from proxy.core.model import Evidence, Hold, HoldState, Said
-from proxy.ports import Control, Filed, HoldCaps, HoldNews, Holds, Mandates, Moved, Replays, Sealing
+from proxy.core.holds import (
+    BEAT_S,
+    DENIAL_STICKS_S,
+    EXCLUSIVE_S,
+    FENCED,
+    LONGEST_SEND_S,
+    OPEN,
+    RETRY_DELIVERY_S,
+    TERMINAL,
+    TRANSITIONS,
+    Event,
+    after,
+)
+from proxy.core.model import Evidence, Hold, HoldState, Risk, Said
+from proxy.ports import Control, Filed, HoldCaps, HoldNews, Holds, Mandates, Missed, Moved, Replays, Sealing, Swept
 from proxy.stores.statements import Statements
 
 RETAIN_S = 86_400
@@ -26,6 +38,8 @@ REMEMBER_S = 180
 
 SETTLE_S = 5
 """Proofs made before the nonce store's birth plus this are refused: one may have been spent in a store now gone."""
+
+_BEAT = timedelta(seconds=BEAT_S)
 
 type Clock = Callable[[], datetime]
 
@@ -68,6 +82,9 @@ class _Record:
     sealed: bytes | None
     sticky_until: datetime | None = None
     forget_at: datetime | None = None
+    claimed_at: datetime | None = None
+    deliver_at: datetime | None = None
+    response: tuple[bytes, datetime] | None = None  # and until when it is kept
 
 
 class MemoryHolds(Holds):
@@ -79,6 +96,7 @@ class MemoryHolds(Holds):
         self._records: dict[str, _Record] = {}
         self._lapsed: list[str] = []
         self._events: deque[HoldNews] = deque(maxlen=events_kept)
+        self._beats: dict[str, tuple[datetime, datetime]] = {}  # worker -> since when it is there, and last heard of
         self._event_count = 0
         self._bell = asyncio.Event()
 
@@ -123,6 +141,7 @@ class MemoryHolds(Holds):
         said: str | None = None,
         expires_at: datetime | None = None,
         version: int | None = None,
+        worker: str = "",
     ) -> Moved:
         record = self._records.get(hold_id)
         if record is None:
@@ -132,8 +151,14 @@ class MemoryHolds(Holds):
         if event is Event.EXPIRE:
             return Moved(hold=hold, applied=before is not hold.state)
         state = after(hold.state, event)
-        if state is None or (event in FENCED and fence != hold.fence) or version not in (None, hold.version):
+        if state is None or version not in (None, hold.version):
             return Moved(hold=hold, applied=False)
+        if event in FENCED and (fence, worker) != (hold.fence, hold.claimed_by):
+            return Moved(hold=hold, applied=False)
+        if event is Event.CLAIM:
+            if self._reserved(hold, worker, now):
+                return Moved(hold=hold, applied=False)
+            record.claimed_at = now
         if event is Event.DENY:
             record.sticky_until = sticky_until or now + timedelta(seconds=DENIAL_STICKS_S)
         if event is Event.LIFT:
@@ -149,6 +174,7 @@ class MemoryHolds(Holds):
             decided_by=hold.decided_by if by is None else by,
             decided_at=hold.decided_at if by is None else now,
             reason=hold.reason if reason is None else reason,
+            claimed_by=worker if event is Event.CLAIM else hold.claimed_by,
         )
         self._move(record, state, now)
         return Moved(hold=record.hold, applied=True)
@@ -175,13 +201,63 @@ class MemoryHolds(Holds):
         found.sort(key=lambda hold: (hold.filed_at, hold.id), reverse=True)
         return tuple(found[:limit])
 
-    async def sweep(self) -> tuple[Hold, ...]:
+    async def wait_at(self, hold_id: str, worker: str) -> None:
+        record = self._records.get(hold_id)
+        if record is not None and record.hold.state is HoldState.HELD:
+            record.hold = replace(record.hold, waits_at=worker)
+
+    async def keep_response(self, hold_id: str, sealed: bytes, *, ttl_s: int) -> None:
+        if hold_id in self._records:
+            self._records[hold_id].response = sealed, self._now() + timedelta(seconds=ttl_s)
+
+    async def kept_response(self, hold_id: str) -> bytes | None:
+        record = self._records.get(hold_id)
+        if record is None or record.response is None or record.response[1] <= self._now():
+            return None
+        return record.response[0]
+
+    async def sweep(self, worker: str = "", node: str = "") -> Swept:
         now = self._lapse_all()
+        judges = bool(worker) and self._beat(worker, now) <= now - _BEAT
         for record in list(self._records.values()):
             if record.forget_at is not None and record.forget_at <= now:
                 del self._records[record.hold.id]
+            elif record.hold.state is HoldState.RELEASING and self._is_abandoned(record, judges, now):
+                self._move(record, HoldState.UNCERTAIN, now)
+                self._lapsed.append(record.hold.id)
         lapsed, self._lapsed = self._lapsed, []
-        return tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records)
+        due = (record for record in self._records.values() if record.deliver_at is not None and worker)
+        return Swept(
+            ended=tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records),
+            deliver=tuple(
+                record.hold.id
+                for record in due
+                if record.deliver_at is not None
+                and record.deliver_at <= now
+                and not self._reserved(record.hold, worker, now)
+                and (record.hold.risk is not Risk.TRANSFORMATIVE or record.hold.node == node)
+            ),
+        )
+
+    def _beat(self, worker: str, now: datetime) -> datetime:
+        """Note that a worker is there; since when it has been, without a gap that would make it dead."""
+        since, last = self._beats.get(worker, (now, now))
+        since = now if last <= now - _BEAT else since
+        self._beats[worker] = since, now
+        return since
+
+    def _lives(self, worker: str, now: datetime) -> bool:
+        return worker in self._beats and self._beats[worker][1] > now - _BEAT
+
+    def _reserved(self, hold: Hold, worker: str, now: datetime) -> bool:
+        if hold.waits_at in ("", _worker_of(worker)) or hold.decided_at is None:
+            return False
+        return hold.decided_at + timedelta(seconds=EXCLUSIVE_S) > now and self._lives(hold.waits_at, now)
+
+    def _is_abandoned(self, record: _Record, judges: bool, now: datetime) -> bool:
+        claimed_at = record.claimed_at or now
+        gone = judges and claimed_at <= now - _BEAT and not self._lives(_worker_of(record.hold.claimed_by), now)
+        return gone or claimed_at <= now - timedelta(seconds=LONGEST_SEND_S)
 
     async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
         for record in list(self._records.values()):
@@ -204,7 +280,7 @@ class MemoryHolds(Holds):
         while True:
             oldest = self._event_count - len(self._events)
             if not oldest <= seen <= self._event_count:
-                raise Unavailable(Code.STORE_DOWN, f"events after {after} are gone: read everything again")
+                raise Missed(Code.STORE_DOWN, f"events after {after} are gone: read everything again")
             if seen == self._event_count:
                 await self._bell.wait()
                 continue
@@ -249,7 +325,12 @@ class MemoryHolds(Holds):
         return now
 
     def _move(self, record: _Record, state: HoldState, now: datetime) -> None:
-        record.hold = replace(record.hold, state=state, version=record.hold.version + 1)
+        record.hold = hold = replace(record.hold, state=state, version=record.hold.version + 1)
+        record.deliver_at = None
+        if state is HoldState.APPROVED and hold.delivers:
+            first_s, most_s = RETRY_DELIVERY_S
+            pause_s = min(most_s, first_s * 2 ** min(hold.fence - 1, 20)) if hold.fence else 0
+            record.deliver_at = now + timedelta(seconds=pause_s)
         if state in TERMINAL:
             record.sealed = None
             record.forget_at = max(now + self._retain, record.sticky_until or now)
@@ -263,10 +344,15 @@ class MemoryHolds(Holds):
         self._bell = asyncio.Event()
 
 
+def _worker_of(claim: str) -> str:
+    """The worker that a claim's name begins with."""
+    return claim.partition("/")[0]
+
+
 def _position(cursor: str) -> int:
     number, _, rest = cursor.partition("-")
     if rest != "0" or not number.isdecimal():
-        raise Unavailable(Code.STORE_DOWN, f"there was never an event {cursor}: read everything again")
+        raise Missed(Code.STORE_DOWN, f"there was never an event {cursor}: read everything again")
     return int(number)
 
 

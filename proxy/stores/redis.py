@@ -14,6 +14,7 @@ from redis.exceptions import MovedError, NoScriptError, RedisError
 
 from proxy.core.errors import Code, Unavailable
 from proxy.core.store_url import StoreKind, read_store_url
+from proxy.ports import Missed
 from proxy.stores.redis_node import COMMAND_CONNECTIONS as COMMAND_CONNECTIONS
 from proxy.stores.redis_node import Node, down
 from proxy.stores.redis_node import Refused as Refused
@@ -218,7 +219,7 @@ def _linked(raw: Sequence[Reply], stream: str, cursor: str) -> tuple[Entry, ...]
             case _:
                 entry_id, fields = b"", {}
         if fields.get("prev") != cursor:
-            raise Unavailable(Code.STORE_DOWN, f"entries of {stream} after {cursor} are gone: read everything again")
+            raise Missed(Code.STORE_DOWN, f"entries of {stream} after {cursor} are gone: read everything again")
         cursor = entry_id.decode("ascii", "replace")
         entries.append(Entry(cursor, fields))
     return tuple(entries)

@@ -9,9 +9,19 @@ from datetime import UTC, datetime, timedelta
 
 from proxy.core.encoding import Json, parse_json
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import DENIAL_STICKS_S, FENCED, OPEN, TRANSITIONS, Event
+from proxy.core.holds import (
+    BEAT_S,
+    DENIAL_STICKS_S,
+    EXCLUSIVE_S,
+    FENCED,
+    LONGEST_SEND_S,
+    OPEN,
+    RETRY_DELIVERY_S,
+    TRANSITIONS,
+    Event,
+)
 from proxy.core.model import Hold, HoldState, Proof, Risk, Said
-from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Sealing
+from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Sealing, Swept
 from proxy.stores.memory import RETAIN_S, cap_reached
 from proxy.stores.redis import Entry, RedisServer, Reply, Script, prefix, script
 from proxy.stores.redis_shards import Places, merged
@@ -25,6 +35,8 @@ _LIST = script("stream", "hold", "hold_list", durable=False)
 _SWEEP = script("stream", "hold", "hold_sweep", durable=False)
 _SEALINGS = script("stream", "hold", "hold_sealings", durable=False)
 _RESEAL = script("stream", "hold", "hold_reseal")
+_WAIT = script("stream", "hold", "hold_wait")
+_RESPONSE = script("stream", "hold", "hold_response")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_MS = 1000
@@ -35,6 +47,7 @@ _REQUIRED = frozenset(
 )
 _OPTIONAL = frozenset(
     {"statement", "decided_by", "decided_at", "reason", "sticky_until", "not_stored", "quorum", "said", "first_end"}
+    | {"node", "waits_at", "delivers", "claimed_at", "claimed_by"}
 )
 
 
@@ -44,7 +57,20 @@ class RedisHolds(Holds):
 
     def __init__(self, server: RedisServer, *, retain_s: int = RETAIN_S) -> None:
         sources, end = TRANSITIONS[Event.EXPIRE]
-        house: dict[str, Json] = {"retain_ms": retain_s * 1000, "expirable": sorted(sources), "expired": end}
+        house: dict[str, Json] = {
+            "retain_ms": retain_s * 1000,
+            "expirable": sorted(sources),
+            "expired": end,
+            "held": HoldState.HELD,
+            "approved": HoldState.APPROVED,
+            "sending": HoldState.RELEASING,
+            "lost": HoldState.UNCERTAIN,
+            "bound": Risk.TRANSFORMATIVE,
+            "exclusive_ms": EXCLUSIVE_S * 1000,
+            "beat_ms": BEAT_S * 1000,
+            "longest_send_ms": LONGEST_SEND_S * 1000,
+            "deliver_ms": [pause_s * 1000 for pause_s in RETRY_DELIVERY_S],
+        }
         self._server = server
         self._houses = tuple(json.dumps({"prefix": prefix(shard)} | house) for shard in range(server.shards))
         self._places = Places(server)
@@ -98,15 +124,17 @@ class RedisHolds(Holds):
         said: str | None = None,
         expires_at: datetime | None = None,
         version: int | None = None,
+        worker: str = "",
     ) -> Moved:
         sources, target = TRANSITIONS[event]
         changes = {"statement": statement, "decided_by": by, "reason": reason}
         changes["expires_at"] = None if expires_at is None else _millis(expires_at)
         asked: dict[str, Json] = {"id": hold_id, "sources": sorted(sources), "target": target}
         if event is Event.CLAIM:
-            asked["claims"] = True
+            asked["claims"] = worker
         if event in FENCED:
             asked["fence"] = "" if fence is None else str(fence)
+            asked["by"] = worker
         if event is Event.DENY:
             asked["sticky_ms"] = DENIAL_STICKS_S * 1000
             changes["sticky_until"] = None if sticky_until is None else _millis(sticky_until)
@@ -143,8 +171,34 @@ class RedisHolds(Holds):
         found = [hold for reply in await self._run_everywhere(_LIST, asked) for hold in _readable(reply)]
         return tuple(sorted(found, key=lambda hold: hold.filed_at, reverse=True)[:limit])
 
-    async def sweep(self) -> tuple[Hold, ...]:
-        return tuple(hold for reply in await self._run_everywhere(_SWEEP, {}) for hold in _readable(reply))
+    async def wait_at(self, hold_id: str, worker: str) -> None:
+        if await self._run(_WAIT, {"id": hold_id, "worker": worker}) != [b"noted"]:
+            raise _unexpected(None)
+
+    async def keep_response(self, hold_id: str, sealed: bytes, *, ttl_s: int) -> None:
+        if await self._run(_RESPONSE, {"id": hold_id, "ttl_ms": ttl_s * 1000}, sealed) != [b"kept"]:
+            raise _unexpected(None)
+
+    async def kept_response(self, hold_id: str) -> bytes | None:
+        match await self._run(_RESPONSE, {"id": hold_id}):
+            case [b"response", bytes(sealed)]:
+                return sealed
+            case [b"response"] | [b"response", None]:
+                return None
+            case other:
+                raise _unexpected(other)
+
+    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+        ended: list[Hold] = []
+        deliver: list[str] = []
+        for reply in await self._run_everywhere(_SWEEP, {"worker": worker, "node": node}):
+            match reply:
+                case [b"swept", [*over], [*due]]:
+                    ended += _readable(over)
+                    deliver += [each.decode("utf-8", "replace") for each in due if isinstance(each, bytes)]
+                case other:
+                    raise _unexpected(other)
+        return Swept(ended=tuple(ended), deliver=tuple(deliver))
 
     async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
         for shard in range(self._server.shards):
@@ -206,6 +260,9 @@ def _fields(draft: Hold) -> dict[str, Json]:
         "body_bytes": str(draft.body_bytes),
         **({} if draft.stored else {"not_stored": "body"}),
         **({} if draft.quorum == 1 else {"quorum": str(draft.quorum)}),
+        **({"node": draft.node} if draft.node else {}),
+        **({"waits_at": draft.waits_at} if draft.waits_at else {}),
+        **({"delivers": "1"} if draft.delivers else {}),
     }
 
 
@@ -250,6 +307,10 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
             reason=fields.get("reason"),
             body_bytes=_number(fields["body_bytes"]),
             stored="not_stored" not in fields,
+            node=fields.get("node", ""),
+            waits_at=fields.get("waits_at", ""),
+            delivers="delivers" in fields,
+            claimed_by=fields.get("claimed_by", ""),
         )
     except (ValueError, KeyError, OverflowError) as fault:
         raise Rejected(Code.HOLD_TAMPERED, f"a stored hold was changed by someone else: {fault}") from None

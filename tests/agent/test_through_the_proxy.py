@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import ssl
 import subprocess
@@ -190,3 +191,27 @@ def test_curl_needs_only_the_environment(town: Town, session: Session, way: str)
     assert [status for _, status in answers] == ["200", "403"]
     assert json.loads(answers[1][0])["task"]["status"] == "held"
     assert [request.path for request in town.origin(way).since(before).requests] == [READ]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_upload_that_draws_a_new_boundary_each_time_finds_its_hold_and_its_release(
+    town: Town, auth: Any, send: Any, way: str
+) -> None:
+    origin, url = town.origin(way), town.url(way, f"/uploads/{secrets.token_hex(6)}")
+    before = origin.mark()
+
+    def upload() -> Any:
+        files = {"file": ("a.pdf", b"%PDF-1.7", "application/pdf")}
+        return send(town, "POST", url, auth=auth, data={"account": "4711"}, files=files)
+
+    first, second = upload(), upload()
+    assert first.request.headers["content-type"] != second.request.headers["content-type"]
+    held = read_answer(first.status_code, first.headers, first.content)
+    assert isinstance(held, Held)
+    again = read_answer(second.status_code, second.headers, second.content)
+    assert isinstance(again, Held)
+    assert again.id == held.id
+    town.house.decide(held.id, Verdict.ALLOW)
+    assert upload().status_code == 200
+    (seen,) = origin.since(before).requests
+    assert seen.header("content-type") == first.request.headers["content-type"]

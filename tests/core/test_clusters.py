@@ -15,7 +15,7 @@ from proxy.core.clusters import cluster_digest, compile_cluster, compile_policy,
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.matching import destination_of
-from proxy.core.model import Cluster, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.model import Cluster, Effect, HostPattern, Operation, Proof, QueryRule, Review, Risk, RuleRef
 
 
 def at(name: str, line: int = 1) -> RuleRef:
@@ -108,6 +108,8 @@ def test_what_does_not_change_the_digest(same: Cluster) -> None:
         pytest.param(replace(INVOICES, review=Review(always=True)), id="the review rule"),
         pytest.param(replace(INVOICES, review=Review(ttl_s=60)), id="how long a hold may take"),
         pytest.param(replace(INVOICES, review=Review(quorum=2)), id="how many must release a call"),
+        pytest.param(replace(INVOICES, review=Review(effect=Effect.DELIVER)), id="that the proxy sends by itself"),
+        pytest.param(replace(INVOICES, review=Review(idempotency_key=True)), id="that it adds a key"),
     ],
 )
 def test_what_changes_the_digest(other: Cluster) -> None:
@@ -161,6 +163,8 @@ def _with(path: tuple[str | int, ...], value: Json) -> Json:
         pytest.param(_with(("review", "always"), 1), "true or false", id="1 for true"),
         pytest.param(_with(("review", "quorum"), 1), "normal form", id="a default quorum written out"),
         pytest.param(_with(("review", "quorum"), 0), "whole number", id="a quorum of nobody"),
+        pytest.param(_with(("review", "effect"), "retry"), "normal form", id="the usual effect, said all the same"),
+        pytest.param(_with(("review", "effect"), "perhaps"), "normal form", id="an unknown effect"),
         pytest.param(_with(("review", "ttl_s"), -1), "whole number", id="a negative time"),
         pytest.param(_with(("operations", 0, "path"), "v1"), 'must start with "/"', id="a broken template"),
         pytest.param(_with(("operations", 0, "query"), None), "must be a list", id="no query rule at all"),

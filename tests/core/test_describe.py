@@ -6,7 +6,7 @@ import pytest
 from identities import cluster, operation
 
 from proxy.core.describe import describe_cluster, operation_words
-from proxy.core.model import Cluster, Operation, Proof, QueryRule, Review, Risk
+from proxy.core.model import Cluster, Effect, Operation, Proof, QueryRule, Review, Risk
 
 STATE = QueryRule(name="state", values=frozenset({"paid", "open", ""}), required=True)
 
@@ -57,6 +57,18 @@ def test_a_cluster_in_plain_words() -> None:
             "A call outside the mandate is held for sponsor or deputy, 2 of whom must release it, at most 14400 "
             "seconds; the connection waits 0 seconds.",
             id="several reviewers",
+        ),
+        pytest.param(
+            cluster(review=Review(always=True, who=("cleo",), effect=Effect.DELIVER)),
+            "Every call is held for cleo, at most 14400 seconds; the connection waits 0 seconds; "
+            "once released, the proxy sends it by itself.",
+            id="delivered",
+        ),
+        pytest.param(
+            cluster(review=Review(always=True, who=("cleo",), effect=Effect.DELIVER, idempotency_key=True)),
+            "Every call is held for cleo, at most 14400 seconds; the connection waits 0 seconds; "
+            "once released, the proxy sends it by itself with the hold's id as Idempotency-Key.",
+            id="delivered with a key",
         ),
         pytest.param(
             cluster(review=Review(who=())),

@@ -12,7 +12,7 @@ from identities import NOW, cluster, draft, grant, key, operation, root
 
 from proxy.core.differences import cluster_difference, manifest_difference
 from proxy.core.manifest import Draft, parse_manifest
-from proxy.core.model import Cluster, Constraints, Grant, Manifest, Proof, QueryRule, Review, Risk
+from proxy.core.model import Cluster, Constraints, Effect, Grant, Manifest, Proof, QueryRule, Review, Risk
 
 STATE = QueryRule(name="state", values=frozenset({"open"}))
 
@@ -214,6 +214,20 @@ def with_query(*rules: QueryRule, any_query: bool = False) -> Cluster:
             id="fewer reviewers",
         ),
         pytest.param(
+            cluster(review=Review(effect=Effect.DELIVER, idempotency_key=True)),
+            [
+                "changes how a released call is sent from retry to deliver",
+                "adds an Idempotency-Key to delivered calls",
+            ],
+            id="delivered",
+        ),
+        pytest.param(
+            cluster(review=Review(effect=Effect.DELIVER, idempotency_key=True)),
+            cluster(review=Review(effect=Effect.DELIVER)),
+            ["no longer adds an Idempotency-Key to delivered calls"],
+            id="delivered without a key",
+        ),
+        pytest.param(
             cluster(review=Review(always=True)), cluster(), ["loosens review: calls pass without one"], id="less review"
         ),
     ],
@@ -243,7 +257,14 @@ VARIANTS = st.builds(
     ),
     proof=st.sampled_from([Proof.SESSION, Proof.REQUEST]),
     risk=st.sampled_from(Risk),
-    review=st.builds(Review, always=st.booleans(), who=st.sampled_from([(), ("cleo",)]), ttl_s=st.integers(1, 2)),
+    review=st.builds(
+        Review,
+        always=st.booleans(),
+        who=st.sampled_from([(), ("cleo",)]),
+        ttl_s=st.integers(1, 2),
+        effect=st.sampled_from(Effect),
+        idempotency_key=st.booleans(),
+    ),
 )
 
 

@@ -94,6 +94,17 @@ def test_a_hold_whose_body_was_not_kept_is_sent_again_and_not_redeemed(state: Ho
     assert ("Send the same call again" in str(told["next"])) is (state is HoldState.APPROVED)
 
 
+def test_a_hold_that_the_proxy_sends_itself_says_where_the_response_will_be() -> None:
+    told = {state: hold_document(replace(HOLD, state=state, delivers=True), now=NOW) for state in HoldState}
+    assert {each["response_endpoint"] for each in told.values()} == {"http://intent.internal/holds/h-1/response"}
+    assert "sends the call itself" in str(told[HoldState.HELD]["next"])
+    assert "do not send it again" in str(told[HoldState.APPROVED]["next"])
+    assert "response_endpoint" in str(told[HoldState.RELEASED]["next"])
+    plain = {state: hold_document(replace(HOLD, state=state), now=NOW)["next"] for state in HoldState}
+    same = {state for state in HoldState if told[state]["next"] == plain[state]}
+    assert same == set(HoldState) - {HoldState.HELD, HoldState.APPROVED, HoldState.RELEASED}
+
+
 def test_a_denied_hold_gives_the_reason_and_not_the_reviewer() -> None:
     denied: Hold = replace(
         HOLD, state=HoldState.DENIED, decided_by="cleo", decided_at=NOW, reason="Not needed.", statement="a.b.c"

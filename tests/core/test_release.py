@@ -13,7 +13,7 @@ from proxy.core.encoding import Json, b64u
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import seal
 from proxy.core.keys import ES256, PrivateKey, sign
-from proxy.core.model import Bundle, Hold, Said, Verdict
+from proxy.core.model import Bundle, Hold, Risk, Said, Verdict
 from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import RELEASE_TYP, Release, may_decide, read_approval, read_release, state_release
 
@@ -77,6 +77,18 @@ def test_a_release_says_who_what_and_until_when() -> None:
     assert (release.verdict, release.reason) == (Verdict.ALLOW, "Checked with Ben.")
     assert (release.issued_at, release.not_after) == (NOW, NOW + timedelta(hours=1))
     assert (release.aud, release.nonce) == (DEPLOYMENT, nonce("release"))
+
+
+def test_a_release_of_what_changes_the_world_names_the_node_that_took_it() -> None:
+    bound = replace(HOLD, risk=Risk.TRANSFORMATIVE, node="n1")
+    token = stated(hold=bound)
+    assert read(token, hold=bound).node == "n1"
+    for other in (replace(bound, node="n2"), replace(bound, node="n1x")):
+        assert (refusal(token, hold=other).code, refusal(token, hold=other).field) == (Code.RELEASE_INVALID, "node")
+    routine = replace(HOLD, node="n1")
+    assert read(stated(hold=routine), hold=routine).node == ""
+    assert refusal(stated(hold=routine), hold=bound).field == "node"
+    assert read(token, hold=replace(bound, risk=Risk.ROUTINE)).node == "n1"
 
 
 def test_a_denial_says_why() -> None:

@@ -105,6 +105,18 @@ def test_it_stands_within_every_links_lifetime(after: timedelta, passes: bool) -
         assert refusal(now=NOW + after) is Code.MANIFEST_WINDOW
 
 
+def test_of_a_call_that_was_filed_the_leaf_may_have_expired_but_nothing_above_it() -> None:
+    late = NOW + timedelta(hours=1)
+    bundle = identities.bundle()
+    check_standing(MANDATE, bundle, ControlView(), now=late, grace_s=GRACE_S, filed=True)
+    alone = replace(MANDATE, chain=(replace(MANDATE.root, exp=late),))
+    above = replace(MANDATE, chain=(replace(MANDATE.root, exp=late), MANDATE.leaf))
+    for mandate in (alone, above):
+        with pytest.raises(Rejected) as caught:
+            check_standing(mandate, bundle, ControlView(), now=late, grace_s=GRACE_S, filed=True)
+        assert caught.value.code is Code.MANIFEST_WINDOW
+
+
 def test_a_link_is_named_when_it_is_out_of_time() -> None:
     with pytest.raises(Rejected, match=r"manifest m-1\.1\.1 \(depth 2\) expired at 2026") as refused:
         check_window(MANDATE.leaf, now=MANDATE.leaf.exp, skew_s=5)

@@ -15,6 +15,7 @@ from proxy.core.canonical import canonicalise
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import (
     Decision,
+    Effect,
     Intent,
     Mismatch,
     Nearest,
@@ -47,7 +48,9 @@ FULL = Decision(
     failed=(MISMATCH,),
     nearest=(Nearest(cluster="supplier-invoices", operation="read", rule=RULE, failed=(MISMATCH, MISMATCH)),),
     proof=Proof.REQUEST,
-    review=Review(always=True, who=("sponsor", "cleo"), ttl_s=60, wait_s=5),
+    review=Review(
+        always=True, who=("sponsor", "cleo"), ttl_s=60, wait_s=5, effect=Effect.DELIVER, idempotency_key=True
+    ),
     risk=Risk.TRANSFORMATIVE,
     addresses=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
     bundle_sha256="ab" * 32,
@@ -89,12 +92,14 @@ def fingerprint(body: Unread) -> StoredCall:
         pytest.param(fingerprint(Unread(size=None, sha256=None)), id="a body of which nothing is known"),
         pytest.param(opening(), id="a WebSocket"),
         pytest.param(stored(decision=replace(FULL, review=Review(quorum=2))), id="several must release it"),
+        pytest.param(replace(stored(), chain=("root", "leaf"), node="n"), id="under which manifests, and where"),
     ],
 )
 def test_what_was_stored_comes_back(kept: StoredCall) -> None:
     data = stored_to_bytes(kept)
     back = stored_from_bytes(data)
     assert (back.call, back.proof, back.call_digest) == (kept.call, kept.proof, kept.call_digest)
+    assert (back.chain, back.node) == (kept.chain, kept.node)
     for each in fields(Decision):
         assert getattr(back.decision, each.name) == getattr(kept.decision, each.name), each.name
     assert stored_to_bytes(back) == data
@@ -192,6 +197,11 @@ def test_changing_nothing_is_no_change() -> None:
         pytest.param("decision.at", "0001-01-01T00:00:00+01:00", id="a time before time"),
         pytest.param("decision.review.always", 1, id="a number for truth"),
         pytest.param("decision.review.who", ["a", 1], id="a reviewer who is a number"),
+        pytest.param("decision.review.effect", "retry", id="what is usual, said all the same"),
+        pytest.param("decision.review.effect", "perhaps", id="an unknown effect"),
+        pytest.param("decision.review.idempotency_key", False, id="no key, said all the same"),
+        pytest.param("chain", [], id="an empty chain"),
+        pytest.param("node", "", id="a node without a name"),
         pytest.param("decision.addresses", ["10.0.0.1/8"], id="a network with host bits"),
         pytest.param("decision.addresses", ["10.0.0.0/255.0.0.0"], id="a network in another spelling"),
     ],

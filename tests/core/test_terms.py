@@ -1,6 +1,7 @@
 """The terms of a call: the strictest of every granted cluster that reaches it, declared or not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from identities import AGENT, HELPER, agent, bundle, cluster, grant, operation
@@ -10,7 +11,7 @@ from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import compile_policy
 from proxy.core.coverage import cover
 from proxy.core.matching import destination_of
-from proxy.core.model import AgentClass, Cluster, Proof, Review, Risk
+from proxy.core.model import AgentClass, Cluster, Effect, Proof, Review, Risk
 from proxy.core.terms import Terms, terms_of
 
 
@@ -92,6 +93,20 @@ def test_who_decides_is_who_all_that_ask_agree_to(clusters: list[Cluster], revie
     found = terms(*clusters)
     assert found.review == review
     assert (found.required_by is not None) is review.always
+
+
+@pytest.mark.parametrize(
+    ("others", "effect"),
+    [
+        pytest.param([], Effect.DELIVER, id="the only one that asks lets a node send it"),
+        pytest.param([CLEO], Effect.RETRY, id="another that asks does not"),
+        pytest.param([EASY], Effect.DELIVER, id="another does not ask"),
+    ],
+)
+def test_a_node_sends_by_itself_what_all_that_ask_let_it_send(others: list[Cluster], effect: Effect) -> None:
+    review = replace(ADA.review, effect=Effect.DELIVER, idempotency_key=True)
+    found = terms(replace(ADA, review=review), *others)
+    assert (found.review.effect, found.review.idempotency_key) == (effect, True)
 
 
 def test_a_cluster_that_changed_asks_for_its_reviewers() -> None:

@@ -34,7 +34,7 @@ class FakeGate:
             raise self.away
         return ControlView()
 
-    def check_standing(self, mandate: object, view: ControlView) -> None:
+    def check_standing(self, mandate: object, view: ControlView, *, filed: bool = False) -> None:
         self.asked.append(mandate)
         if mandate in self.fallen:
             raise self.fallen[mandate]
@@ -88,7 +88,7 @@ class Bench:
         self.handlers[handler.client.id] = handler
         made = Exchange(flow=HTTPFlow(handler.client, handler.server), client_id=handler.client.id)
         made.admission = Stub(identity=Stub(mandate=mandate))  # type: ignore[assignment]
-        made.outcome = Stub(decision=Stub(verdict=verdict))  # type: ignore[assignment]
+        made.outcome = Stub(decision=Stub(verdict=verdict), claim=None)  # type: ignore[assignment]
         self.exchanges.open(made)
         return made
 

@@ -22,6 +22,7 @@ from towns import Town, open_town
 from addons.intake import Bodies
 from addons.lockdown import PINNED, check
 from proxy.core.model import HoldState, Verdict
+from proxy.delivering import Deliveries
 from proxy.edge.ca import load_authority
 from proxy.edge.master import Dispatch, EdgeMaster
 from proxy.gate import Gate
@@ -75,7 +76,12 @@ async def master(tmp_path: Path) -> AsyncIterator[EdgeMaster]:
     """An embedded mitmproxy that serves nobody: only its options, addons and dispatch are looked at."""
     authority = load_authority(tmp_path / "ca", deployment="edge-test", now=datetime.now(UTC))
     yield EdgeMaster(
-        gate=Mock(Gate), internal=Mock(Internal), bodies=Mock(Bodies), authority=authority, upstream_roots=None
+        gate=Mock(Gate),
+        internal=Mock(Internal),
+        bodies=Mock(Bodies),
+        deliveries=Mock(Deliveries),
+        authority=authority,
+        upstream_roots=None,
     )
 
 

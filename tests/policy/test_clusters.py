@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.core.clusters import cluster_digest
-from proxy.core.model import Cluster, DenyRule, HostPattern, Proof, QueryRule, Review, Risk, RuleRef
+from proxy.core.model import Cluster, DenyRule, Effect, HostPattern, Proof, QueryRule, Review, Risk, RuleRef
 from proxy.policy.clusters import Rules
 from proxy.policy.faults import Faults
 from proxy.policy.yaml import load
@@ -97,7 +97,7 @@ clusters:
     proof: request
     mode: enforce
     http2: true
-    review: {always: true, who: [sponsor, ben], quorum: 2, ttl: 15m, wait: 30s}
+    review: {always: true, who: [sponsor, ben], quorum: 2, ttl: 15m, wait: 30s, effect: deliver, idempotency_key: true}
     operations:
       - name: write
         methods: [PUT, POST]
@@ -117,7 +117,15 @@ clusters:
     assert (got.ports, got.schemes) == (frozenset({8443, 8080}), frozenset({"https", "http"}))
     assert got.addresses == (ip_network("10.1.0.0/16"), ip_network("fd00:1::/64"))
     assert (got.risk, got.proof) == (Risk.TRANSFORMATIVE, Proof.REQUEST)
-    assert got.review == Review(always=True, who=("sponsor", "ben"), ttl_s=900, wait_s=30, quorum=2)
+    assert got.review == Review(
+        always=True,
+        who=("sponsor", "ben"),
+        ttl_s=900,
+        wait_s=30,
+        quorum=2,
+        effect=Effect.DELIVER,
+        idempotency_key=True,
+    )
     assert got.http2
     anything, listen, write = got.operations
     assert (anything.name, anything.any_query, anything.websocket) == ("anything", True, False)
@@ -454,6 +462,12 @@ READ = 'operation "read" of cluster "invoices"'
             added("review: {ttl: 8d}"),
             f"5: ttl of review {OF}: expected a duration from 1m to 7d, got 8d",
             id="a duration out of bounds",
+        ),
+        pytest.param(
+            added("review: {idempotency_key: true}"),
+            f"5: idempotency_key of review {OF}: is added to delivered calls only; "
+            "add effect: deliver, or leave it out",
+            id="a key for calls that are not delivered",
         ),
         pytest.param(
             added("review: {ttl: 1m, wait: 2m}"),

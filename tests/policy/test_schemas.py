@@ -116,6 +116,8 @@ WHOLE: dict[str, dict[str, object]] = {
             "open_per_sponsor": 2,
             "per_hour": 3,
             "bytes": "1MiB",
+            "response_bytes": "1KiB",
+            "response_ttl": "1h",
         },
         "journal": {"sink": "sink.jsonl"},
     },
@@ -133,7 +135,15 @@ WHOLE: dict[str, dict[str, object]] = {
                 "proof": "session",
                 "http2": True,
                 "mode": "enforce",
-                "review": {"always": True, "who": ["sponsor", "deputy"], "quorum": 2, "ttl": "4h", "wait": "0s"},
+                "review": {
+                    "always": True,
+                    "who": ["sponsor", "deputy"],
+                    "quorum": 2,
+                    "ttl": "4h",
+                    "wait": "0s",
+                    "effect": "deliver",
+                    "idempotency_key": True,
+                },
                 "operations": [
                     {
                         "name": "read",

@@ -87,6 +87,7 @@ class HoldsUnderTest:
     kind: str
     make: Callable[..., AnyHolds]
     overdue: Callable[[Hold], Awaitable[None]]
+    later: Callable[[int], None]  # so many seconds pass
     store: Valkey | Cluster | None = None
     shards: int = 1
 
@@ -102,7 +103,10 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
         async def wait(hold: Hold) -> None:
             clock.ahead += hold.expires_at - clock()
 
-        return HoldsUnderTest("memory", lambda **how: MemoryHolds(now=clock, **how), wait)
+        def later(seconds: int) -> None:
+            clock.ahead += timedelta(seconds=seconds)
+
+        return HoldsUnderTest("memory", lambda **how: MemoryHolds(now=clock, **how), wait, later)
 
     clustered = request.param == "on a cluster"
     store: Valkey | Cluster = request.getfixturevalue("cluster" if clustered else "valkey")
@@ -116,8 +120,20 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
             if client.zscore(f"{home}due", hold.id) is not None:
                 client.zadd(f"{home}due", {hold.id: 1})
 
+    def earlier(seconds: int) -> None:
+        # As above: everything that is written down happened, or is due, so much earlier.
+        for home in map(prefix, range(server.shards)):
+            with store.keeper(home).client() as client:
+                for name in client.keys(f"{home}hold:*"):
+                    for field in ("filed_at", "expires_at", "decided_at", "claimed_at"):
+                        if client.hget(name, field) is not None:
+                            client.hincrby(name, field, -1000 * seconds)
+                for index in ("due", "sending", "deliver", "beats", "beats:since"):
+                    for member in client.zrange(f"{home}{index}", 0, -1):
+                        client.zincrby(f"{home}{index}", -1000 * seconds, member)
+
     under_test = HoldsUnderTest(
-        request.param, lambda **how: RedisHolds(server, **how), rewrite, store=store, shards=server.shards
+        request.param, lambda **how: RedisHolds(server, **how), rewrite, earlier, store=store, shards=server.shards
     )
     return under_test
 

@@ -327,7 +327,7 @@ async def test_a_hold_expires_when_its_deadline_has_passed_and_not_on_anyones_wo
 async def test_a_claimed_hold_does_not_expire_under_its_claimant(holds, shelf):
     hold = await brought_to(holds, HoldState.RELEASING)
     await shelf.overdue(hold)
-    assert await holds.sweep() == ()
+    assert (await holds.sweep()).ended == ()
     assert (await holds.apply(hold.id, Event.SENT, fence=hold.fence)).hold.state is HoldState.RELEASED
 
 
@@ -335,7 +335,7 @@ async def test_a_hold_given_back_after_its_deadline_expires(holds, shelf):
     hold = await brought_to(holds, HoldState.RELEASING)
     await shelf.overdue(hold)
     assert (await holds.apply(hold.id, Event.UNSENT, fence=hold.fence)).hold.state is HoldState.APPROVED
-    assert [swept.id for swept in await holds.sweep()] == [hold.id]
+    assert [swept.id for swept in (await holds.sweep()).ended] == [hold.id]
 
 
 async def test_a_sweep_returns_each_expired_hold_once_whoever_noticed_it(holds):
@@ -344,11 +344,11 @@ async def test_a_sweep_returns_each_expired_hold_once_whoever_noticed_it(holds):
 
     sweeps = await asyncio.gather(*(holds.sweep() for _ in range(5)))
 
-    swept = [hold for sweep in sweeps for hold in sweep]
+    swept = [hold for sweep in sweeps for hold in sweep.ended]
     assert sorted(hold.id for hold in swept) == sorted([unseen.id, seen.id])
     assert {hold.state for hold in swept} == {HoldState.EXPIRED}
     assert looked_at in swept
-    assert await holds.sweep() == ()
+    assert (await holds.sweep()).ended == ()
 
 
 async def test_the_record_of_a_hold_that_is_over_is_forgotten_in_the_end(shelf):

@@ -76,7 +76,7 @@ async def test_a_record_changed_by_someone_else_is_named_tampered(holds, valkey,
         assert caught.value.code is Code.HOLD_TAMPERED
 
     assert await holds.listing() == (twin,)
-    assert await holds.sweep() == ()
+    assert (await holds.sweep()).ended == ()
     assert await holds.get(twin.id) == twin
 
 
@@ -89,7 +89,7 @@ async def test_a_record_of_another_kind_is_named_tampered(holds, valkey):
     with pytest.raises(Rejected) as caught:
         await holds.get(hold.id)
     assert caught.value.code is Code.HOLD_TAMPERED
-    assert await holds.sweep() == ()
+    assert (await holds.sweep()).ended == ()
     assert await holds.listing() == (twin,)
 
 

@@ -1,7 +1,8 @@
 -- What the scripts about holds share.
 --
 -- KEYS[1]  the stream of events
--- ARGV[1]  the house, as JSON: prefix, retain_ms, expirable (states that end at their deadline), expired (their end)
+-- ARGV[1]  the house, as JSON: prefix, retain_ms, expirable (states that end at their deadline), expired (their end),
+--          exclusive_ms, beat_ms, longest_send_ms, deliver_ms (first and longest pause), as `proxy.core.holds` has them
 -- ARGV[2]  what is asked, as JSON
 --
 -- Numbers are kept as decimal text. Times are milliseconds since 1970 by this server's clock.
@@ -39,6 +40,8 @@ local function fetch(id)
   for _, field in ipairs({ 'version', 'fence', 'filed_at', 'expires_at', 'body_bytes' }) do
     if not digits(hold[field]) then return false end
   end
+  if hold.claimed_at and not digits(hold.claimed_at) then return false end
+  if hold.decided_at and not digits(hold.decided_at) then return false end
   for _, field in ipairs({ 'state', 'call_digest', 'root_id', 'agent', 'sponsor' }) do
     if not hold[field] then return false end
   end
@@ -48,6 +51,22 @@ local function fetch(id)
 end
 
 local function fields(id) return redis.call('HGETALL', key('hold', id)) end
+
+-- The worker that a claim's name begins with.
+local function worker_of(claim) return string.match(claim or '', '^[^/]*') end
+
+-- Whether a worker was heard of lately.
+local function lives(worker)
+  local beat = redis.call('ZSCORE', key('beats'), worker)
+  return beat and tonumber(beat) > now - house.beat_ms
+end
+
+-- Whether somebody else may claim the hold alone for now: its agent waits there.
+local function reserved(hold, worker)
+  local there = hold.waits_at
+  if not there or there == worker_of(worker) or not hold.decided_at then return false end
+  return tonumber(hold.decided_at) + house.exclusive_ms > now and lives(there)
+end
 
 -- Ends a hold for good: the stored call goes now, the record when nobody needs it any more.
 local function settle(hold)
@@ -80,6 +99,18 @@ local function move(hold, state, changes)
     redis.call('ZADD', key('due'), hold.expires_at, hold.id)
   else
     redis.call('ZREM', key('due'), hold.id)
+  end
+  if state == 'releasing' then
+    redis.call('ZADD', key('sending'), whole(now), hold.id)
+  else
+    redis.call('ZREM', key('sending'), hold.id)
+  end
+  if state == 'approved' and hold.delivers then
+    local pause, tries = 0, tonumber(hold.fence)
+    if tries > 0 then pause = math.min(house.deliver_ms[2], house.deliver_ms[1] * 2 ^ math.min(tries - 1, 20)) end
+    redis.call('ZADD', key('deliver'), whole(now + pause), hold.id)
+  else
+    redis.call('ZREM', key('deliver'), hold.id)
   end
   if TERMINAL[state] then settle(hold) end
   announce(events, 'id', hold.id, 'state', state, 'version', hold.version)

@@ -1,7 +1,7 @@
 -- Takes one step of the state machine, or returns the hold as it is.
--- asked: id, sources (states that permit the step), target, changes; optionally fence (the claim's, as text),
--- claims (the step is a claim: the fence moves on), sticky_ms (how long the end answers equal calls by default),
--- lifts (the step ends a denial's answering; the state stays),
+-- asked: id, sources (states that permit the step), target, changes; optionally fence (the claim's, as text) and by (who
+-- claimed), claims (the step is a claim of this worker: the fence moves on), sticky_ms (how long the end answers equal
+-- calls by default), lifts (the step ends a denial's answering; the state stays),
 -- version (the one the hold must still be at, as text), said (a statement to add to those that decided nothing).
 
 local hold = fetch(asked.id)
@@ -19,9 +19,16 @@ if asked.target == house.expired then permitted = false end
 if asked.fence and asked.fence ~= hold.fence then permitted = false end
 if asked.version and asked.version ~= hold.version then permitted = false end
 
+if asked.by and asked.by ~= (hold.claimed_by or '') then permitted = false end
+if asked.claims and reserved(hold, asked.claims) then permitted = false end
+
 if permitted then
   local changes = asked.changes
-  if asked.claims then changes.fence = whole(hold.fence + 1) end
+  if asked.claims then
+    changes.fence = whole(hold.fence + 1)
+    changes.claimed_at = whole(now)
+    changes.claimed_by = asked.claims
+  end
   if asked.said then
     local line = whole(hold.version + 1) .. ' ' .. asked.said
     changes.said = hold.said and hold.said .. '\n' .. line or line

@@ -1,7 +1,48 @@
--- Expires what is due, forgets what has been over long enough, and returns every hold that expired since the last
--- sweep, whichever script noticed it first. Each is returned once.
+-- One look over everything, by one worker. Expires what is due, gives up sends that were abandoned, forgets what has
+-- been over long enough. Returns every hold that ended so since the last sweep, whichever script noticed it first, each
+-- once; and what this worker may deliver now. asked: worker ("" for none),
+-- and its node.
+
+local GIVE_UP_AT_ONCE = 100
+local DELIVER_AT_ONCE = 16
 
 lapse_all()
+
+-- A worker that was not heard of for a while, as when this server was away, cannot say who else is dead: the others
+-- were not heard of either. It judges once it has been there long enough for each of them to come back.
+local judges = false
+if asked.worker ~= '' then
+  local beat = tonumber(redis.call('ZSCORE', key('beats'), asked.worker) or '0')
+  if beat <= now - house.beat_ms then redis.call('ZADD', key('beats', 'since'), whole(now), asked.worker) end
+  redis.call('ZADD', key('beats'), whole(now), asked.worker)
+  local since = tonumber(redis.call('ZSCORE', key('beats', 'since'), asked.worker) or whole(now))
+  judges = since <= now - house.beat_ms
+  for _, dead in ipairs(redis.call('ZRANGEBYSCORE', key('beats'), '-inf', whole(now - house.longest_send_ms))) do
+    redis.call('ZREM', key('beats'), dead)
+    redis.call('ZREM', key('beats', 'since'), dead)
+  end
+end
+
+local function ended(hold)
+  redis.call('RPUSH', key('lapsed'), hold.id)
+  redis.call('LTRIM', key('lapsed'), -LAPSED_KEPT, -1)
+end
+
+local given_up = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('sending'), '-inf', whole(now - house.beat_ms))) do
+  local hold = fetch(id)
+  if not hold or hold.state ~= house.sending then
+    redis.call('ZREM', key('sending'), id)
+  elseif given_up < GIVE_UP_AT_ONCE then
+    local claimed_at = tonumber(hold.claimed_at or '0')
+    local gone = judges and not lives(worker_of(hold.claimed_by))
+    if gone or claimed_at <= now - house.longest_send_ms then
+      move(hold, house.lost, {})
+      ended(hold)
+      given_up = given_up + 1
+    end
+  end
+end
 
 local over = redis.call('ZRANGEBYSCORE', key('done'), '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)
 for _, id in ipairs(over) do
@@ -21,4 +62,18 @@ for _, id in ipairs(redis.call('LPOP', key('lapsed'), LAPSE_AT_ONCE) or {}) do
   local flat = fields(id)
   if #flat > 0 then found[#found + 1] = flat end
 end
-return found
+
+local deliver = {}
+if asked.worker ~= '' then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('deliver'), '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)) do
+    local hold = fetch(id)
+    if not hold or hold.state ~= house.approved then
+      redis.call('ZREM', key('deliver'), id)
+    elseif hold.risk == house.bound and (hold.node or '') ~= asked.node then
+      -- Its release names the node it was filed at.
+    elseif #deliver < DELIVER_AT_ONCE and not reserved(hold, asked.worker) then
+      deliver[#deliver + 1] = id
+    end
+  end
+end
+return { 'swept', found, deliver }

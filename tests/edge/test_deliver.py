@@ -1,0 +1,227 @@
+"""A released call that the proxy sends by itself: once, as it was approved, under all that every call is under."""
+
+import json
+import secrets
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import identities
+import pytest
+from houses import CLUSTERS, WAYS
+from nodes import wait_for, wait_for_state
+from origin_replies import Reply
+from rawclient import Response
+from towns import ROOMY, Town, open_town
+
+from proxy.core.control import Act
+from proxy.core.manifest import parse_manifest
+from proxy.core.model import HoldState, Verdict
+
+DELIVERED = (
+    CLUSTERS
+    + """\
+  - id: payments
+    description: Pay what is due
+    risk: routine
+    hosts: [erp.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    operations:
+      - name: pay
+        methods: [POST]
+        path: /v1/payments/{{id}}
+    review:
+      always: true
+      effect: deliver
+      idempotency_key: true
+"""
+)
+HOUSE = "http://intent.internal"
+BODY = b'{"amount": 17}'
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with open_town(tmp_path_factory.mktemp("delivered"), clusters=DELIVERED, extra=ROOMY) as running:
+        yield running
+
+
+def pay(town: Town, url: str, chain: Sequence[str], *headers: tuple[str, str]) -> str:
+    """Ask to pay; the id of the hold."""
+    lines = [("Content-Type", "application/json"), *headers]
+    answer = town.house.call("POST", url, chain=chain, headers=lines, body=BODY, intent="")
+    assert answer.status == 403, answer
+    document = json.loads(answer.body)
+    assert document["code"] == "cluster.review_required"
+    return str(document["task"]["id"])
+
+
+def asked(town: Town, chain: Sequence[str], path: str) -> Response:
+    return town.house.call("GET", f"{HOUSE}{path}", chain=chain)
+
+
+def fresh(town: Town, way: str) -> str:
+    return town.url(way, f"/v1/payments/{secrets.token_hex(6)}")
+
+
+def released(town: Town, hold: str) -> None:
+    town.house.decide(hold, Verdict.ALLOW)
+    wait_for_state(town.house, hold, HoldState.RELEASED)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_released_call_is_sent_once_and_its_agent_fetches_the_response(town: Town, way: str) -> None:
+    chain, url, origin = town.house.chain(), fresh(town, way), town.origin(way)
+    path = url[url.index("/v1") :]
+    origin.on("POST", path, Reply(status=201, headers=(("X-Paid", "yes"),), json={"paid": 17}))
+    before = origin.mark()
+    hold = pay(town, url, chain)
+    document = json.loads(asked(town, chain, f"/holds/{hold}").body)
+    assert document["response_endpoint"] == f"{HOUSE}/holds/{hold}/response"
+    assert "sends the call itself" in document["next"]
+    missing = asked(town, chain, f"/holds/{hold}/response")
+    assert (missing.status, json.loads(missing.body)["code"]) == (404, "hold.unknown")
+    assert origin.since(before).nothing
+
+    released(town, hold)
+
+    (seen,) = origin.since(before).requests
+    assert (seen.method, seen.target, seen.body) == ("POST", path, BODY)
+    assert seen.header("idempotency-key") == hold
+    assert [seen.header(name) for name in ("signature", "signature-input", "intent-manifest")] == [None] * 3
+    kept = wait_for(
+        lambda: answer if (answer := asked(town, chain, f"/holds/{hold}/response")).status != 404 else None, ""
+    )
+    assert (kept.status, json.loads(kept.body)) == (201, {"paid": 17})
+    assert kept.header("x-paid") == "yes"
+    assert kept.header("intent-response") == "kept; body=complete; bytes=12"
+    assert json.loads(asked(town, chain, f"/holds/{hold}").body)["status"] == "released"
+    other = asked(town, town.house.chain(), f"/holds/{hold}/response")
+    assert (other.status, json.loads(other.body)["code"]) == (404, "hold.unknown")
+    lines = [line for line in town.house.journal() if line.get("hold_id") == hold]
+    assert {line["event"] for line in lines if line["kind"] == "hold"} == {"file", "approve", "sent"}
+    (allowed,) = [line for line in lines if line["kind"] == "decision" and line["verdict"] == "allow"]
+    assert (allowed["source"], allowed["proof"]) == ("deliver", "request")
+
+
+@pytest.mark.parametrize(
+    ("header", "delivered"),
+    [
+        pytest.param(("Idempotency-Key", "mine"), True, id="a key of the agent's own stays"),
+        pytest.param(("Authorization", "Bearer abc"), False, id="the agent's authorization is not used in its absence"),
+        pytest.param(("Cookie", "session=abc"), False, id="nor its cookies"),
+        pytest.param(("X-Signature", "abc"), False, id="nor its signature"),
+    ],
+)
+def test_what_bears_its_agents_credentials_waits_for_its_agent(
+    town: Town, header: tuple[str, str], delivered: bool
+) -> None:
+    chain, url, origin = town.house.chain(), fresh(town, "plain"), town.plain
+    before = origin.mark()
+    hold = pay(town, url, chain, header)
+    if delivered:
+        released(town, hold)
+    else:
+        town.house.decide(hold, Verdict.ALLOW)
+        released(town, pay(town, twin := fresh(town, "plain"), chain))  # by then the other would have been sent, too
+        assert [seen.target for seen in origin.since(before).requests] == [twin[twin.index("/v1") :]]
+        assert town.house.hold(hold).state is HoldState.APPROVED
+        lines = [("Content-Type", "application/json"), header]
+        assert town.house.call("POST", url, chain=chain, headers=lines, body=BODY, intent="").status == 200
+    seen = [each for each in origin.since(before).requests if each.target == url[url.index("/v1") :]]
+    assert [each.header(header[0]) for each in seen] == [header[1]]
+    assert [each.header("idempotency-key") for each in seen] == ["mine" if delivered else None]
+
+
+def test_who_waits_gets_the_response_on_its_connection(town: Town) -> None:
+    chain, url = town.house.chain(), fresh(town, "plain")
+    before = town.plain.mark()
+    lines = [("Content-Type", "application/json"), ("Prefer", "wait=20")]
+    with town.house.open(url, timeout_s=30) as wire:
+        signed = town.house.signed("POST", url, chain=chain, headers=lines, body=BODY, intent="")
+        answers: list[Response] = []
+        waiting = threading.Thread(
+            target=lambda: answers.append(town.house.send("POST", url, signed, body=BODY, wire=wire))
+        )
+        waiting.start()
+        hold = town.house.wait_for_hold(chain)
+        released(town, hold)
+        waiting.join(20)
+    assert [answer.status for answer in answers] == [200]
+    assert len(town.plain.since(before).requests) == 1
+    assert asked(town, chain, f"/holds/{hold}/response").status == 404
+
+
+def test_a_revoked_mandate_is_not_delivered(town: Town) -> None:
+    chain, url, origin = town.house.chain(), fresh(town, "plain"), town.plain
+    hold = pay(town, url, chain)
+    town.house.stop_by(Act.REVOKE_ROOT, parse_manifest(chain[0]).id)
+    before = town.settle_control("plain")
+    town.house.decide(hold, Verdict.ALLOW)
+    refused = wait_for(
+        lambda: [line for line in town.house.journal("decision") if line.get("code") == "manifest.revoked"], "a refusal"
+    )
+    assert refused[0]["source"] == "deliver"
+    assert origin.since(before).nothing
+    assert town.house.hold(hold).state is HoldState.APPROVED
+
+
+def test_the_agents_short_credential_was_judged_when_it_asked(town: Town) -> None:
+    root, url, origin = town.house.root(), fresh(town, "plain"), town.plain
+    leaf = identities.child(root, now=datetime.now(UTC), jti=f"l-{secrets.token_hex(6)}", lifetime_s=2)
+    hold = pay(town, url, (root, leaf))
+    ends = parse_manifest(leaf).exp
+    wait_for(lambda: datetime.now(UTC) > ends, "the leaf has expired")
+    again = town.house.call("POST", url, chain=(root, leaf), body=BODY, intent="")
+    assert json.loads(again.body)["code"] == "manifest.window"
+    before = origin.mark()
+    released(town, hold)
+    assert len(origin.since(before).requests) == 1
+
+
+def test_a_response_that_is_too_large_is_kept_by_its_head(town: Town) -> None:
+    chain, url = town.house.chain(), fresh(town, "plain")
+    town.plain.on("POST", url[url.index("/v1") :], Reply(body=b"x" * 1_048_577))
+    hold = pay(town, url, chain)
+    released(town, hold)
+    kept = wait_for(
+        lambda: answer if (answer := asked(town, chain, f"/holds/{hold}/response")).status != 404 else None, ""
+    )
+    assert (kept.status, kept.body) == (200, b"")
+    assert kept.header("intent-response") == "kept; body=too-large; bytes=1048577"
+
+
+def test_an_origin_that_is_away_is_tried_again_and_nothing_is_sent_twice(town: Town) -> None:
+    chain, url, origin = town.house.chain(), fresh(town, "plain"), town.plain
+    town.house.resolve({"erp.example": ["127.0.0.9"]})  # nobody listens there
+    try:
+        hold = pay(town, url, chain)
+        before = origin.mark()
+        town.house.decide(hold, Verdict.ALLOW)
+        wait_for(
+            lambda: [
+                line for line in town.house.journal("hold") if line["hold_id"] == hold and line["event"] == "unsent"
+            ],
+            "it was tried",
+        )
+        assert origin.since(before).nothing
+    finally:
+        town.house.resolve({"erp.example": ["127.0.0.1"]})
+    wait_for_state(town.house, hold, HoldState.RELEASED)
+    assert len(origin.since(before).requests) == 1
+
+
+def test_nobody_outside_may_say_that_they_are_the_node(town: Town) -> None:
+    chain, url, origin = town.house.chain(), fresh(town, "plain"), town.plain
+    hold = pay(town, url, chain, ("Authorization", "Bearer abc"))
+    town.house.decide(hold, Verdict.ALLOW)
+    before = origin.mark()
+    for _ in range(3):
+        answer = town.house.send("POST", f"{HOUSE}/holds/{hold}/redeem", [("Content-Length", "0")])
+        assert answer.status == 407
+        assert json.loads(answer.body)["code"] == "proof.missing"
+    assert origin.since(before).nothing
+    assert town.house.call("POST", f"{HOUSE}/holds/{hold}/redeem", chain=chain, body=b"", intent="").status == 200
+    assert len(origin.since(before).requests) == 1
