@@ -24,7 +24,8 @@ from proxy.core.model import IPAddress
 from proxy.edge.ca import load_authority
 from proxy.edge.listen import Listener
 from proxy.edge.master import Dispatch, EdgeMaster
-from proxy.edge.parts import now, upstream_roots
+from proxy.edge.parts import now
+from proxy.edge.roots import upstream_roots
 from proxy.edge.sockets import shared_socket
 from proxy.edge.tls import EdgeTls
 from proxy.policy.settings import load_settings

@@ -25,7 +25,8 @@ from proxy.holding import Holding, as_held
 from proxy.identify import Identity
 from proxy.ports import Followed, Holds, Journal
 from proxy.stores.consumed import ConsumedFile
-from proxy.stores.memory import MemoryHolds, system_clock
+from proxy.stores.memory import system_clock
+from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.vault import open_vault
 
 _numbers = count()

@@ -15,9 +15,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import certifi
-from cryptography import x509
-
 from addons.intake import Bodies
 from proxy.agent.keyfile import load_key, new_key
 from proxy.audit.journal import FileJournal
@@ -27,11 +24,12 @@ from proxy.audit.sinks import FileCheckpoints
 from proxy.core.addresses import OwnSurfaces
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import Statement
-from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.errors import Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
+from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
 from proxy.gate import Gate, GateSettings
 from proxy.granting import Granting
@@ -43,7 +41,7 @@ from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
-from proxy.stores.files import StatementFile, private_dir, write_atomically
+from proxy.stores.files import StatementFile, private_dir
 from proxy.stores.followed import FollowedFile
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
@@ -367,34 +365,6 @@ def local_addresses() -> frozenset[IPAddress]:
             sock.connect((target, 9))  # sends nothing: it only asks which address would be used
             found.add(ipaddress.ip_address(sock.getsockname()[0]))
     return frozenset(found)
-
-
-def upstream_roots(settings: Settings, state: Path) -> str:
-    """One PEM file of every CA trusted for upstream connections: the common roots and the configured ones.
-
-    Raises:
-        Rejected(CONFIG_INVALID): a configured file cannot be read.
-    """
-    parts = [Path(certifi.where()).read_bytes(), *(read_pem(path) for path in settings.upstream_cas)]
-    path = state / "upstream-roots.pem"
-    write_atomically(path, b"\n".join(parts))
-    return str(path)
-
-
-def read_pem(path: Path) -> bytes:
-    """A PEM file with at least one certificate.
-
-    Raises:
-        Rejected(CONFIG_INVALID): it is missing or holds none.
-    """
-    try:
-        data = path.read_bytes()
-        x509.load_pem_x509_certificates(data)
-    except (OSError, ValueError):
-        raise Rejected(
-            Code.CONFIG_INVALID, f"upstream_cas: {path} must be a readable PEM file with at least one certificate"
-        ) from None
-    return data
 
 
 def _report_statement(statement_id: str, fault: Rejected) -> None:

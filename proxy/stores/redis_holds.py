@@ -22,7 +22,7 @@ from proxy.core.holds import (
 )
 from proxy.core.model import Hold, HoldState, Proof, Risk, Said
 from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Sealing, Swept
-from proxy.stores.memory import RETAIN_S, cap_reached
+from proxy.stores.memory_holds import RETAIN_S, cap_reached
 from proxy.stores.redis import Entry, RedisServer, Reply, Script, prefix, script
 from proxy.stores.redis_shards import Places, merged
 

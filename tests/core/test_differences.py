@@ -214,6 +214,7 @@ def with_query(*rules: QueryRule, any_query: bool = False) -> Cluster:
             id="fewer reviewers",
         ),
         pytest.param(
+            cluster(),
             cluster(review=Review(effect=Effect.DELIVER, idempotency_key=True)),
             [
                 "changes how a released call is sent from retry to deliver",

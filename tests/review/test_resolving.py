@@ -11,7 +11,7 @@ from proxy.core.model import Hold, HoldState, Person
 from proxy.core.resolution import Found, read_resolution
 from proxy.review.resolving import Resolving
 from proxy.review.service import Result
-from proxy.stores.memory import MemoryHolds
+from proxy.stores.memory_holds import MemoryHolds
 
 BUNDLE = identities.bundle()
 

@@ -17,7 +17,7 @@ from proxy.core.notes import NoteAct
 from proxy.core.release import read_approval, read_release
 from proxy.core.stored import stored_to_bytes
 from proxy.review.service import Outcome, Result, ReviewService
-from proxy.stores.memory import MemoryHolds
+from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.vault import SecretVault
 
 

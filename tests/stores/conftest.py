@@ -9,7 +9,7 @@ from redis_page import PASSWORD, USER, acl_rules
 from valkeys import Cluster, Valkey
 
 from proxy.core.model import Hold
-from proxy.stores.memory import MemoryHolds
+from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.redis import RedisServer, prefix, shard_of
 from proxy.stores.redis_holds import RedisHolds
 

@@ -10,7 +10,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.ports import Missed
 from proxy.stores.files import write_atomically
 from proxy.stores.followed import FollowedFile
-from proxy.stores.memory import MemoryHolds
+from proxy.stores.memory_holds import MemoryHolds
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 BEFORE, AFTER = NOW - timedelta(minutes=5), NOW + timedelta(seconds=1)
