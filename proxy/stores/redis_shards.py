@@ -5,8 +5,9 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from proxy.core.encoding import Json
-from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.errors import Code, Rejected
 from proxy.core.model import Hold
+from proxy.ports import Missed
 from proxy.stores.redis import Entry, RedisServer, prefix, shard_of
 
 REMEMBERED = 10_000
@@ -71,11 +72,11 @@ async def merged(
     """The entries of several streams as they come, each with the place in all of them after it: ids with commas.
 
     Raises:
-        Unavailable(STORE_DOWN): one does not answer, or has lost entries.
+        Unavailable(STORE_DOWN): one does not answer; `Missed` if it has lost entries, or `after` is another store's.
     """
     cursors = after.split(",")
     if len(cursors) != len(streams):
-        raise Unavailable(Code.STORE_DOWN, "the place in the streams is one of another store: read everything again")
+        raise Missed(Code.STORE_DOWN, "the place in the streams is one of another store: read everything again")
 
     def read(number: int) -> asyncio.Task[tuple[Entry, ...]]:
         return asyncio.ensure_future(server.entries_after(streams[number], cursors[number], block_ms=block_ms))

@@ -43,9 +43,9 @@ async def test_a_node_acts_on_what_was_released_since_it_followed(holds, tmp_pat
 async def test_after_a_restart_it_goes_on_where_it_was(holds, tmp_path: Path) -> None:
     clock, file = Clock(), tmp_path / "followed.json"
     before = FollowedFile(file, writes=True, clock=clock)
-    await before.go_on(holds)
+    start = await before.go_on(holds)
     await holds.file(draft(), b"", ttl_s=60, caps=ROOMY)
-    first = await anext(holds.news("0-0"))
+    first = await anext(holds.news(start))
     before.passed(first.cursor)
     await before.write()
     await before.write()
