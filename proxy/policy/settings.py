@@ -106,7 +106,7 @@ class HoldSettings(_Part):
     response_bytes: Annotated[int, size("1KiB", "64MiB")] = _key(
         "1MiB", "Largest body of a response to a delivered call that is kept for its agent."
     )
-    response_ttl: Annotated[timedelta, span("1m", "30d")] = _key("24h", "How long such a response is kept.")
+    response_ttl: Annotated[timedelta, span("1m", "24h")] = _key("24h", "How long such a response is kept.")
 
 
 class JournalSettings(_Part):
