@@ -55,7 +55,7 @@ def _wants_trailers(headers: tuple[tuple[bytes, bytes], ...]) -> bool:
 
 def _without_our_preferences(text: str) -> str:
     """`Prefer` without what it asks of the proxy, so that a retry that asks to wait is still the same call."""
-    parts = (part.strip() for part in _PREFERENCE.findall(text))
+    parts = filter(None, map(str.strip, _PREFERENCE.findall(text)))  # an empty one counts for nothing: RFC 9110 §5.6.1
     return ", ".join(part for part in parts if re.split("[=; ]", part, maxsplit=1)[0].lower() not in _OUR_PREFERENCES)
 
 

@@ -123,6 +123,7 @@ def test_a_length_can_be_taken_out() -> None:
         pytest.param(b"return=minimal, wait=10", "return=minimal", id="the origin's preference stays"),
         pytest.param(b'x="a, wait=1", Wait = 5', 'x="a, wait=1"', id="a comma in quotes parts nothing"),
         pytest.param(b"waiting=1", "waiting=1", id="a longer name is another preference"),
+        pytest.param(b"wait=5, , x", "x", id="an empty one is none"),
     ],
 )
 def test_preferences_meant_for_the_proxy_are_not_forwarded(given: bytes, expected: str | None) -> None:

@@ -13,7 +13,7 @@ from fuzz_targets import BROKEN, TARGETS
 HARNESS = Path(__file__).with_name("harness.py")
 INSTALL = "atheris is not installed (it is on Linux x86-64): pip install -r requirements-dev.lock"
 LONG_S = int(os.environ.get("FUZZ_S", "20"))
-SMOKE_S = 3
+SMOKE = ("-seed=1", "-runs=10000", "-max_total_time=60")  # the same inputs in every run
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -30,22 +30,17 @@ def test_a_seed_is_accepted_and_its_neighbours_are_accepted_or_refused(name: str
             target.accepts(bytes(changed))
 
 
-def fuzz(name: str, folder: Path, seconds: int) -> None:
-    """Run a target for so long; what broke it stands in the failure and in `folder`."""
+def fuzz(name: str, folder: Path, *length: str) -> None:
+    """Run a target for so long (libFuzzer's options); what broke it stands in the failure and in `folder`."""
     if importlib.util.find_spec("atheris") is None:
         pytest.skip(INSTALL)
-    options = [
-        f"-max_total_time={seconds}",
-        "-timeout=10",
-        "-rss_limit_mb=2048",
-        "-max_len=65536",
-        "-print_final_stats=1",
-    ]
+    options = ["-timeout=10", "-rss_limit_mb=2048", "-max_len=65536", "-print_final_stats=1", *length]
     done = subprocess.run(
         [sys.executable, str(HARNESS), name, str(folder), *options],
         capture_output=True,
         text=True,
-        timeout=seconds + 100,
+        env={**os.environ, "PYTHONHASHSEED": "0"},
+        timeout=LONG_S + 160,
         check=False,
     )
     found = [(path.name, path.read_bytes()[:400]) for path in folder.glob("*-*")]
@@ -56,16 +51,16 @@ def fuzz(name: str, folder: Path, seconds: int) -> None:
 @pytest.mark.system
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_but_a_refusal_comes_out_in_a_few_seconds(name: str, tmp_path: Path) -> None:
-    fuzz(name, tmp_path, SMOKE_S)
+    fuzz(name, tmp_path, *SMOKE)
 
 
 @pytest.mark.system
 def test_what_is_not_a_refusal_is_found(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="crash-"):
-        fuzz(BROKEN.name, tmp_path, 30)
+        fuzz(BROKEN.name, tmp_path, "-max_total_time=30")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", TARGETS)
 def test_nothing_but_a_refusal_comes_out_in_a_long_time(name: str, tmp_path: Path) -> None:
-    fuzz(name, tmp_path, LONG_S)
+    fuzz(name, tmp_path, f"-max_total_time={LONG_S}")
