@@ -330,7 +330,7 @@ def test_a_sent_hold_that_is_put_back_with_its_release_is_not_sent_again_by_any_
 
 def test_a_node_that_is_started_anew_remembers_what_it_sent(tmp_path: Path) -> None:
     with two_nodes(tmp_path) as nodes:
-        call = nodes.file()
+        call = nodes.file(at=nodes.other)
         approve(nodes, call)
         copies = nodes.keep(call)
         assert nodes.redeem(call, nodes.other).status == 200

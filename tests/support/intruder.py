@@ -69,11 +69,11 @@ class Nodes:
 
     # --- an agent ----------------------------------------------------------------------------------------------------
 
-    def file(self, *, like: Call | None = None) -> Call:
+    def file(self, *, like: Call | None = None, at: House | None = None) -> Call:
         """A call outside its mandate, held. Each has a mandate of its own, so that none suffers from another's caps."""
         body = b"number=%d" % next(_numbers) if like is None else like.body
         chain = self.house.chain() if like is None else like.chain
-        answer = self.house.call("POST", self.url, chain=chain, body=body)
+        answer = (at or self.house).call("POST", self.url, chain=chain, body=body)
         assert answer.status == 403, answer
         return Call(chain=chain, body=body, id=json.loads(answer.body)["task"]["id"])
 

@@ -46,7 +46,7 @@ REVIEWED = (
       - name: pay
         methods: [POST]
         path: /v1/payments/{{id}}
-    review: {{always: true, effect: deliver}}
+    review: {{always: true, effect: deliver, who: [sponsor, ben]}}
   - id: orders
     description: Sent again by its agent
     risk: routine
@@ -58,7 +58,7 @@ REVIEWED = (
       - name: order
         methods: [POST]
         path: /v1/orders/{{id}}
-    review: {{always: true}}
+    review: {{always: true, who: [sponsor, ben]}}
 """
 )
 OVER = frozenset({HoldState.RELEASED, HoldState.UNCERTAIN, HoldState.DENIED, HoldState.EXPIRED})
