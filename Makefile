@@ -23,7 +23,7 @@ demo: $(STAMP) ## the story of an agent that strays, on real parts; KEEP=DIR kee
 	@$(BIN)/intent-proxy demo $(if $(KEEP),--keep "$(KEEP)")
 
 test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes on two cores)
-	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile
+	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-system: $(STAMP) $(CLIENTS_STAMP) ## network, browser and foreign-client tests (≤ 10 minutes)
 	@$(PYTEST) -m "system and not long" || [ $$? -eq 5 ]  # 5: none are marked so

@@ -6,10 +6,17 @@ import pytest
 import vectors
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", max_examples=100, deadline=None)
+settings.register_profile("default", max_examples=100, deadline=None, derandomize="REQUIRE_ALL" in os.environ)
 settings.register_profile("long", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("mutants", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+SLOW_ROOMS = ("edge", "faults", "corpus", "demo", "cli", "stores", "agent", "torture")
+"""Rooms whose tests start programs. They come first, so that no worker waits at the end for another's long file."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: next((SLOW_ROOMS.index(part) for part in item.path.parts if part in SLOW_ROOMS), 99))
 
 
 def _skips(config: pytest.Config) -> list[pytest.TestReport]:
