@@ -23,7 +23,10 @@ client = httpx.Client(auth=auth, proxy=PROXY)  # for https:// servers also verif
 
 def get(url: str) -> httpx.Response:
     """GET a URL. Where a person has to approve it first, wait for that and send the same call again."""
-    response = client.get(url)
+    try:
+        response = client.get(url)
+    except httpx.ConnectError as fault:
+        sys.exit(f"nobody answers at {PROXY} ({fault}): is `intent-proxy run` ready?")
     match read_answer(response.status_code, response.headers, response.content):
         case Held() as held:
             print(f"held     {url}\n         hold {held.id}: {held.code}", flush=True)

@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import typer
 
+from proxy.core import spans
 from proxy.policy.document import duration_s
-
-_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def instant(moment: datetime) -> str:
@@ -16,15 +15,7 @@ def instant(moment: datetime) -> str:
 
 def span(length: timedelta) -> str:
     """A duration in its two largest units: `3 d 4 h`, `12 min`, `40 s`."""
-    left_s = max(0, int(length.total_seconds()))
-    parts = []
-    for unit, seconds in _UNITS:
-        count, left_s = divmod(left_s, seconds)
-        if count:
-            parts.append(f"{count} {unit}")
-    if (left_s and len(parts) < 2) or not parts:
-        parts.append(f"{left_s} s")
-    return " ".join(parts[:2])
+    return spans.span(int(length.total_seconds()), parts=2)
 
 
 def until(moment: datetime, now: datetime) -> str:

@@ -3,6 +3,7 @@
 from proxy.core.bodies.words import body_words
 from proxy.core.model import Cluster, Effect, Operation, QueryRule, Risk
 from proxy.core.shown import any_of, shown
+from proxy.core.spans import span
 
 _RISKS = {
     Risk.ROUTINE: "routine",
@@ -61,4 +62,4 @@ def _review_words(cluster: Cluster) -> str:
     if review.effect is Effect.DELIVER:
         key = " with the hold's id as Idempotency-Key" if review.idempotency_key else ""
         sent = f"; once released, the proxy sends it by itself{key}"
-    return f"{held} {who}, at most {review.ttl_s} seconds; the connection waits {review.wait_s} seconds{sent}."
+    return f"{held} {who}, at most {span(review.ttl_s)}; the connection waits {span(review.wait_s)}{sent}."

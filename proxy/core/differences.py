@@ -7,6 +7,7 @@ from proxy.core.compare import repeated, required, sets, values
 from proxy.core.describe import operation_words
 from proxy.core.model import Cluster, Constraints, Grant, Manifest, Operation, QueryRule, Risk
 from proxy.core.shown import shown, some_of
+from proxy.core.spans import span
 
 
 def cluster_difference(old: Cluster, new: Cluster) -> tuple[str, ...]:
@@ -110,7 +111,7 @@ def _review(old: Cluster, new: Cluster) -> Iterator[str]:
         ("how long a connection waits for one", old.review.wait_s, new.review.wait_s),
     ):
         if before != after:
-            yield f"changes {what} from {before} to {after} seconds"
+            yield f"changes {what} from {span(before)} to {span(after)}"
 
 
 # --- manifests -------------------------------------------------------------------------------------------------------

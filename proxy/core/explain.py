@@ -12,6 +12,7 @@ from proxy.core.errors import Code
 from proxy.core.matching import PreparedOperation
 from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
 from proxy.core.shown import shown
+from proxy.core.spans import span
 
 _WORDS = {Verdict.ALLOW: "Allowed", Verdict.HOLD: "Held", Verdict.DENY: "Denied"}
 
@@ -179,4 +180,4 @@ def _next_step(decision: Decision, mandate: Mandate | None) -> str:
     sponsor = decision.sponsor if mandate is None else mandate.sponsor.id
     signer = f" ({sponsor} is the sponsor)" if sponsor is not None else ""
     several = f"{decision.review.quorum} of " if decision.review.quorum > 1 else ""
-    return f"May be released by {several}{who}{signer} within {decision.review.ttl_s} seconds; it then passes once."
+    return f"May be released by {several}{who}{signer} within {span(decision.review.ttl_s)}; it then passes once."

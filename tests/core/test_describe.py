@@ -20,8 +20,8 @@ def test_a_cluster_in_plain_words() -> None:
         "It permits read-invoice: GET /v1/invoices/{id} without a query.",
         "Its risk is routine.",
         "A call must come with at least session proof.",
-        "A call outside the mandate is held for sponsor or deputy, at most 14400 seconds; "
-        "the connection waits 0 seconds.",
+        "A call outside the mandate is held for sponsor or deputy, at most 4 h; "
+        "the connection waits 0 s.",
     )
 
 
@@ -49,31 +49,31 @@ def test_a_cluster_in_plain_words() -> None:
         ),
         pytest.param(
             cluster(review=Review(always=True, who=("cleo",), ttl_s=60, wait_s=5)),
-            "Every call is held for cleo, at most 60 seconds; the connection waits 5 seconds.",
+            "Every call is held for cleo, at most 1 min; the connection waits 5 s.",
             id="always reviewed",
         ),
         pytest.param(
             cluster(review=Review(quorum=2)),
-            "A call outside the mandate is held for sponsor or deputy, 2 of whom must release it, at most 14400 "
-            "seconds; the connection waits 0 seconds.",
+            "A call outside the mandate is held for sponsor or deputy, 2 of whom must release it, at most 4 h; "
+            "the connection waits 0 s.",
             id="several reviewers",
         ),
         pytest.param(
             cluster(review=Review(always=True, who=("cleo",), effect=Effect.DELIVER)),
-            "Every call is held for cleo, at most 14400 seconds; the connection waits 0 seconds; "
+            "Every call is held for cleo, at most 4 h; the connection waits 0 s; "
             "once released, the proxy sends it by itself.",
             id="delivered",
         ),
         pytest.param(
             cluster(review=Review(always=True, who=("cleo",), effect=Effect.DELIVER, idempotency_key=True)),
-            "Every call is held for cleo, at most 14400 seconds; the connection waits 0 seconds; "
+            "Every call is held for cleo, at most 4 h; the connection waits 0 s; "
             "once released, the proxy sends it by itself with the hold's id as Idempotency-Key.",
             id="delivered with a key",
         ),
         pytest.param(
             cluster(review=Review(who=())),
-            "A call outside the mandate is held but nobody may release it, at most 14400 seconds; "
-            "the connection waits 0 seconds.",
+            "A call outside the mandate is held but nobody may release it, at most 4 h; "
+            "the connection waits 0 s.",
             id="no reviewer",
         ),
     ],

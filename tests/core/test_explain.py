@@ -94,7 +94,7 @@ def test_a_call_beyond_the_mandate() -> None:
     )
     assert len(told.near) == 3
     assert told.next_step == (
-        "May be released by sponsor or deputy (ada is the sponsor) within 14400 seconds; it then passes once."
+        "May be released by sponsor or deputy (ada is the sponsor) within 4 h; it then passes once."
     )
     assert told.lines[1:4] == (f"Failed: {told.failed[0]}", f"Failed: {told.failed[1]}", f"Near: {told.near[0]}")
     assert "secret" not in " ".join(told.lines)
@@ -157,7 +157,7 @@ def test_who_the_sponsor_is_may_be_unknown() -> None:
     asked = question(url=CUSTOMER)
     assert asked.call is not None
     told = explain(replace(decide(asked), sponsor=None), asked.call, asked.policy, None)
-    assert told.next_step == "May be released by sponsor or deputy within 14400 seconds; it then passes once."
+    assert told.next_step == "May be released by sponsor or deputy within 4 h; it then passes once."
 
 
 def test_how_many_must_release_it_is_said() -> None:
