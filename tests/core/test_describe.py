@@ -20,8 +20,7 @@ def test_a_cluster_in_plain_words() -> None:
         "It permits read-invoice: GET /v1/invoices/{id} without a query.",
         "Its risk is routine.",
         "A call must come with at least session proof.",
-        "A call outside the mandate is held for sponsor or deputy, at most 4 h; "
-        "the connection waits 0 s.",
+        "A call outside the mandate is held for sponsor or deputy, at most 4 h; the connection waits 0 s.",
     )
 
 
@@ -72,8 +71,7 @@ def test_a_cluster_in_plain_words() -> None:
         ),
         pytest.param(
             cluster(review=Review(who=())),
-            "A call outside the mandate is held but nobody may release it, at most 4 h; "
-            "the connection waits 0 s.",
+            "A call outside the mandate is held but nobody may release it, at most 4 h; the connection waits 0 s.",
             id="no reviewer",
         ),
     ],
