@@ -36,7 +36,7 @@ VIEW_S = 2.5
 
 LAST = "addons.observe:Observe.client_disconnected"
 """The last function of a call to be entered, once the agent has closed its connection."""
-CLAIM = "proxy.holding:Holding.claim"
+CLAIM = "proxy.claims:Claims.claim"
 """From here on a hold is spent, or must be given back."""
 
 AFTERWARDS = {
@@ -55,7 +55,7 @@ AFTERWARDS = {
     "addons.observe:_counting": "the origin has answered",
     "addons.observe:_counting.<locals>.count": "the origin's body is on its way back",
     "addons.observe:Observe._settle": "the origin has answered; the hold is told",
-    "proxy.holding:Holding.settle": "the origin has answered; the hold is told",
+    "proxy.claims:Claims.settle": "the origin has answered; the hold is told",
     "proxy.holding:Holding._on_record": "the origin has answered; the hold is told",
     "proxy.audit.reviews:on_record": "the origin has answered; the hold is told",
     "proxy.audit.records:hold_fields": "the origin has answered; the hold is told",
@@ -192,6 +192,7 @@ def test_nothing_gets_through_when_a_function_raises_on_its_way_out(planted: Pla
         "proxy.recording:",
         "proxy.identify:",
         "proxy.holding:",
+        "proxy.claims:",
         "proxy.internal:",
         "proxy.audit.journal:",
     )

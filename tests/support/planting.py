@@ -35,6 +35,11 @@ SCOPE = tuple(
     for name in (
         "addons/",
         "proxy/gate.py",
+        "proxy/deciding.py",
+        "proxy/granting.py",
+        "proxy/claims.py",
+        "proxy/delivering.py",
+        "proxy/policy/inforce.py",
         "proxy/recording.py",
         "proxy/identify.py",
         "proxy/holding.py",
