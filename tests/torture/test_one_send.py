@@ -61,7 +61,7 @@ REVIEWED = (
     review: {{always: true, who: [sponsor, ben]}}
 """
 )
-OVER = frozenset({HoldState.RELEASED, HoldState.UNCERTAIN, HoldState.DENIED, HoldState.EXPIRED})
+OVER = (HoldState.RELEASED, HoldState.UNCERTAIN, HoldState.DENIED, HoldState.EXPIRED)
 JSON = ("Content-Type", "application/json")
 AGENTS = 6
 
@@ -187,7 +187,7 @@ def test_each_call_is_sent_at_most_once_and_none_is_lost(tmp_path: Path, calls: 
                 try:
                     jobs[-1].result()
                     wait_for(lambda: len(run.targets) == asked, "every call was asked for", within_s=300)
-                    wait_for(lambda: set(run.states().values()) <= OVER, "every call is over", within_s=300)
+                    wait_for(lambda: set(run.states().values()) <= {*OVER}, "every call is over", within_s=300)
                 finally:
                     run.over.set()
             for job in jobs:
@@ -198,7 +198,8 @@ def test_each_call_is_sent_at_most_once_and_none_is_lost(tmp_path: Path, calls: 
             with valkey.client() as client:
                 now_ms = time.time() * 1000
                 beats = {name: now_ms - beat for name, beat in client.zrange("{ip:0}:beats", 0, -1, withscores=True)}
-    sent = Counter(seen.target for seen in origin.requests)
+    sent, ends = Counter(seen.target for seen in origin.requests), Counter(state.value for state in states.values())
+    print(f"seed {seed}: {asked} calls, {kills} kills:", ", ".join(f"{ends[each.value]} {each.value}" for each in OVER))
     assert max(sent.values()) == 1, sent.most_common(3)
     assert len(states) == asked
     assert {hold for hold, state in states.items() if state is HoldState.RELEASED} <= {
