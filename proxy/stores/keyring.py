@@ -286,19 +286,23 @@ def _read_secret(path: Path, *, mounted: bool) -> tuple[os.stat_result, bytes]:
         raise
     except OSError as fault:
         raise Rejected(Code.CONFIG_INVALID, f"{path} cannot be opened: {fault.strerror}", field="secret") from None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         about = os.fstat(descriptor)
-        owners = {os.geteuid(), 0} if mounted else {os.geteuid()}
-        closed = _WRITABLE if mounted else stat.S_IRWXG | stat.S_IRWXO
-        wanted = "0640 or less" if mounted else "0600"
-        for wrong, expected in (
-            (not stat.S_ISREG(about.st_mode), "be a file"),
-            (about.st_uid not in owners, f"belong to user {os.geteuid()}, got user {about.st_uid}: chown it"),
-            (
-                bool(about.st_mode & closed),
-                f"be closed to others, got {stat.S_IMODE(about.st_mode):04o}: chmod {wanted} it",
-            ),
-        ):
-            if wrong:
-                raise Rejected(Code.CONFIG_INVALID, f"{path} must {expected}", field="secret")
-        return about, file.read(MAX_RING_BYTES + 1)
+        _check_secret(path, about, mounted=mounted)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return about, file.read(MAX_RING_BYTES + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _check_secret(path: Path, about: os.stat_result, *, mounted: bool) -> None:
+    owners = {os.geteuid(), 0} if mounted else {os.geteuid()}
+    closed = _WRITABLE if mounted else stat.S_IRWXG | stat.S_IRWXO
+    mode, wanted = stat.S_IMODE(about.st_mode), "0640 or less" if mounted else "0600"
+    for wrong, expected in (
+        (not stat.S_ISREG(about.st_mode), "be a file"),
+        (about.st_uid not in owners, f"belong to user {os.geteuid()}, got user {about.st_uid}: chown it"),
+        (bool(mode & closed), f"be closed to others, got {mode:04o}: chmod {wanted} it"),
+    ):
+        if wrong:
+            raise Rejected(Code.CONFIG_INVALID, f"{path} must {expected}", field="secret")

@@ -37,7 +37,7 @@ class TracedValkey(Valkey):
 
 
 _TOLD = re.compile(r"(\) += -?\d+[^\"]*|<unfinished \.\.\.>)$")
-"""How a whole line ends. Of a call in which its process was killed the result, or even a part of the line, is missing."""
+"""How a whole line ends. Of a call in which its process was killed the result is missing, or more."""
 
 
 def synced(log: Path, files: Iterable[tuple[Path, int]]) -> dict[Path, int]:
