@@ -173,6 +173,7 @@ def test_another_file_is_taken_up_at_once(tmp_path):
         pytest.param(lambda path: path.write_bytes(b"half"), id="cut short"),
         pytest.param(lambda path: path.chmod(0o644), id="open to others"),
         pytest.param(lambda path: path.write_bytes(THREE), id="with another key for hashes"),
+        pytest.param(lambda path: (path.unlink(), path.mkdir(0o700)), id="a directory"),
     ],
 )
 def test_while_the_file_is_wrong_the_last_good_keys_count(tmp_path, harm):
@@ -183,7 +184,7 @@ def test_while_the_file_is_wrong_the_last_good_keys_count(tmp_path, harm):
     assert vault.unseal("hold-1", before) == b"call"
     assert vault.is_current(vault.seal("hold-1", b"more"))
     assert vault.keyed_hash("x") == hashed
-    path.unlink(missing_ok=True)
+    path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
     write(path, single(ONE).rotated(TWO, now=NOON).rotated(THREE, now=LATER).to_bytes())
     assert not vault.is_current(before)
 
@@ -207,6 +208,11 @@ def test_a_link_is_not_written_through(tmp_path):
     with file.changing() as ring, pytest.raises(Rejected, match="where it comes from"):
         file.write(ring.rotated(TWO, now=NOON))
     assert (tmp_path / "mounted").read_bytes() == ONE
+
+
+def test_a_directory_is_no_secret(tmp_path):
+    with pytest.raises(Rejected, match="must be a file"):
+        open_vault(tmp_path)
 
 
 def test_a_secret_that_must_be_there_is_not_made(tmp_path):
