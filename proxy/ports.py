@@ -13,13 +13,7 @@ from proxy.core.control import ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
 from proxy.core.holds import Event
-from proxy.core.model import Bundle, Evidence, Hold, HoldState, IPAddress
-
-
-class Inventory(Protocol):
-    """The signed bundle in force."""
-
-    def current(self) -> Bundle: ...
+from proxy.core.model import Evidence, Hold, HoldState, IPAddress
 
 
 class Replays(Protocol):

@@ -11,7 +11,7 @@ settings.register_profile("long", max_examples=2000, deadline=None, suppress_hea
 settings.register_profile("mutants", max_examples=50, deadline=None, derandomize=True, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-SLOW_ROOMS = ("edge", "faults", "corpus", "demo", "cli", "stores", "agent", "torture")
+SLOW_ROOMS = ("faults", "torture", "edge", "corpus", "demo", "cli", "stores", "agent")
 """Rooms whose tests start programs. They come first, so that no worker waits at the end for another's long file."""
 
 

@@ -19,6 +19,7 @@ os.environ.pop("MITMPROXY_SSLKEYLOGFILE", None)
 # Before the first look-up: a dead name server must not keep the few threads that ask it for long.
 os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
+from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.edge.deliver import Deliverer
 from proxy.edge.listen import Listener
@@ -117,7 +118,7 @@ async def _assembled(arguments: argparse.Namespace, stores: dict[str, str]) -> P
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
     return (
         parts.control.follow(),
-        parts.policy.follow(),
+        parts.policy.follow(lambda bundle: parts.journal.append("policy", policy_fields(bundle))),
         parts.clock.follow(),
         parts.gate.holding.follow_news(record=parts.slot == 0),
         _end_with_supervisor(stop),

@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
 from proxy.core.clusters import Policy
-from proxy.core.errors import Rejected
+from proxy.core.errors import Rejected, Unavailable
+from proxy.core.model import Bundle
+
+type Record = Callable[[Bundle], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
 
@@ -40,16 +43,17 @@ class PolicyInForce:
     def __call__(self) -> Policy:
         return _one.get() or self._policy
 
-    async def follow(self) -> None:
-        """Take up what operators sign, until cancelled."""
+    async def follow(self, record: Record) -> None:
+        """Take up what operators sign, until cancelled. `record` writes down what is about to come into force."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            await self.look()
+            await self.look(record)
 
-    async def look(self) -> bool:
+    async def look(self, record: Record) -> bool:
         """Take up the policy as it is signed now. Whatever is wrong with it, the last good one stays in force.
 
-        What was refused is tried again at every look until it is good: its files may come one after the other.
+        What was refused is tried again at every look until it is good: its files may come one after the other. What
+        cannot be recorded does not come into force.
         """
         mark = self._mark()
         if mark == self._looked_at:
@@ -62,9 +66,14 @@ class PolicyInForce:
                 logger.error("version %d stays in force; what is signed now is refused: %s", self.version, detail)
             self._refused = mark
             return False
-        self._looked_at = mark
         changed = policy.bundle.sha256 != self._policy.bundle.sha256
-        self._policy = policy
+        if changed:
+            try:
+                await record(policy.bundle)
+            except Unavailable as fault:
+                logger.error("version %d stays in force, for a change could not be recorded: %s", self.version, fault)
+                return False
+        self._looked_at, self._policy = mark, policy
         if changed:
             logger.warning("version %d is in force", self.version)
         return changed

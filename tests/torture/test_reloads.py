@@ -112,6 +112,7 @@ class Decisions:
         self._folder = house.settings.state / "journal"
         self._read: dict[Path, int] = {}
         self.all: list[tuple[str, int]] = []
+        self.came_into_force: list[str] = []
 
     def news(self) -> list[tuple[str, int]]:
         """Those not seen before."""
@@ -122,6 +123,7 @@ class Decisions:
             self._read[path] = self._read.get(path, 0) + len(whole)
             lines = [json.loads(line) for line in whole.splitlines()]
             found += [(str(x["bundle_sha256"]), line_of(x)) for x in lines if x["kind"] == "decision"]
+            self.came_into_force += [x["bundle_sha256"] for x in lines if x["kind"] == "policy"]
         self.all += found
         return found
 
@@ -161,6 +163,7 @@ def reload(folder: Path, *, times: int, seed: int) -> str:
         first = next(line for sha, line in told.all if lines[sha] == 0)
         mixed = [(sha, line) for sha, line in told.all if line != first + lines[sha]]
         assert mixed == []
+        assert told.came_into_force == [sha for sha, number in lines.items() if number]
         assert len({sha for sha, _ in told.all}) == times - broken + 1
         return f"{times} reloads, {broken} of them broken, {len(told.all)} decisions, none mixed, none refused"
 
