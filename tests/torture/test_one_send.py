@@ -63,7 +63,7 @@ REVIEWED = (
 )
 OVER = (HoldState.RELEASED, HoldState.UNCERTAIN, HoldState.DENIED, HoldState.EXPIRED)
 JSON = ("Content-Type", "application/json")
-AGENTS = 6
+AGENTS = 5
 
 
 @dataclass
