@@ -232,18 +232,18 @@ def resolve(
 ) -> int:
     """Say what became of an uncertain call: one that left, and of which nobody knows whether it arrived.
 
-    Ask whoever runs the server first, or look there yourself. Nothing is sent by
-    this, now or later: with --arrived the hold is done; with --not-arrived it ends,
-    and when its agent asks for the call again, that is a new hold.
+    Ask whoever runs the server first, or look there yourself. Nothing is sent
+    by this, now or later: with --arrived the hold is done; with --not-arrived
+    it ends, and when its agent asks for the call again, that is a new hold.
 
     Whoever may release the call may say this.
 
-    Exit codes: 0 recorded, 3 not uncertain (any more), 4 not permitted, 5 no such
-    hold.
+    Exit codes: 0 recorded, 3 not uncertain (any more), 4 not permitted,
+    5 no such hold.
 
     Examples:
-      intent-proxy holds resolve HOLD --arrived --as maria --reason 'the bank has it, no. 4711'
-      intent-proxy holds resolve HOLD --not-arrived --as maria --reason 'their log has no such order'
+      intent-proxy holds resolve HOLD --arrived --reason 'the bank has it'
+      intent-proxy holds resolve HOLD --not-arrived --reason 'not in their log'
     """
     found = Found.ARRIVED if arrived else Found.NOT_ARRIVED
 
