@@ -5,6 +5,7 @@ process only. What would be its proof is that the connection was made here: who 
 the call, and everything else is asked anew, on the same way as for every call.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "deliver"
 """What the journal says of where such a call came from."""
+
+_KEEP_AFTER_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""How long to wait before each attempt to keep a response. A store that died is back within seconds."""
 
 _HEADERS_NOT_KEPT = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"}
@@ -132,10 +136,18 @@ class Deliveries:
         if kept is None:
             return
         sealed = self._vault.seal(_named(delivery.hold_id), kept_to_bytes(kept))
-        try:
-            await self._holds.keep_response(delivery.hold_id, sealed, ttl_s=self._response_ttl_s)
-        except (Rejected, Unavailable) as fault:
-            logger.error("hold %s was delivered, and the response could not be kept: %s", delivery.hold_id, fault)
+        failed: Rejected | Unavailable | None = None
+        for pause_s in _KEEP_AFTER_S:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._holds.keep_response(delivery.hold_id, sealed, ttl_s=self._response_ttl_s)
+                return
+            except Unavailable as fault:  # it may be back soon, and nobody else has the response
+                failed = fault
+            except Rejected as fault:
+                failed = fault
+                break
+        logger.error("hold %s was delivered, and the response could not be kept: %s", delivery.hold_id, failed)
 
     async def response(self, hold: Hold) -> KeptResponse:
         """The response that was kept for a hold.

@@ -232,7 +232,8 @@ class Gate:
     def fault(self, outcome: Outcome, code: Code, detail: str) -> Outcome:
         """An allowed call that the world behind us failed: the same decision id, told as a denial."""
         decision = replace(outcome.decision, verdict=Verdict.DENY, code=code, message=detail, hold_id=None)
-        return Outcome(decision=decision, call=outcome.call)
+        hold = replace(outcome.hold, state=HoldState.RELEASING) if outcome.claim and outcome.hold else None
+        return Outcome(decision=decision, call=outcome.call, hold=hold)
 
     def check_body(self, admission: Admission, body: bytes | BodyDigests) -> None:
         """Reject a body that is not the one its sender signed; only what is signed call by call says so.

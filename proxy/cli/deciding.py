@@ -17,6 +17,7 @@ from proxy.cli.words import read_span
 from proxy.core.grants import RouteGrant
 from proxy.core.model import Bundle
 from proxy.core.notes import NoteAct
+from proxy.core.resolution import Found
 from proxy.review.granting import Width, check_width
 from proxy.review.service import Outcome
 
@@ -215,6 +216,41 @@ def lift(
       intent-proxy holds lift HOLD --as maria --reason 'it was the right supplier after all'
     """
     return _note(NoteAct.LIFT, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
+
+
+def resolve(
+    hold: HoldId,
+    arrived: Annotated[
+        bool, typer.Option("--arrived/--not-arrived", help="What you found out about it.", show_default=False)
+    ],
+    reason: Annotated[str, typer.Option(help="How you found out; it is signed and goes to the journal.")],
+    key: KeyFile = None,
+    name: As = None,
+    config: Config = None,
+    dev: Dev = False,
+    as_json: AsJson = False,
+) -> int:
+    """Say what became of an uncertain call: one that left, and of which nobody knows whether it arrived.
+
+    Ask whoever runs the server first, or look there yourself. Nothing is sent
+    by this, now or later: with --arrived the hold is done; with --not-arrived
+    it ends, and when its agent asks for the call again, that is a new hold.
+
+    Whoever may release the call may say this.
+
+    Exit codes: 0 recorded, 3 not uncertain (any more), 4 not permitted,
+    5 no such hold.
+
+    Examples:
+      intent-proxy holds resolve HOLD --arrived --reason 'the bank has it'
+      intent-proxy holds resolve HOLD --not-arrived --reason 'not in their log'
+    """
+    found = Found.ARRIVED if arrived else Found.NOT_ARRIVED
+
+    async def say(desk: Desk, who: Signing) -> Outcome:
+        return await desk.resolving.resolve(hold, found, person=who.person, key=who.key, reason=reason)
+
+    return rule(hold, Caller(config=config, dev=dev, key=key, name=name), say, now_only=True, as_json=as_json)
 
 
 def _note(

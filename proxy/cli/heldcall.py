@@ -19,16 +19,15 @@ MAX_LINE_CHARS = 2_000
 
 def show_held(screen: Screen, held: HeldCall, *, now: datetime) -> None:
     """Everything a reviewer needs, in the order to read it."""
-    hold = held.hold
+    hold, lost = held.hold, held.hold.state is HoldState.UNCERTAIN
     screen.say(f"Hold {hold.id}", style=LABEL)
-    by = f" by {hold.decided_by}" if hold.decided_by else ""
     at = f" at {instant(hold.decided_at)}" if hold.decided_at else ""
     screen.facts(
         [
-            ("state", f"{hold.state.value}{by}{at}"),
+            ("state", f"{state_words(hold)}{at}"),
             ("reason", hold.reason or ""),
-            ("expires", until(hold.expires_at, now)),
-            ("may release", _deciders(held)),
+            ("expires", ends(hold, now)),
+            ("may resolve" if lost else "may release", _deciders(held)),
             ("later also", "; ".join(f"{', '.join(rung.people)} from {instant(rung.since)} on" for rung in held.later)),
             ("released by", ", ".join(held.signers) if hold.state is HoldState.HELD else ""),
         ],
@@ -37,9 +36,42 @@ def show_held(screen: Screen, held: HeldCall, *, now: datetime) -> None:
     if held.shown is None:
         screen.note("the call itself was deleted when the hold ended; the journal has its digest")
         return
+    if lost:
+        _show_lost(screen, hold)
     _show_said(screen, held)
     _show_why(screen, hold, held.shown)
-    _show_call(screen, held.shown)
+    _show_call(screen, held.shown, "What may have been sent" if lost else "What would be sent")
+
+
+def state_words(hold: Hold) -> str:
+    """A hold's state, and by whom it came there. What became of a call that left is nobody's word."""
+    if hold.decided_by is None:
+        return hold.state.value
+    said = "uncertain, released" if hold.state is HoldState.UNCERTAIN else hold.state.value
+    return f"{said} by {hold.decided_by}"
+
+
+def ends(hold: Hold, now: datetime) -> str:
+    """When its time is up. What is uncertain waits for a person, however long that takes."""
+    return "never" if hold.state is HoldState.UNCERTAIN else until(hold.expires_at, now)
+
+
+def _show_lost(screen: Screen, hold: Hold) -> None:
+    screen.say()
+    screen.say("Nobody knows whether it arrived", style=BAD)
+    for line in _lost_words(hold):
+        screen.say(f"  {line}")
+
+
+def _lost_words(hold: Hold) -> tuple[str, ...]:
+    """What to do about an uncertain hold."""
+    return (
+        "It was released and left, and no answer came back. It is never sent again by itself.",
+        "Look at the other side, or ask whoever runs it: did the call below arrive? Then say so, signed:",
+        f"intent-proxy holds resolve {hold.id} --arrived --reason 'how you know'",
+        f"intent-proxy holds resolve {hold.id} --not-arrived --reason 'how you know'",
+        "Neither sends anything. If it did not arrive, its agent may ask anew, and it is held anew.",
+    )
 
 
 def _deciders(held: HeldCall) -> str:
@@ -104,6 +136,7 @@ def held_json(held: HeldCall) -> dict[str, Json]:
         "told": list(held.told),
         "later": [{"since": instant(rung.since), "people": list(rung.people)} for rung in held.later],
         "signers": list(held.signers),
+        "to_do": list(_lost_words(held.hold)) if held.hold.state is HoldState.UNCERTAIN else [],
         "said": [
             {"by": one.by, "event": event_of(one), "reason": one.reason, "at": instant(_said_at(one))}
             for one in held.said
@@ -139,7 +172,7 @@ def _show_why(screen: Screen, hold: Hold, shown: Shown) -> None:
     decision = shown.stored.decision
     screen.say()
     screen.say(shown.consequence, style=WARN)
-    if hold.risk is Risk.TRANSFORMATIVE:
+    if hold.risk is Risk.TRANSFORMATIVE and hold.state is not HoldState.UNCERTAIN:
         screen.say("It changes things; a release cannot be taken back.", style=BAD)
     screen.say()
     screen.say("Why it was held", style=LABEL)
@@ -159,10 +192,10 @@ def _show_why(screen: Screen, hold: Hold, shown: Shown) -> None:
     )
 
 
-def _show_call(screen: Screen, shown: Shown) -> None:
+def _show_call(screen: Screen, shown: Shown, title: str) -> None:
     call = shown.stored.call
     screen.say()
-    screen.say("What would be sent", style=LABEL)
+    screen.say(title, style=LABEL)
     screen.say(f"  {call.method} {shown.url}")
     for name, value in shown.headers:
         screen.say(f"  {name}: {value}")

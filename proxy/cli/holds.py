@@ -12,12 +12,12 @@ from proxy.cli import deciding
 from proxy.cli.deployment import now
 from proxy.cli.exits import Exit
 from proxy.cli.grouping import group
-from proxy.cli.heldcall import asked_for, held_json, hold_json, show_held
+from proxy.cli.heldcall import asked_for, ends, held_json, hold_json, show_held, state_words
 from proxy.cli.proposing import propose
 from proxy.cli.ruling import Caller, HoldId, with_desk
-from proxy.cli.screen import WARN, Screen, document, json_line
+from proxy.cli.screen import BAD, WARN, Screen, document, json_line
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.cli.words import read_span, span, until
+from proxy.cli.words import read_span, span
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Hold, HoldState
 from proxy.policy.files import write_whole
@@ -27,11 +27,14 @@ app = typer.Typer(help="Calls outside a mandate, or under review, that wait for 
 
 LONGEST_WAIT = timedelta(hours=1)
 
+_LOST = frozenset({HoldState.UNCERTAIN})
+
 _ENDS = {
     HoldState.APPROVED: Exit.OK,
     HoldState.RELEASING: Exit.OK,
     HoldState.RELEASED: Exit.OK,
     HoldState.EXPIRED: Exit.EXPIRED,
+    HoldState.UNCERTAIN: Exit.CANNOT_TELL,
 }
 """What `wait` exits with; any other end is a refusal."""
 
@@ -41,36 +44,49 @@ def list_holds(
     config: Config = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent's.", show_default=False)] = None,
     sponsor: Annotated[str | None, typer.Option(help="Only this sponsor's.", show_default=False)] = None,
+    state: Annotated[
+        list[HoldState] | None, typer.Option(help="Only those in this state; may be repeated.", show_default=False)
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="Also those that are over, for a day.")] = False,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="The newest so many.")] = 100,
     dev: Dev = False,
     as_json: AsJson = False,
 ) -> None:
-    """List the calls that wait for a person, newest first.
+    """List the calls that wait for a person, newest first; uncertain ones before all others.
+
+    A call is uncertain when it left and nobody knows whether it arrived. It waits
+    until somebody finds out, and says so with holds resolve.
 
     Examples:
       intent-proxy holds list
       intent-proxy holds list --agent invoice-bot --json
+      intent-proxy holds list --state uncertain
     """
+    if state and every:
+        raise typer.BadParameter("--state and --all exclude each other")
 
     async def run(service: ReviewService) -> list[tuple[Hold, str]]:
-        states = frozenset(HoldState) if every else None
+        states = frozenset(state) if state else frozenset(HoldState) if every else None
         holds = await service.listing(states=states, agent=agent, sponsor=sponsor, limit=limit)
+        if states is None:
+            lost = await service.listing(states=_LOST, agent=agent, sponsor=sponsor, limit=limit)
+            holds = (*lost, *(hold for hold in holds if hold.state is not HoldState.UNCERTAIN))[:limit]
         return [(hold, await _asked(service, hold)) for hold in holds]
 
     found = with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
     if as_json:
         document([hold_json(hold) | {"asks": asks} for hold, asks in found])
         return
-    moment = now()
-    Screen().table(
+    moment, screen = now(), Screen()
+    screen.table(
         ("hold", "state", "agent", "asks for", "because", "expires"),
-        (
-            (hold.id, hold.state.value, hold.agent, asks, hold.code.value, until(hold.expires_at, moment))
-            for hold, asks in found
-        ),
+        ((hold.id, hold.state.value, hold.agent, asks, hold.code.value, ends(hold, moment)) for hold, asks in found),
         empty="nothing is held",
     )
+    lost = sum(hold.state is HoldState.UNCERTAIN for hold, _ in found)
+    if lost:
+        what = "1 call is uncertain" if lost == 1 else f"{lost} calls are uncertain"
+        screen.note(f"{what}: nobody knows what arrived; holds show HOLD says what to do", style=BAD)
 
 
 @app.command()
@@ -110,6 +126,7 @@ app.command()(deciding.comment)
 app.command()(deciding.extend)
 app.command()(deciding.cancel)
 app.command()(deciding.lift)
+app.command()(deciding.resolve)
 app.command()(propose)
 
 
@@ -126,8 +143,8 @@ def wait(
 ) -> int:
     """Wait until a held call is decided, and say how.
 
-    Exit codes: 0 released, 1 denied or cancelled, 5 no such hold, 6 expired,
-    7 not decided in that time.
+    Exit codes: 0 released, 1 denied or cancelled, 2 released and sent, and nobody
+    knows whether it arrived, 5 no such hold, 6 expired, 7 not decided in that time.
 
     Example:
       intent-proxy holds wait HOLD --timeout 30m
@@ -147,8 +164,7 @@ def wait(
     if as_json:
         document(hold_json(found))
     else:
-        by = f" by {found.decided_by}" if found.decided_by else ""
-        Screen().say(f"{found.id} is {found.state.value}{by}{f': {found.reason}' if found.reason else ''}")
+        Screen().say(f"{found.id} is {state_words(found)}{f': {found.reason}' if found.reason else ''}")
     return _ENDS.get(found.state, Exit.REFUSED)
 
 
@@ -177,9 +193,8 @@ def watch(config: Config = None, dev: Dev = False, as_json: AsJson = False) -> N
             if as_json:
                 json_line(hold_json(hold) | {"asks": asks})
             else:
-                by = f" by {hold.decided_by}" if hold.decided_by else ""
-                style = WARN if hold.state is HoldState.HELD else ""
-                screen.say(f"{hold.id}  {hold.state.value}{by}  {hold.agent}: {asks}", style=style)
+                style = {HoldState.HELD: WARN, HoldState.UNCERTAIN: BAD}.get(hold.state, "")
+                screen.say(f"{hold.id}  {state_words(hold)}  {hold.agent}: {asks}", style=style)
 
     with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
 

@@ -60,6 +60,7 @@ def _announce(ready: Ready) -> None:
     address = Listen(host=ready.host, port=ready.port)
     workers = "1 worker" if ready.workers == 1 else f"{ready.workers} workers"
     policy = f"policy version {ready.bundle_version}, signed" if ready.signed else "UNSIGNED policy (--dev)"
-    parts = (f"ready on {address}", ready.deployment, workers, policy, f"store {ready.store}", f"CA {ready.ca_file}")
-    screen.say("intent-proxy " + " · ".join(parts), style=GOOD if ready.signed else WARN)
+    store = f"store {ready.store}{', whose restart may lose every hold (--ephemeral)' if ready.ephemeral else ''}"
+    parts = (f"ready on {address}", ready.deployment, workers, policy, store, f"CA {ready.ca_file}")
+    screen.say("intent-proxy " + " · ".join(parts), style=GOOD if ready.signed and not ready.ephemeral else WARN)
     sys.stdout.flush()

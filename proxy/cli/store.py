@@ -12,6 +12,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle
 from proxy.edge.secret import secret_file, secret_vault
 from proxy.review.granting import Granter
+from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
 from proxy.stores.embedded import EmbeddedStore
 from proxy.stores.files import StatementFile
@@ -75,6 +76,7 @@ class Desk:
 
     reviews: ReviewService
     granter: Granter
+    resolving: Resolving
 
 
 @asynccontextmanager
@@ -87,8 +89,9 @@ async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Des
     """
     vault, policy = open_secret(deployment), compile_policy(bundle)
     async with open_store(deployment) as server:
+        holds = RedisHolds(server)
         reviews = ReviewService(
-            holds=RedisHolds(server),
+            holds=holds,
             vault=vault,
             policy=lambda: policy,
             clock=now,
@@ -103,7 +106,8 @@ async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Des
             new_nonce=nonce,
             new_id=new_id,
         )
-        yield Desk(reviews=reviews, granter=granter)
+        resolving = Resolving(reviews=reviews, holds=holds, policy=lambda: policy, clock=now, new_nonce=nonce)
+        yield Desk(reviews=reviews, granter=granter, resolving=resolving)
 
 
 async def publish(deployment: Deployment, bundle: Bundle, act: Act, target: str, *, reason: str, signer: Signer) -> str:

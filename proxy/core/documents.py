@@ -20,7 +20,10 @@ _NEXT: Mapping[HoldState, str] = {
     HoldState.APPROVED: "Send the same call again, or POST to redeem_endpoint; it passes once.",
     HoldState.RELEASING: "Wait: the call is being sent right now. Do not send it again.",
     HoldState.RELEASED: "Done: the call was sent once. Sending it again asks a person anew.",
-    HoldState.UNCERTAIN: "Stop: the call may have reached the server. Do not send it again; a person looks into it.",
+    HoldState.UNCERTAIN: (
+        "Stop: the call may have reached the server. Do not send it again, in no other way either; tell your user. A "
+        "person has to find out whether it arrived: ask here later what they found."
+    ),
     HoldState.DENIED: "Stop: a person refused this call. Do not try it in another way; tell your user.",
     HoldState.EXPIRED: "Nobody decided in time and nothing was sent. Send the call again if it is still needed.",
     HoldState.CANCELLED: "Stop: the call was withdrawn and nothing was sent.",
@@ -33,7 +36,19 @@ _DELIVERED: Mapping[HoldState, str] = {
     HoldState.RELEASED: "Done: the call was sent once. Its response is kept at response_endpoint for a while.",
 }
 
+_NOT_ARRIVED = (
+    "A person found out that the call did not arrive. Send it again if it is still needed: a person is asked anew."
+)
+
 _SEND_AGAIN = "Send the same call again; it passes once. Its body was too large to be kept for redeeming."
+
+
+_HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, {then}."
+_WILL_DELIVER = (
+    "Nothing was sent: a person has been asked. Do not send it again: once released, the proxy sends it itself. "
+    "Ask {status} for the decision, and then {status}/response for the response."
+)
+_BROKEN = "It may have arrived. Do not send it again: {status} says what is known of it."
 
 
 def redeemable(hold: Hold) -> bool:
@@ -84,7 +99,23 @@ def hold_document(hold: Hold, *, now: datetime) -> dict[str, Json]:
 def _next(hold: Hold) -> str:
     if hold.delivers and hold.state in _DELIVERED:
         return _DELIVERED[hold.state]
+    if hold.state is HoldState.CANCELLED and hold.fence > 0:  # only what was uncertain ends so after a claim
+        return _NOT_ARRIVED
     return _NEXT[hold.state] if hold.stored or hold.state is not HoldState.APPROVED else _SEND_AGAIN
+
+
+def held_words(hold: Hold) -> str:
+    """What the agent of a call that was held just now is to do."""
+    status = hold_url(hold.id)
+    if hold.delivers:
+        return _WILL_DELIVER.format(status=status)
+    then = f"POST {status}/redeem" if redeemable(hold) else "send the same call again, freshly signed"
+    return _HELD.format(status=status, then=then)
+
+
+def broken_words(hold: Hold) -> str:
+    """What the agent of a released call is to do whose connection broke after it had left."""
+    return _BROKEN.format(status=hold_url(hold.id))
 
 
 def mandate_document(mandate: Mandate, bundle: Bundle, *, now: datetime) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from proxy.core.delivering import KeptResponse
-from proxy.core.documents import hold_document, hold_url, instant, redeemable, retry_after_s
+from proxy.core.documents import broken_words, held_words, hold_document, hold_url, instant, redeemable, retry_after_s
 from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
@@ -68,6 +68,7 @@ _SIGN = "Sign the call with your mandate's key, or open a session; a fresh signa
 _RENEW = "Stop, and ask your sponsor for a valid mandate; trying again with this one will fail."
 _LATER = "Nothing was sent. Send the same call again, freshly signed, after the seconds given."
 _OPERATOR = "Nothing was sent. Stop and tell your user: an operator has to look at the proxy."
+_UNCERTAIN = "Do not send it again: a person has to find out whether it arrived. Tell your user, and ask later."
 _WITHIN = f"Stop; http://{INTERNAL_HOST}/mandate says what your mandate covers."
 _MEND = "Correct the request as described, then send it again."
 
@@ -149,9 +150,7 @@ GUIDES: Mapping[Code, Guide] = {
         403, "Nobody decided in time", Next.RETRY, "Nothing was sent. Send the call again if it is still needed."
     ),
     Code.HOLD_RELEASING: Guide(409, "The call is being sent", Next.WAIT, "Do not send it again; ask for its status."),
-    Code.HOLD_UNCERTAIN: Guide(
-        409, "Nobody knows whether the call arrived", Next.STOP, "Do not send it again; a person is looking into it."
-    ),
+    Code.HOLD_UNCERTAIN: Guide(409, "Nobody knows whether the call arrived", Next.STOP, _UNCERTAIN),
     Code.HOLD_SPENT: Guide(
         403,
         "The released call was sent already",
@@ -202,13 +201,6 @@ _CHALLENGED = frozenset(code for code, guide in GUIDES.items() if guide.status =
 _PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
 _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
 _RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
-_HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, {then}."
-
-_DELIVERED = (
-    "Nothing was sent: a person has been asked. Do not send it again: once released, the proxy sends it itself. "
-    "Ask {status} for the decision, and then {status}/response for the response."
-)
-
 _CHALLENGE = ("Proxy-Authenticate", 'Basic realm="intent-proxy"')
 _ACCEPT_CONNECT = f'{LABEL}=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="{TAG}"'
 _ACCEPT_CALL = (
@@ -319,7 +311,7 @@ def _after_s(decision: Decision, hold: Hold | None, status: int, *, now: datetim
         return decision.retry_after_s
     if hold is not None and decision.verdict is Verdict.HOLD:
         return retry_after_s(hold, now=now)
-    return _RETRY_AFTER_S.get(status)
+    return None if decision.code is Code.HOLD_UNCERTAIN else _RETRY_AFTER_S.get(status)
 
 
 def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int | None) -> dict[str, Json]:
@@ -327,7 +319,9 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
     action, advice = guide.next, guide.advice
     if decision.verdict is Verdict.HOLD:
         action = Next.WAIT
-        advice = _held(hold) if hold is not None else "A person has to approve it."
+        advice = held_words(hold) if hold is not None else "A person has to approve it."
+    elif decision.code is Code.UPSTREAM_BROKEN and hold is not None:  # released to be sent once
+        action, advice = Next.STOP, broken_words(hold)
     # What fails inside is for the journal and the log: it may name files, addresses and whatever an exception says.
     message = "" if guide.status == 503 else decision.message
     detail = f"{message.rstrip('.')}. {advice}" if message else advice
@@ -353,14 +347,6 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
             "expires_at": instant(hold.expires_at),
         }
     return members
-
-
-def _held(hold: Hold) -> str:
-    status = hold_url(hold.id)
-    if hold.delivers:
-        return _DELIVERED.format(status=status)
-    then = f"POST {status}/redeem" if redeemable(hold) else "send the same call again, freshly signed"
-    return _HELD.format(status=status, then=then)
 
 
 def _reasons(decision: Decision, hold: Hold | None) -> list[Json]:

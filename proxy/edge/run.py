@@ -214,6 +214,7 @@ class Ready:
     signed: bool
     bundle_version: int
     store: str  # "embedded" or the Redis URL without its password
+    ephemeral: bool = False  # the store may be one that keeps nothing on disk
 
 
 async def run_proxy(
@@ -260,6 +261,7 @@ async def run_proxy(
         signed=policy.bundle.signed,
         bundle_version=policy.bundle.version,
         store="embedded" if embedded is not None else repr(RedisServer(url)),
+        ephemeral=ephemeral and embedded is None,
     )
     ended = asyncio.Event()
     keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None

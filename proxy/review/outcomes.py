@@ -45,7 +45,9 @@ def late(hold: Hold) -> Outcome:
     """A hold that is no longer held was decided, or its time ran out."""
     if hold.state is HoldState.EXPIRED:
         return expired(hold)
-    if hold.decided_by is None:
+    if hold.state is HoldState.UNCERTAIN:
+        detail = f"hold {hold.id} is uncertain: nobody knows whether its call arrived; `holds resolve` closes it"
+    elif hold.decided_by is None:
         detail = f"hold {hold.id} is {hold.state.value}; nobody's word changes that"
     else:
         when = "" if hold.decided_at is None else f" at {hold.decided_at:%Y-%m-%dT%H:%M:%SZ}"

@@ -9,7 +9,7 @@ from proxy.core.keys import PrivateKey
 from proxy.core.model import HoldState, Person
 from proxy.core.resolution import Found, read_resolution, state_resolution
 from proxy.ports import Holds
-from proxy.review.service import Outcome, Result
+from proxy.review.service import Outcome, Result, ReviewService
 
 
 class Resolving:
@@ -18,11 +18,13 @@ class Resolving:
     def __init__(
         self,
         *,
+        reviews: ReviewService,
         holds: Holds,
         policy: Callable[[], Policy],
         clock: Callable[[], datetime],
         new_nonce: Callable[[], str],
     ) -> None:
+        self._reviews = reviews
         self._holds = holds
         self._policy = policy
         self._clock = clock
@@ -32,15 +34,18 @@ class Resolving:
         """Record what `person` found out about an uncertain call: it arrived, or it did not and may be asked anew.
 
         Raises:
+            Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
             Rejected(RELEASE_INVALID): no reason, or one that cannot be shown.
         """
-        hold = await self._holds.get(hold_id)
-        if hold is None:
-            return Outcome(result=Result.UNKNOWN, detail=f"there is no hold {ascii(hold_id)[1:-1][:80]}")
-        if hold.state is not HoldState.UNCERTAIN:
-            detail = (
-                f"hold {hold.id} is {hold.state.value}: only one of which nobody knows whether it arrived is resolved"
-            )
+        try:
+            held = await self._reviews.show(hold_id)
+        except Rejected as fault:
+            if fault.code is not Code.HOLD_UNKNOWN:
+                raise
+            return Outcome(result=Result.UNKNOWN, detail=fault.detail)
+        hold, shown = held.hold, held.shown
+        if hold.state is not HoldState.UNCERTAIN or shown is None:  # without a call it ended between two looks
+            detail = f"hold {hold.id} is {hold.state.value}: only of an uncertain call is it said whether it arrived"
             return Outcome(result=Result.ALREADY_DECIDED, detail=detail, hold=hold)
         bundle, now = self._policy().bundle, self._clock()
         statement = state_resolution(
@@ -54,7 +59,7 @@ class Resolving:
             nonce=self._new_nonce(),
         )
         try:  # as whoever writes it down will read it
-            read_resolution(statement, hold=hold, bundle=bundle, barred=frozenset(), now=now)
+            read_resolution(statement, hold=shown.meant(hold), bundle=bundle, barred=shown.barred, now=now)
         except Rejected as fault:
             if fault.code is not Code.HOLD_NOT_PERMITTED:
                 raise
@@ -63,4 +68,4 @@ class Resolving:
         if not moved.applied:
             return Outcome(result=Result.ALREADY_DECIDED, detail=f"hold {hold.id} was resolved before", hold=moved.hold)
         said = "it arrived" if found is Found.ARRIVED else "it did not arrive; its agent may ask anew"
-        return Outcome(result=Result.DONE, detail=f"{person.id}: {said}", hold=moved.hold)
+        return Outcome(result=Result.DONE, detail=f"resolved by {person.id}: {said}", hold=moved.hold)

@@ -80,7 +80,12 @@ def losses(facts: ServerFacts, *, replicas: int, failover: bool) -> tuple[str, .
     `failover`: somebody may promote a replica of it.
     """
     said: list[str] = []
-    if not facts.aof:
+    if not facts.aof and not facts.snapshots:
+        said.append(
+            "keeps nothing on disk, as --ephemeral accepts: its restart loses every hold, release and denial; "
+            "set `appendonly yes` and `appendfsync always` to keep them"
+        )
+    elif not facts.aof:
         said.append("a crash loses what came after the last snapshot: set `appendonly yes` and `appendfsync always`")
     elif not facts.appendfsync:
         said.append("does not tell its appendfsync: see that it is `always`, and permit it to say so (+config|get)")
@@ -129,7 +134,7 @@ async def _judged(server: RedisServer, *, ephemeral: bool, forgetful: bool) -> t
             raise Unavailable(Code.STORE_DOWN, f"the store at {facts.where} still loads its data")
         cluster = kind is StoreKind.CLUSTER
         judge_server(facts, ephemeral=ephemeral or forgetful, cluster=cluster, replicas=replicas)
-        if not (ephemeral or forgetful):
+        if not forgetful:
             said += losses(facts, replicas=replicas, failover=kind is StoreKind.SENTINEL)
     for shard in range(server.shards):
         await server.run(_TRIAL, (f"{prefix(shard)}trial",), ())

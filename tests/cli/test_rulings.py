@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 from clirun import cli
+from filing import Filer
 from offices import Office
 from valkeys import Valkey
 
 from proxy.cli.exits import Exit
-from proxy.core.model import HoldState
+from proxy.core.holds import Event
+from proxy.core.model import Hold, HoldState
+from proxy.stores.redis_holds import RedisHolds
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +95,90 @@ def test_waiting_has_an_end(office: Office) -> None:
     hold = office.file()
     late = cli("holds", "wait", hold.id, "--timeout", "1s")
     assert (late.code, "nobody decided" in late.err, "it still waits" in late.err) == (Exit.UNAVAILABLE, True, True)
+
+
+# --- nobody knows whether it arrived ---------------------------------------------------------------------------------
+
+
+def lose(office: Office, url: str = ITEMS) -> Hold:
+    """A call that was released and left, and of which nobody knows more."""
+    hold = office.file(url)
+    cli("holds", "release", hold.id, "--as", "ada").ok()
+
+    async def send(_: Filer, holds: RedisHolds) -> Hold:
+        claimed = (await holds.apply(hold.id, Event.CLAIM, worker="w/1")).hold
+        return (await holds.apply(hold.id, Event.LOST, fence=claimed.fence, worker="w/1")).hold
+
+    return office.use(send)
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "said"),
+    [
+        pytest.param("--arrived", HoldState.RELEASED, "it arrived", id="it arrived"),
+        pytest.param("--not-arrived", HoldState.CANCELLED, "it did not arrive", id="it did not"),
+    ],
+)
+def test_a_person_says_what_became_of_an_uncertain_call_once(
+    office: Office, found: str, state: HoldState, said: str
+) -> None:
+    hold = lose(office)
+    assert hold.state is HoldState.UNCERTAIN
+    words = ("holds", "resolve", hold.id, found)
+    assert cli(*words, "--as", "ada").code == Exit.CANNOT_TELL, "how they know is needed"
+    assert cli("holds", "resolve", hold.id, "--as", "ada", "--reason", "x").code == Exit.CANNOT_TELL, "and what"
+    assert cli(*words, "--as", "ben", "--reason", "asked").code == Exit.NOT_PERMITTED
+    assert office.hold(hold.id) == hold
+    ran = cli(*words, "--as", "ada", "--reason", "asked the supplier").ok()
+    assert ran.out.startswith(f"resolved by ada: {said}")
+    now = office.hold(hold.id)
+    assert (now.state, now.decided_by, now.reason) == (state, "ada", "asked the supplier")
+    again = cli(*words, "--as", "ada", "--reason", "asked again", "--json")
+    assert (again.code, again.json["result"]) == (Exit.DECIDED, "already decided")
+    assert office.file(ITEMS).id != hold.id, "asked for again, it is held anew"
+    assert cli("holds", "resolve", "nothing", found, "--as", "ada", "--reason", "x").code == Exit.UNKNOWN
+
+
+def test_only_what_is_uncertain_is_resolved_and_what_is_uncertain_only_so(office: Office) -> None:
+    held, lost = office.file(f"{ITEMS}/1"), lose(office, f"{ITEMS}/2")
+    ran = cli("holds", "resolve", held.id, "--arrived", "--as", "ada", "--reason", "x")
+    assert (ran.code, "is held: only of an uncertain call" in ran.err) == (Exit.DECIDED, True)
+    for verb in ("release", "deny", "cancel"):
+        ran = cli("holds", verb, lost.id, "--as", "ada", "--reason", "x")
+        assert (ran.code, "`holds resolve` closes it" in ran.err) == (Exit.DECIDED, True), verb
+    ran = cli("holds", "wait", lost.id)
+    assert (ran.code, ran.out) == (Exit.CANNOT_TELL, f"{lost.id} is uncertain, released by ada\n")
+    assert (office.hold(held.id), office.hold(lost.id)) == (held, lost)
+
+
+def test_an_uncertain_call_says_what_to_do_and_is_listed_first(office: Office) -> None:
+    lost = lose(office)
+    waiting = office.file(f"{ITEMS}/1")
+    listed = cli("holds", "list").ok()
+    assert "1 call is uncertain" in listed.err
+    assert [each["id"] for each in cli("holds", "list", "--json").ok().json] == [lost.id, waiting.id]
+    (first,) = cli("holds", "list", "--limit", "1", "--json").ok().json
+    assert first["id"] == lost.id, "newer ones do not push it out"
+    (only,) = cli("holds", "list", "--state", "uncertain", "--json").ok().json
+    assert (only["id"], only["state"]) == (lost.id, "uncertain")
+    assert cli("holds", "list", "--state", "held", "--all").code == Exit.CANNOT_TELL
+    shown = cli("holds", "show", lost.id).ok().out
+    for line in (
+        "state        uncertain, released by ada at ",
+        "expires      never",
+        "may resolve  ada",
+        "Nobody knows whether it arrived",
+        f"intent-proxy holds resolve {lost.id} --not-arrived --reason ",
+        "What may have been sent",
+    ):
+        assert line in shown, line
+    assert "What would be sent" not in shown
+    assert any("holds resolve" in line for line in cli("holds", "show", lost.id, "--json").ok().json["to_do"])
+    cli("holds", "resolve", lost.id, "--arrived", "--as", "ada", "--reason", "it is in their log").ok()
+    assert "uncertain" not in cli("holds", "list").ok().err
+    twin = cli("holds", "show", waiting.id).ok().out
+    assert "may release  ada" in twin and "What would be sent" in twin and "resolve" not in twin
+    assert cli("holds", "show", waiting.id, "--json").ok().json["to_do"] == []
 
 
 # --- several must ----------------------------------------------------------------------------------------------------

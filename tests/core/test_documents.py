@@ -9,7 +9,7 @@ import identities
 import pytest
 
 from proxy.core.bodies.rules import FieldRule, JsonBody
-from proxy.core.documents import hold_document, mandate_document
+from proxy.core.documents import broken_words, hold_document, mandate_document
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Bundle, Cluster, Constraints, Grant, Hold, HoldState, Mandate, QueryRule, Review
 
@@ -82,6 +82,18 @@ def test_every_state_says_what_to_do_next(state: HoldState, redeemable: bool, af
 
 def test_every_state_says_something_of_its_own() -> None:
     assert len({hold_document(replace(HOLD, state=state), now=NOW)["next"] for state in HoldState}) == len(HoldState)
+
+
+def test_a_call_that_a_person_found_not_to_have_arrived_may_be_asked_for_anew() -> None:
+    withdrawn, closed = (
+        hold_document(replace(HOLD, state=HoldState.CANCELLED, fence=fence), now=NOW)["next"] for fence in (0, 1)
+    )
+    assert "did not arrive. Send it again if it is still needed" in str(closed)
+    assert withdrawn != closed
+
+
+def test_the_agent_of_a_released_call_that_broke_is_told_where_to_look() -> None:
+    assert "Do not send it again: http://intent.internal/holds/h-1 says" in broken_words(HOLD)
 
 
 @pytest.mark.parametrize("state", HoldState)

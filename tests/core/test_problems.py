@@ -333,6 +333,27 @@ def test_what_passes_by_itself_says_when(code: Code, status: int, after_s: str) 
     assert headers(answer(replace(DENIED, code=code, retry_after_s=17)))["Retry-After"] == "17"
 
 
+def test_what_nobody_knows_the_fate_of_is_not_to_be_sent_again_at_any_time() -> None:
+    of = answer(replace(DENIED, code=Code.HOLD_UNCERTAIN), hold=replace(HOLD, state=HoldState.UNCERTAIN))
+    assert (of.status, "Retry-After" in headers(of)) == (409, False)
+    told = body(of)
+    assert told["retry"] == {"action": "stop", "after_s": None}
+    assert "a person has to find out whether it arrived" in str(told["detail"])
+
+
+@pytest.mark.parametrize(
+    ("hold", "action", "advice"),
+    [
+        pytest.param(replace(HOLD, state=HoldState.RELEASING), "stop", "Do not send it again", id="a released call"),
+        pytest.param(None, "retry", "only if the call may happen twice", id="any other"),
+    ],
+)
+def test_a_connection_that_broke_says_whether_to_try_again(hold: Hold | None, action: str, advice: str) -> None:
+    told = body(answer(replace(DENIED, code=Code.UPSTREAM_BROKEN), hold=hold))
+    assert told["retry"] == {"action": action, "after_s": None}
+    assert advice in str(told["detail"])
+
+
 def test_an_allowed_call_has_no_problem() -> None:
     with pytest.raises(ValueError, match="no problem"):
         answer(replace(DENIED, verdict=Verdict.ALLOW))

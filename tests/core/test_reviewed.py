@@ -13,7 +13,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
 from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import state_release
-from proxy.core.reviewed import as_held, as_sealed, event_of, said_at, told, unsaid, verified
+from proxy.core.reviewed import as_held, as_sealed, elsewhere, event_of, said_at, sent_away, told, unsaid, verified
 
 BUNDLE = identities.bundle()
 DECISION = decide(question())
@@ -195,3 +195,12 @@ def test_what_was_said_is_found_by_the_version_it_gave() -> None:
     barred = filed(hold, who=("sponsor",), kids=(key(SPONSOR).public.kid,))
     assert said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=barred) is None
     assert said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=filed(hold, who=("sponsor",))) is not None
+
+
+def test_who_is_sent_away_and_who_is_sent_elsewhere_is_told_so_and_nothing_else_changes() -> None:
+    held = as_held(DECISION, identities.hold(state=HoldState.APPROVED))
+    away, there = sent_away(held), elsewhere(held)
+    assert (away.verdict, away.code, away.hold_id) == (Verdict.DENY, Code.DRAINING, held.hold_id)
+    assert "the hold stays" in away.message
+    assert there == replace(held, message=there.message)
+    assert "send it again there" in there.message

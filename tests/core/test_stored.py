@@ -142,6 +142,13 @@ def test_a_call_whose_body_was_not_kept_is_not_sent_from_what_was() -> None:
     assert caught.value.code is Code.HOLD_NOT_STORED
 
 
+def test_a_websocket_is_not_opened_from_what_was_kept_of_another_handshake() -> None:
+    kept = stored()
+    with pytest.raises(Rejected) as caught:
+        check_stored(replace(kept, call=replace(kept.call, websocket=True)))
+    assert caught.value.code is Code.REQUEST_UNSUPPORTED
+
+
 def refused(data: bytes) -> None:
     with pytest.raises(Rejected) as caught:
         stored_from_bytes(data)

@@ -205,7 +205,7 @@ def _plain(text: str) -> str:
 
 
 def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
-    show_list, show, release, deny, route, grants, revoke, audit, verify = commands(HOLDS)
+    show_list, show, release, deny, route, grants, revoke, arrived, not_arrived, audit, verify = commands(HOLDS)
     session = reader.here(commands(section("Programs that cannot sign"))[0])
     held = []
     for path in ("a/b", "c/d"):
@@ -231,6 +231,8 @@ def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
     assert reader.run(revoke.replace("GRANT", grant)).returncode == 0
     reader.typed.add(revoke)
     assert "revoked" in reader.run(grants).stdout
+    for resolve in (arrived, not_arrived):
+        assert reader.run(resolve, first).returncode == 3, "it is not uncertain"
     assert "approve by maria" in reader.run(audit, first).stdout
     assert reader.run(verify).returncode == 0
     assert "GET /a/b" not in reader.served(), "released, but the agent has not sent it again"

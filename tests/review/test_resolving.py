@@ -1,8 +1,10 @@
 """Closing a hold of which nobody knew whether its call arrived."""
 
+from collections.abc import Mapping
+
 import identities
 import pytest
-from held import ROOMY, draft
+from filing import Filer
 
 from proxy.core.clusters import compile_policy
 from proxy.core.errors import Code, Rejected
@@ -10,8 +12,9 @@ from proxy.core.holds import Event
 from proxy.core.model import Hold, HoldState, Person
 from proxy.core.resolution import Found, read_resolution
 from proxy.review.resolving import Resolving
-from proxy.review.service import Result
+from proxy.review.service import Result, ReviewService
 from proxy.stores.memory_holds import MemoryHolds
+from proxy.stores.vault import SecretVault
 
 BUNDLE = identities.bundle()
 
@@ -19,15 +22,25 @@ BUNDLE = identities.bundle()
 class Desk:
     def __init__(self) -> None:
         self.holds = MemoryHolds(now=lambda: identities.NOW)
+        vault = SecretVault(b"s" * 32)
+        tokens = identities.world().tokens
+        self.filer = Filer(holds=self.holds, vault=vault, bundle=BUNDLE, tokens=tokens, now=identities.NOW)
         self.resolving = Resolving(
+            reviews=ReviewService(
+                holds=self.holds,
+                vault=vault,
+                policy=lambda: compile_policy(BUNDLE),
+                clock=lambda: identities.NOW,
+                new_nonce=lambda: identities.nonce("r"),
+            ),
             holds=self.holds,
             policy=lambda: compile_policy(BUNDLE),
             clock=lambda: identities.NOW,
             new_nonce=lambda: identities.nonce("n"),
         )
 
-    async def hold(self, *events: Event) -> Hold:
-        hold = (await self.holds.file(draft(sponsor=identities.SPONSOR), b"sealed", ttl_s=600, caps=ROOMY)).hold
+    async def hold(self, *events: Event, changed: Mapping[str, object] | None = None) -> Hold:
+        hold = await self.filer.file(changed=changed)
         for event in events:
             hold = (await self.holds.apply(hold.id, event, fence=hold.fence)).hold
         return hold
@@ -58,8 +71,7 @@ async def test_a_person_closes_it_by_a_signed_word_and_nothing_is_sent(found: Fo
     assert again.result is Result.ALREADY_DECIDED
     for event in (Event.APPROVE, Event.CLAIM):
         assert not (await desk.holds.apply(hold.id, event)).applied
-    asked_anew = await desk.holds.file(draft(), b"sealed", ttl_s=600, caps=ROOMY)
-    assert asked_anew.created
+    assert (await desk.filer.file()).id != hold.id, "asked for again, it is held anew"
 
 
 @pytest.mark.parametrize(
@@ -108,3 +120,18 @@ async def test_what_nobody_knows_is_unknown() -> None:
         "nothing", Found.ARRIVED, person=person(identities.SPONSOR), key=key, reason="asked the bank"
     )
     assert done.result is Result.UNKNOWN
+
+
+async def test_a_hold_that_was_changed_in_the_store_is_not_resolved() -> None:
+    desk = Desk()
+    hold = await desk.hold(Event.APPROVE, Event.CLAIM, Event.LOST, changed={"who": (identities.REVIEWER,)})
+    with pytest.raises(Rejected) as caught:
+        await desk.resolving.resolve(
+            hold.id,
+            Found.NOT_ARRIVED,
+            person=person(identities.REVIEWER),
+            key=identities.key(identities.REVIEWER),
+            reason="asked the bank",
+        )
+    assert caught.value.code is Code.HOLD_TAMPERED
+    assert await desk.holds.get(hold.id) == hold

@@ -318,6 +318,7 @@ def test_a_server_that_would_lose_holds_is_refused_with_the_fix(changes, fix):
         pytest.param({"appendfsync": ""}, 0, False, r"\+config\|get", id="one that does not tell"),
         pytest.param({"rewrites_unsynced": True}, 0, False, "`no-appendfsync-on-rewrite no`", id="no disk meanwhile"),
         pytest.param({"aof": False, "snapshots": True}, 0, False, "last snapshot", id="snapshots"),
+        pytest.param({"aof": False}, 0, False, "loses every hold.*`appendonly yes`", id="no disk at all"),
     ],
 )
 def test_what_a_server_may_lose_is_told_with_the_fix(changes, replicas, failover, said):
