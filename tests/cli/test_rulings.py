@@ -152,7 +152,7 @@ def test_a_group_that_cannot_be_decided_whole_says_so(office: Office) -> None:
 def test_a_proposal_is_a_rule_that_the_loader_takes_and_that_covers_the_call(office: Office, tmp_path: Path) -> None:
     hold = office.file("https://erp.example/v1/items/17?page=2&token=s3cret")
     shown = cli("holds", "propose", hold.id, "--json").ok().json
-    assert (shown["kind"], "manifest renew" in shown["then"][1]) == ("operation", True)
+    assert shown["kind"] == "operation"
     (entry,) = yaml.safe_load(shown["yaml"])
     (operation,) = entry["operations"]
     assert (operation["methods"], operation["path"]) == (["GET"], "/v1/items/{id}")
@@ -160,13 +160,96 @@ def test_a_proposal_is_a_rule_that_the_loader_takes_and_that_covers_the_call(off
     cli("holds", "propose", hold.id, "-o", tmp_path / "proposal.yaml").ok()
     text = (tmp_path / "proposal.yaml").read_text()
     assert "nobody has signed it" in text and "s3cret" not in text
-    clusters = office.home / "clusters.yaml"
-    lines = "\n".join("  " + line for line in shown["yaml"].split("\n")[2:])
-    written = clusters.read_text()
-    at = written.index("    operations:\n", written.index(f"id: {entry['id']}")) + len("    operations:\n")
-    clusters.write_text(written[:at] + lines + "\n" + written[at:])
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "kind", "others"),
+    [
+        pytest.param(
+            "GET",
+            "https://erp.example/v1/items/17?page=2",
+            "operation",
+            ("GET https://erp.example/v1/items/17?page=3", "GET https://erp.example/v1/items/17/parts?page=2"),
+            id="one more operation of a cluster that reaches the place",
+        ),
+        pytest.param(
+            "GET",
+            "https://elsewhere.example/v2/things",
+            "cluster",
+            ("GET https://elsewhere.example/v2/others", "POST https://elsewhere.example/v2/things"),
+            id="a cluster more for a place that none reaches",
+        ),
+        pytest.param(
+            "DELETE",
+            "https://erp.example/v1/invoices/17",
+            "operation",
+            ("DELETE https://erp.example/v1/items/17", "PUT https://erp.example/v1/invoices/17"),
+            id="what changes things goes where things are said to change",
+        ),
+    ],
+)
+def test_done_as_proposed_such_calls_pass_and_no_others(
+    office: Office, method: str, url: str, kind: str, others: tuple[str, ...]
+) -> None:
+    hold = office.file(url, method=method)
+    shown = cli("holds", "propose", hold.id, "--json").ok().json
+    assert shown["kind"] == kind
+    write_into(office.home / "clusters.yaml", shown)
+    for step in shown["then"]:
+        words = step.partition("#")[0].split()
+        assert words[0] == "intent-proxy"
+        cli(*words[1:], *(["--yes"] if words[1] == "manifest" else [])).ok()
+    assert cli("explain", method, url, "--agent", "robot", "--json").json["verdict"] == "allow"
+    for other in others:
+        assert cli("explain", *other.split(" "), "--agent", "robot").code == Exit.WOULD_HOLD, other
+    clusters = yaml.safe_load((office.home / "clusters.yaml").read_text())["clusters"]
+    grown = {each["id"]: each["risk"] for each in clusters}[str(step).split("--grant ")[1].split("/")[0]]
+    assert grown == ("routine" if method == "GET" else "transformative")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        pytest.param(
+            "    operations:\n      - {name: items, methods: [GET], path: '/v1/items/{id}'}\n",
+            "grant",
+            id="an operation that the sponsor has not granted",
+        ),
+        pytest.param("    review: {always: true}\n    operations:\n", "review", id="a cluster that has it reviewed"),
+    ],
+)
+def test_where_a_rule_is_there_its_grant_or_its_review_is_what_is_proposed(
+    office: Office, change: str, kind: str
+) -> None:
+    clusters, path = office.home / "clusters.yaml", "items" if kind == "grant" else "invoices"
+    clusters.write_text(clusters.read_text().replace("    operations:\n", change, 1))
     cli("bundle", "sign").ok()
-    cli("check").ok()
+    if kind == "review":
+        cli("manifest", "renew", "--agent", "robot", "--yes").ok()
+    shown = cli("holds", "propose", office.file(f"https://erp.example/v1/{path}/17").id, "--json").ok().json
+    assert shown["kind"] == kind
+    clusters.write_text(clusters.read_text().replace("always: true", "always: false"))
+    for step in shown["then"]:
+        words = step.partition("#")[0].split()
+        cli(*words[1:], *(["--yes"] if words[1] == "manifest" else [])).ok()
+    assert cli("explain", "GET", f"https://erp.example/v1/{path}/17", "--agent", "robot").code == Exit.OK
+
+
+@pytest.mark.parametrize("words", ["erp-example-443", "erp-example-443/nothing", "nothing/get", "/", ""])
+def test_only_an_operation_that_is_there_is_granted(office: Office, words: str) -> None:
+    ran = cli("manifest", "renew", "--agent", "robot", "--grant", words, "--yes")
+    assert (ran.code, "CLUSTER/OPERATION" in ran.err) == (Exit.CANNOT_TELL, True)
+
+
+def write_into(clusters: Path, proposal: dict[str, str]) -> None:
+    """The proposed lines where the proposal says they belong."""
+    written, lines = clusters.read_text(), proposal["yaml"].split("\n")
+    at = len(written)
+    if proposal["kind"] == "operation":
+        heading = "    operations:\n"
+        at = written.index(heading, written.index(f"- id: {proposal['cluster']}")) + len(heading)
+        lines = lines[2:]
+    clusters.write_text(written[:at] + "".join(f"  {line}\n" for line in lines) + written[at:])
 
 
 def test_a_place_no_cluster_reaches_is_proposed_as_a_cluster(office: Office) -> None:
