@@ -23,7 +23,7 @@ _NEXT: Mapping[HoldState, str] = {
     HoldState.UNCERTAIN: "Stop: the call may have reached the server. Do not send it again; a person looks into it.",
     HoldState.DENIED: "Stop: a person refused this call. Do not try it in another way; tell your user.",
     HoldState.EXPIRED: "Nobody decided in time and nothing was sent. Send the call again if it is still needed.",
-    HoldState.CANCELLED: "Stop: the call was withdrawn and nothing was sent.",
+    HoldState.CANCELLED: "A person ended the hold; the call was not carried out. Send it again if it is still needed.",
 }
 
 

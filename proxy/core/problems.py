@@ -18,7 +18,7 @@ from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
 from proxy.core.grpc import is_grpc, trailers_only
-from proxy.core.model import Decision, Hold, Received, Verdict
+from proxy.core.model import Decision, Hold, HoldState, Received, Verdict
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.proof import LABEL, TAG
 
@@ -148,6 +148,9 @@ GUIDES: Mapping[Code, Guide] = {
     Code.HOLD_EXPIRED: Guide(
         403, "Nobody decided in time", Next.RETRY, "Nothing was sent. Send the call again if it is still needed."
     ),
+    Code.HOLD_CANCELLED: Guide(
+        403, "A person ended the hold", Next.RETRY, "It was not carried out. Send it again if it is still needed."
+    ),
     Code.HOLD_RELEASING: Guide(409, "The call is being sent", Next.WAIT, "Do not send it again; ask for its status."),
     Code.HOLD_UNCERTAIN: Guide(
         409, "Nobody knows whether the call arrived", Next.STOP, "Do not send it again; a person is looking into it."
@@ -203,6 +206,8 @@ _PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
 _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
 _RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
 _HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, {then}."
+_RELEASED = "Nothing was sent yet. To have it sent, once, {then}."
+_SENDING = "Do not send it again. Ask {status} what became of it."
 
 _DELIVERED = (
     "Nothing was sent: a person has been asked. Do not send it again: once released, the proxy sends it itself. "
@@ -357,10 +362,12 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
 
 def _held(hold: Hold) -> str:
     status = hold_url(hold.id)
+    if hold.state is HoldState.RELEASING:
+        return _SENDING.format(status=status)
     if hold.delivers:
         return _DELIVERED.format(status=status)
     then = f"POST {status}/redeem" if redeemable(hold) else "send the same call again, freshly signed"
-    return _HELD.format(status=status, then=then)
+    return (_RELEASED if hold.state is HoldState.APPROVED else _HELD).format(status=status, then=then)
 
 
 def _reasons(decision: Decision, hold: Hold | None) -> list[Json]:

@@ -137,7 +137,7 @@ TELLING = {
     HoldState.UNCERTAIN: _deny(Code.HOLD_UNCERTAIN, "nobody knows whether the call arrived"),
     HoldState.DENIED: _deny(Code.HOLD_DENIED, "a reviewer refused the call"),
     HoldState.EXPIRED: _deny(Code.HOLD_EXPIRED, "nobody decided in time"),
-    HoldState.CANCELLED: _deny(Code.HOLD_EXPIRED, "the call was withdrawn"),
+    HoldState.CANCELLED: _deny(Code.HOLD_CANCELLED, "a person ended the hold"),
 }
 
 
