@@ -20,7 +20,7 @@ from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import TELLING, as_sealed, told
+from proxy.core.reviewed import as_sealed, ended, told
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
@@ -209,8 +209,7 @@ class Holding:
             now = await self._holds.get(hold.id) or hold  # it may have ended between two looks
             if now.state in OPEN:
                 raise Rejected(Code.HOLD_TAMPERED, "the hold is open, but its call is gone", field="sealed")
-            tell = TELLING[now.state]
-            raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
+            raise ended(replace(now, reason=hold.reason if now.state is hold.state else None))
         return stored_from_bytes(self._vault.unseal(hold.id, sealed))
 
     async def stored_of(self, hold_id: str) -> StoredCall:
@@ -223,7 +222,7 @@ class Holding:
         hold = await self._holds.get(hold_id)
         if hold is None:
             raise Rejected(Code.HOLD_UNKNOWN, "there is no such hold")
-        return await self.stored(hold)
+        return await self.stored(replace(hold, reason=None))
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
@@ -246,6 +245,8 @@ class Holding:
                 Code.PROOF_WEAK,
                 f"the call was held with {filed.proof.label} proof; repeat it with the same or stronger",
             )
+        if filed.sub_path != identity.mandate.sub_path:
+            raise Rejected(Code.HOLD_NOT_PERMITTED, "another agent of this mandate asked for the call: it may send it")
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")

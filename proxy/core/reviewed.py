@@ -141,6 +141,16 @@ TELLING = {
 }
 
 
+def ended(hold: Hold) -> Rejected:
+    """What a hold that is over says to whoever wants its call."""
+    return Rejected(TELLING[hold.state].code or Code.HOLD_UNKNOWN, _message(hold))
+
+
+def _message(hold: Hold) -> str:
+    message = TELLING[hold.state].message
+    return f"{message}: {hold.reason}" if hold.reason else message
+
+
 def as_held(decision: Decision, hold: Hold) -> Decision:
     """The decision about a call that has a hold: what the hold's state means for the agent."""
     tell = TELLING[hold.state]
@@ -148,7 +158,7 @@ def as_held(decision: Decision, hold: Hold) -> Decision:
         decision,
         verdict=tell.verdict,
         code=decision.code if tell.code is None else tell.code,
-        message=f"{tell.message}: {hold.reason}" if hold.reason else tell.message,
+        message=_message(hold),
         hold_id=hold.id,
     )
 

@@ -36,6 +36,32 @@ def test_a_lifted_denial_lets_the_call_be_asked_again(town: Town, desk: HouseDes
     wait_for_line(town, hold_id, "lift", SPONSOR)
 
 
+def redeem(town: Town, hold_id: str, chain: tuple[str, str], **signing: object) -> dict[str, object]:
+    answer = town.house.call("POST", f"http://intent.internal/holds/{hold_id}/redeem", chain=chain, **signing)  # type: ignore[arg-type]
+    told: dict[str, object] = {"code": "", "detail": ""} if answer.status == 200 else json.loads(answer.body)
+    return {"status": answer.status, "code": told["code"], "detail": told["detail"]}
+
+
+def test_another_agent_of_the_mandate_neither_redeems_nor_looks_like_an_intruder(town: Town, desk: HouseDesk) -> None:
+    chain, before = town.house.chain(), town.tls.mark()
+    key = identities.key(identities.HELPER)
+    leaf = identities.child(chain[0], now=town.now(), sub=identities.HELPER, cnf=key.public, jti=secrets.token_hex(6))
+    hold_id = held(town, f"/v1/payroll/{secrets.token_hex(4)}", chain)
+    desk.release(hold_id)
+    refused = redeem(town, hold_id, (chain[0], leaf), signer=key)
+    assert (refused["code"], "another agent" in str(refused["detail"])) == ("hold.not_permitted", True)
+    assert town.tls.since(before).nothing
+    assert redeem(town, hold_id, chain)["status"] == 200
+
+
+def test_redeeming_what_was_refused_says_why(town: Town, desk: HouseDesk) -> None:
+    chain = town.house.chain()
+    hold_id = held(town, f"/v1/payroll/{secrets.token_hex(4)}", chain)
+    desk.deny(hold_id, reason="salaries are not your task")
+    refused = redeem(town, hold_id, chain)
+    assert (refused["code"], "salaries are not your task" in str(refused["detail"])) == ("hold.denied", True)
+
+
 def test_a_grant_lets_so_many_calls_of_its_route_pass_and_no_others(town: Town, desk: HouseDesk) -> None:
     chain, before = town.house.chain(), town.tls.mark()
     grant = desk.grant(held(town, "/v1/stock/1", chain), Width(path="/v1/stock/{id}", count=2))
