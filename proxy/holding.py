@@ -20,8 +20,8 @@ from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import as_sealed, ended, told
 from proxy.core.reviewed import as_held as as_held
+from proxy.core.reviewed import as_sealed, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault

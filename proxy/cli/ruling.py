@@ -31,6 +31,7 @@ EXITS = {
     Result.NOT_PERMITTED: Exit.NOT_PERMITTED,
     Result.UNKNOWN: Exit.UNKNOWN,
     Result.EXPIRED: Exit.EXPIRED,
+    Result.FAILED: Exit.REFUSED,
 }
 
 

@@ -17,6 +17,7 @@ class Result(enum.StrEnum):
     NOT_PERMITTED = "not permitted"
     EXPIRED = "expired"
     UNKNOWN = "unknown"
+    FAILED = "failed"  # one of a group, for a fault that ends a single ruling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,11 @@ from offices import Office
 from valkeys import Valkey
 
 from proxy.cli.exits import Exit
+from proxy.core.errors import Code, Unavailable
+from proxy.core.holds import Event
 from proxy.core.model import HoldState
+from proxy.ports import Moved
+from proxy.stores.redis_holds import RedisHolds
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +148,47 @@ def test_a_group_that_cannot_be_decided_whole_says_so(office: Office) -> None:
     assert [each["result"] for each in ran.json["holds"].values()] == ["not permitted"]
     assert cli("holds", "group", "nothing", "deny", "--reason", "x").code == Exit.UNKNOWN
     assert cli("holds", "group", found["id"]).code == Exit.CANNOT_TELL
+
+
+def test_a_group_of_which_the_others_must_release_each_is_exit_8(office: Office) -> None:
+    clusters = office.home / "clusters.yaml"
+    clusters.write_text(clusters.read_text().replace("    operations:", "    review: {quorum: 2}\n    operations:"))
+    cli("bundle", "sign").ok()
+    holds = [office.file(f"{ITEMS}/{number}", cluster="erp-example-443") for number in range(2)]
+    (found,) = cli("holds", "group", "--json").ok().json
+    words = ("holds", "group", found["id"], "release", "--reason", "seen", "--yes", "--as")
+    first = cli(*words, "ada")
+    assert (first.code, "release: 0 of 2" in first.out, first.err.count("1 more must")) == (Exit.SIGNED, True, 2)
+    assert {office.hold(hold.id).state for hold in holds} == {HoldState.HELD}
+    assert "release: 2 of 2" in cli(*words, "ben").ok().out
+
+
+def test_a_store_that_goes_away_within_a_group_hides_nothing_of_what_was_decided(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = [office.file(f"{ITEMS}/{number}") for number in range(3)]
+    (found,) = cli("holds", "group", "--json").ok().json
+    apply = RedisHolds.apply
+
+    async def once(holds: RedisHolds, hold_id: str, event: Event, **more: object) -> Moved:
+        moved = await apply(holds, hold_id, event, **more)  # type: ignore[arg-type]
+        monkeypatch.setattr(RedisHolds, "apply", away)
+        return moved
+
+    async def away(holds: RedisHolds, hold_id: str, event: Event, **more: object) -> Moved:
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+    monkeypatch.setattr(RedisHolds, "apply", once)
+    ran = cli("holds", "group", found["id"], "deny", "--as", "ada", "--reason", "no", "--yes", "--json")
+    told = ran.json["holds"]
+    assert (ran.code, list(told)) == (Exit.REFUSED, found["holds"])
+    assert [each["result"] for each in told.values()] == ["done", "failed", "failed"]
+    assert [each["detail"].split(":")[0] for each in told.values()] == [
+        "denied by ada",
+        "nobody knows whether it was decided",
+        "not decided",
+    ]
+    assert [office.hold(hold.id).state.value for hold in holds] == ["denied", "held", "held"]
 
 
 # --- a change of policy instead of always ----------------------------------------------------------------------------
