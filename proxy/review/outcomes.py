@@ -46,7 +46,9 @@ def late(hold: Hold) -> Outcome:
     """A hold that is no longer held was decided, or its time ran out."""
     if hold.state is HoldState.EXPIRED:
         return expired(hold)
-    if hold.decided_by is None:
+    if hold.decided_by is None and hold.state in (HoldState.APPROVED, HoldState.DENIED):
+        detail = f"hold {hold.id} is marked {hold.state.value}, and no reviewer's signature says so: tell an operator"
+    elif hold.decided_by is None:
         detail = f"hold {hold.id} is {hold.state.value}; nobody's word changes that"
     else:
         when = "" if hold.decided_at is None else f" at {hold.decided_at:%Y-%m-%dT%H:%M:%SZ}"
