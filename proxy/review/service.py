@@ -274,9 +274,11 @@ class ReviewService:
         raise too_busy(hold_id)
 
     def _until(self, hold: Hold, longer: timedelta) -> datetime:
-        until = (hold.expires_at + longer).replace(microsecond=0)
-        if until > hold.filed_at + self._max_ttl:
-            last = hold.filed_at + self._max_ttl
+        last = hold.filed_at + self._max_ttl
+        until = (hold.expires_at + min(longer, self._max_ttl)).replace(microsecond=0)
+        if until <= hold.expires_at:
+            raise Rejected(Code.RELEASE_INVALID, "a hold is extended by a second or more", field="until")
+        if until > last:
             detail = f"hold {hold.id} can wait until {last:%Y-%m-%dT%H:%M:%SZ} at the longest (holds.max_ttl)"
             raise Rejected(Code.RELEASE_INVALID, detail, field="until")
         return until

@@ -65,6 +65,24 @@ def test_comments_and_extensions_are_shown_and_bounded(office: Office) -> None:
     assert (ran.code, "holds.max_ttl" in ran.err) == (Exit.REFUSED, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "9999999d"), Exit.CANNOT_TELL, id="for ever"),
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "36500d"), Exit.REFUSED, id="for a century"),
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "0s"), Exit.CANNOT_TELL, id="by nothing"),
+        pytest.param(("wait", "--timeout", "0s"), Exit.CANNOT_TELL, id="waiting for no time"),
+        pytest.param(("release", "--scope", "route", "--for", "0s"), Exit.CANNOT_TELL, id="granting no time"),
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "1s"), Exit.OK, id="the twin: by a second"),
+    ],
+)
+def test_a_time_is_one_that_can_be(office: Office, words: tuple[str, ...], code: int) -> None:
+    hold = office.file()
+    assert cli("holds", words[0], hold.id, *words[1:]).code == code
+    later = office.hold(hold.id).expires_at > hold.expires_at
+    assert later is (code == Exit.OK)
+
+
 def test_a_call_is_cancelled_and_a_denial_lifted(office: Office) -> None:
     hold = office.file()
     cli("holds", "cancel", hold.id, "--as", "ada", "--reason", "withdrawn").ok()

@@ -463,6 +463,14 @@ async def test_an_extension_is_bounded_and_its_end_is_signed(desk: Desk) -> None
     assert (await desk.release(hold)).result is Result.DONE
 
 
+@pytest.mark.parametrize("longer", [timedelta(0), timedelta(milliseconds=500), timedelta.max])
+async def test_an_extension_by_nothing_or_for_ever_is_none(desk: Desk, longer: timedelta) -> None:
+    hold = await desk.filer.file()
+    with pytest.raises(Rejected) as fault:
+        await desk.note(NoteAct.EXTEND, hold, longer=longer)
+    assert (fault.value.code, await desk.holds.get(hold.id)) == (Code.RELEASE_INVALID, hold)
+
+
 async def test_a_cancelled_call_may_be_asked_again(desk: Desk) -> None:
     hold = await desk.filer.file()
     outcome = await desk.note(NoteAct.CANCEL, hold)
