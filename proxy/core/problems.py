@@ -54,6 +54,12 @@ class Prefer:
     wait_s: int | None = None
     respond_async: bool = False
 
+    def waits_s(self, usual_s: int) -> int:
+        """How long the connection waits: as the agent says; not where it wants to be told at once; else as usual."""
+        if self.wait_s is not None:
+            return self.wait_s
+        return 0 if self.respond_async else usual_s
+
 
 class Guide(NamedTuple):
     """One code's answer."""

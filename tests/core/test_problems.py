@@ -233,6 +233,20 @@ def test_the_advice_is_that_of_the_holds_state(changed: dict[str, object], said:
 
 
 @pytest.mark.parametrize(
+    ("prefer", "waits_s"),
+    [
+        pytest.param(Prefer(), 30, id="as the rule says"),
+        pytest.param(Prefer(wait_s=5), 5, id="as it says"),
+        pytest.param(Prefer(wait_s=0), 0, id="not at all"),
+        pytest.param(Prefer(respond_async=True), 0, id="told at once"),
+        pytest.param(Prefer(wait_s=5, respond_async=True), 5, id="told after that time"),
+    ],
+)
+def test_an_agent_waits_as_long_as_it_says(prefer: Prefer, waits_s: int) -> None:
+    assert prefer.waits_s(30) == waits_s
+
+
+@pytest.mark.parametrize(
     ("state", "code", "action"),
     [
         pytest.param(HoldState.EXPIRED, "hold.expired", "retry", id="nobody decided"),
