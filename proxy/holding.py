@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.audit.records import hold_fields
-from proxy.audit.reviews import is_reviewers, on_record, review_fields
+from proxy.audit.reviews import given_fields, is_reviewers, on_record, review_fields
 from proxy.claims import LONGEST_RELEASE, Claims
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
@@ -345,6 +345,9 @@ class Holding:
         then = replace(hold, state=news.state)
         fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
         await self._journal.append("hold", fields)
+        given = given_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
+        if given is not None:
+            await self._journal.append("hold", given)
 
     async def _record_resolution(self, news: HoldNews) -> bool:
         """Write down what a person found out about a call of which nobody knew whether it had arrived, if one did."""

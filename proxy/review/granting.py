@@ -87,7 +87,7 @@ class Granter:
             not_after=now + (width.lasting or LONGEST),
             nonce=self._new_nonce(),
         )
-        outcome = await self._reviews.release(hold_id, person=person, key=key, reason=reason)
+        outcome = await self._reviews.release(hold_id, person=person, key=key, reason=reason, grant=statement)
         if outcome.result is not Result.DONE:
             return outcome, None
         grant = read_grant(statement, bundle=bundle, now=now)

@@ -15,10 +15,10 @@ from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.model import Bundle, Hold, HoldState, Person, StoredCall, Unread
-from proxy.core.notes import Note, escalated_at
+from proxy.core.notes import escalated_at
 from proxy.core.release import Release, may_decide
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import as_sealed, said_at
+from proxy.core.reviewed import Word, as_sealed, said_at
 from proxy.core.reviewers import Rung, rungs, told_of
 from proxy.core.stored import stored_from_bytes
 from proxy.ports import Holds, Vault
@@ -58,7 +58,7 @@ class HeldCall:
     deciders: tuple[str, ...]  # ids of the people who may release it now
     told: tuple[str, ...]  # whom it concerns by now, certified or not
     later: tuple[Rung, ...]  # who may from when on
-    said: tuple[Release | Note, ...]  # what people signed about it without deciding it, oldest first
+    said: tuple[Word, ...]  # what people signed about it without deciding it, oldest first
     signers: tuple[str, ...]  # of them, who released it already: some of a quorum
 
 

@@ -133,14 +133,19 @@ class ReviewService:
 
     # --- deciding ----------------------------------------------------------------------------------------------------
 
-    async def release(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str = "") -> Outcome:
+    async def release(
+        self, hold_id: str, *, person: Person, key: PrivateKey, reason: str = "", grant: str | None = None
+    ) -> Outcome:
         """Let a held call pass once: sign that `person` says so, and record it. With a quorum, one release of it.
+
+        `grant` is the signed route grant that is given with it: it is recorded in the same step.
 
         Raises:
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
             Rejected(RELEASE_INVALID): the reason cannot be shown.
+            Rejected(HOLD_CAP): too much was said of it already to record a grant.
         """
-        return await self._rule(Verdict.ALLOW, hold_id, person, key, reason)
+        return await self._rule(Verdict.ALLOW, hold_id, person, key, reason, grant)
 
     async def deny(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str) -> Outcome:
         """Refuse a held call for good, with a reason that the agent will read. One denial ends it, whatever the quorum.
@@ -151,7 +156,9 @@ class ReviewService:
         """
         return await self._rule(Verdict.DENY, hold_id, person, key, reason)
 
-    async def _rule(self, verdict: Verdict, hold_id: str, person: Person, key: PrivateKey, reason: str) -> Outcome:
+    async def _rule(
+        self, verdict: Verdict, hold_id: str, person: Person, key: PrivateKey, reason: str, grant: str | None = None
+    ) -> Outcome:
         for _ in range(_TRIES):
             hold = await self._look(hold_id)
             if hold is None:
@@ -188,7 +195,7 @@ class ReviewService:
             if verdict is Verdict.ALLOW and person.id in signers:
                 detail = f"{person.id} has released hold {hold.id} already: {hold.quorum} different people must"
                 return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
-            moved = await self._record(verdict, hold, statement, person.id, reason, signers | {person.id})
+            moved = await self._record(verdict, hold, statement, person.id, reason, signers | {person.id}, grant)
             if moved.applied:
                 return done(verdict, person.id, signers | {person.id}, moved.hold, shown)
             if moved.hold.state is not HoldState.HELD:
@@ -200,26 +207,31 @@ class ReviewService:
         return hold.expires_at if hold.quorum == 1 else hold.filed_at + self._max_ttl
 
     async def _record(
-        self, verdict: Verdict, hold: Hold, statement: str, by: str, reason: str, signers: set[str]
+        self, verdict: Verdict, hold: Hold, statement: str, by: str, reason: str, signers: set[str], grant: str | None
     ) -> Moved:
         """Take the step that a signed ruling means, now that `signers` have released the call."""
         if verdict is Verdict.DENY:
             return await self._holds.apply(hold.id, Event.DENY, statement=statement, by=by, reason=reason)
         if len(signers) < hold.quorum:
             return await self._say(Event.SAY, hold, statement)
+        if grant is not None:
+            self._check_room(hold)
         return await self._holds.apply(
-            hold.id, Event.APPROVE, statement=statement, by=by, reason=reason or None, version=hold.version
+            hold.id, Event.APPROVE, statement=statement, by=by, reason=reason or None, said=grant, version=hold.version
         )
 
     async def _say(
         self, event: Event, hold: Hold, statement: str, *, expires_at: datetime | None = None, by: str | None = None
     ) -> Moved:
-        if len(hold.said) >= MAX_SAID:
-            detail = f"of hold {hold.id} so much was said ({MAX_SAID} statements) that no more is kept: decide it"
-            raise Rejected(Code.HOLD_CAP, detail, field="said")
+        self._check_room(hold)
         return await self._holds.apply(
             hold.id, event, said=statement, expires_at=expires_at, version=hold.version, by=by
         )
+
+    def _check_room(self, hold: Hold) -> None:
+        if len(hold.said) >= MAX_SAID:
+            detail = f"of hold {hold.id} so much was said ({MAX_SAID} statements) that no more is kept: decide it"
+            raise Rejected(Code.HOLD_CAP, detail, field="said")
 
     # --- saying ------------------------------------------------------------------------------------------------------
 

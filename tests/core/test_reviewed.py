@@ -10,10 +10,12 @@ from questions import call, question
 
 from proxy.core.decide import decide
 from proxy.core.errors import Code, Rejected
+from proxy.core.grants import state_grant
 from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
 from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import state_release
 from proxy.core.reviewed import as_held, as_sealed, event_of, said_at, told, unsaid, verified
+from proxy.core.routes import route_of
 
 BUNDLE = identities.bundle()
 DECISION = decide(question())
@@ -195,3 +197,40 @@ def test_what_was_said_is_found_by_the_version_it_gave() -> None:
     barred = filed(hold, who=("sponsor",), kids=(key(SPONSOR).public.kid,))
     assert said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=barred) is None
     assert said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=filed(hold, who=("sponsor",))) is not None
+
+
+def given(hold: Hold, *, by: str = SPONSOR, with_hold: str = "", root_id: str = "") -> str:
+    about = replace(DECISION, hold_id=with_hold or hold.id, manifest=root_id or hold.root_id)
+    return state_grant(
+        route_of(call()),
+        grant_id="g-1",
+        filed=replace(filed(hold, who=("sponsor",)), decision=about),
+        by=by,
+        count=5,
+        reason="stock-taking",
+        deployment=DEPLOYMENT,
+        key=key(by),
+        now=NOW,
+        not_after=NOW + timedelta(minutes=15),
+        nonce=nonce("grant"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "kids", "found"),
+    [
+        pytest.param({}, (), True, id="the twin: given with this hold by who may release it"),
+        pytest.param({"with_hold": "another"}, (), False, id="given with another hold"),
+        pytest.param({"root_id": "another"}, (), False, id="of another mandate"),
+        pytest.param({"by": REVIEWER}, (), False, id="by somebody who may not release it"),
+        pytest.param({}, (key(SPONSOR).public.kid,), False, id="with a key of the chain"),
+    ],
+)
+def test_a_grant_that_was_given_with_a_release_is_told_as_its_givers(
+    changed: dict[str, str], kids: tuple[str, ...], found: bool
+) -> None:
+    hold = replace(identities.hold(state=HoldState.APPROVED), decided_at=NOW)
+    hold = replace(hold, said=(Said(version=2, statement=given(hold, **changed)),))
+    for now in (NOW, NOW + timedelta(days=3)):
+        said = said_at(2, hold, BUNDLE, barred=kids, now=now)
+        assert (None if said is None else (event_of(said), said.by)) == (("grant", SPONSOR) if found else None)
