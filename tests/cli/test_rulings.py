@@ -16,6 +16,7 @@ from proxy.core.errors import Code, Unavailable
 from proxy.core.holds import Event
 from proxy.core.model import HoldState
 from proxy.ports import Moved
+from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
 
 
@@ -86,6 +87,8 @@ def test_a_time_is_one_that_can_be(office: Office, words: tuple[str, ...], code:
 def test_a_call_is_cancelled_and_a_denial_lifted(office: Office) -> None:
     hold = office.file()
     cli("holds", "cancel", hold.id, "--as", "ada", "--reason", "withdrawn").ok()
+    gone = cli("holds", "show", hold.id, "--save-body", office.home / "body")
+    assert (gone.code, "no body to save" in gone.err) == (Exit.REFUSED, True)
     assert office.hold(hold.id).state is HoldState.CANCELLED
     again = office.file()
     cli("holds", "deny", again.id, "--as", "ada", "--reason", "no").ok()
@@ -347,6 +350,19 @@ def test_a_route_is_granted_listed_and_revoked(office: Office) -> None:
     assert office.control().revoked_grants == {grant["id"]}
     assert [each["state"] for each in cli("grants", "list", "--json").ok().json] == ["revoked"]
     assert cli("grants", "revoke", "nothing", "--as", "ben", "--reason", "x").code == Exit.UNKNOWN
+
+
+def test_a_route_that_could_not_be_kept_is_told_from_the_call_that_is_released(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(grants: RedisGrants, grant_id: str, statement: str, **more: object) -> None:
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+    monkeypatch.setattr(RedisGrants, "put", away)
+    hold = office.file(f"{ITEMS}/17")
+    ran = cli("holds", "release", hold.id, "--as", "ada", "--scope", "route", "--count", "5", "--reason", "x")
+    assert (ran.code, "released by ada, this call alone" in ran.err) == (Exit.UNAVAILABLE, True), ran
+    assert office.hold(hold.id).state is HoldState.APPROVED
 
 
 @pytest.mark.parametrize(
