@@ -129,13 +129,9 @@ def _read_given(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str
 
 def event_of(said: Word) -> str:
     """What the journal calls it: a note's act, `grant`, or `sign` for one release of a quorum."""
-    match said:
-        case Note():
-            return said.act.value
-        case RouteGrant():
-            return "grant"
-        case Release():
-            return "sign"
+    if isinstance(said, Note):
+        return said.act.value
+    return "grant" if isinstance(said, RouteGrant) else "sign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,18 @@ from proxy.core.grants import state_grant
 from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
 from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import state_release
-from proxy.core.reviewed import as_held, as_sealed, event_of, said_at, told, unsaid, verified
+from proxy.core.reviewed import (
+    as_held,
+    as_sealed,
+    elsewhere,
+    ended,
+    event_of,
+    said_at,
+    sent_away,
+    told,
+    unsaid,
+    verified,
+)
 from proxy.core.routes import route_of
 
 BUNDLE = identities.bundle()
@@ -126,6 +137,26 @@ def test_every_state_answers_the_call_that_found_it(state: HoldState) -> None:
     waits = state in (HoldState.HELD, HoldState.APPROVED, HoldState.RELEASING)
     assert answer.verdict is (Verdict.HOLD if waits else Verdict.DENY)
     assert (answer.hold_id, answer.message.endswith(": seen")) == (hold.id, state is HoldState.DENIED)
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        pytest.param(HoldState.DENIED, Code.HOLD_DENIED, id="refused"),
+        pytest.param(HoldState.RELEASED, Code.HOLD_SPENT, id="sent"),
+        pytest.param(HoldState.CANCELLED, Code.HOLD_CANCELLED, id="ended by a person"),
+        pytest.param(HoldState.EXPIRED, Code.HOLD_EXPIRED, id="too late"),
+    ],
+)
+def test_a_hold_that_is_over_says_how_and_why(state: HoldState, code: Code) -> None:
+    fault = ended(replace(identities.hold(state=state), reason="not your task"))
+    assert (fault.code, fault.detail.endswith(": not your task")) == (code, True)
+    assert not ended(identities.hold(state=state)).detail.endswith(": not your task")
+
+
+def test_a_node_that_ends_and_one_that_may_not_send_say_so() -> None:
+    assert (sent_away(DECISION).verdict, sent_away(DECISION).code) == (Verdict.DENY, Code.DRAINING)
+    assert "the node it was filed at" in elsewhere(DECISION).message
 
 
 # --- a quorum, and what decided nothing ------------------------------------------------------------------------------
