@@ -141,7 +141,7 @@ class Gate:
         outcome = await self._within_deadline(admission, lambda: self._first_look(admission, body, gone))
         hold = outcome.hold
         if outcome.decision.verdict is Verdict.HOLD and hold is not None and outcome.call is not None:
-            wait_s = min(admission.prefer.wait_s or outcome.decision.review.wait_s, self.settings.max_wait_s)
+            wait_s = min(admission.prefer.waits_s(outcome.decision.review.wait_s), self.settings.max_wait_s)
             if wait_s > 0 and await self.holding.reviewed(hold, wait_s, gone):
                 return await self._within_deadline(admission, lambda: self._second_look(admission, outcome, gone))
             if wait_s > 0 and self.holding.leaving.is_set():

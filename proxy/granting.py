@@ -56,7 +56,8 @@ class Granting:
         """The grants that let this call pass, the one that ends first before the others; none where it was denied.
 
         `decision` is the one that holds the call. What a person said about the very call comes before what they said
-        of calls like it: one that was denied, or may have been sent, is not sent under a grant.
+        of calls like it: one that was denied, or may have been sent, is not sent under a grant; nor one that is held
+        and that a node sends by itself once it is released, for then it would be sent twice.
 
         Raises:
             Rejected(HOLD_TAMPERED): the call's own hold cannot be read.
@@ -74,7 +75,7 @@ class Granting:
         if not found:
             return ()
         own = await self._holds.find(identity.mandate.root_id, self._digest(identity, call))
-        if own is not None and own.state is not HoldState.HELD:
+        if own is not None and (own.delivers or own.state is not HoldState.HELD):
             return ()
         return tuple(sorted(found, key=lambda grant: (grant.not_after, grant.id)))
 

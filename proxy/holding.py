@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.audit.records import hold_fields
-from proxy.audit.reviews import is_reviewers, on_record, review_fields
+from proxy.audit.reviews import given_fields, is_reviewers, on_record, review_fields
 from proxy.claims import LONGEST_RELEASE, Claims
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
@@ -20,8 +20,8 @@ from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import TELLING, as_sealed, told
 from proxy.core.reviewed import as_held as as_held
+from proxy.core.reviewed import as_sealed, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault
@@ -209,8 +209,7 @@ class Holding:
             now = await self._holds.get(hold.id) or hold  # it may have ended between two looks
             if now.state in OPEN:
                 raise Rejected(Code.HOLD_TAMPERED, "the hold is open, but its call is gone", field="sealed")
-            tell = TELLING[now.state]
-            raise Rejected(tell.code or Code.HOLD_UNKNOWN, tell.message)
+            raise ended(replace(now, reason=hold.reason if now.state is hold.state else None))
         return stored_from_bytes(self._vault.unseal(hold.id, sealed))
 
     async def stored_of(self, hold_id: str) -> StoredCall:
@@ -223,7 +222,7 @@ class Holding:
         hold = await self._holds.get(hold_id)
         if hold is None:
             raise Rejected(Code.HOLD_UNKNOWN, "there is no such hold")
-        return await self.stored(hold)
+        return await self.stored(replace(hold, reason=None))
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
@@ -246,6 +245,8 @@ class Holding:
                 Code.PROOF_WEAK,
                 f"the call was held with {filed.proof.label} proof; repeat it with the same or stronger",
             )
+        if filed.sub_path != identity.mandate.sub_path:
+            raise Rejected(Code.HOLD_NOT_PERMITTED, "another agent of this mandate asked for the call: it may send it")
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
@@ -344,6 +345,9 @@ class Holding:
         then = replace(hold, state=news.state)
         fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
         await self._journal.append("hold", fields)
+        given = given_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
+        if given is not None:
+            await self._journal.append("hold", given)
 
     async def _record_resolution(self, news: HoldNews) -> bool:
         """Write down what a person found out about a call of which nobody knew whether it had arrived, if one did."""

@@ -8,6 +8,7 @@ so that no caller can make a line the journal would refuse to write. Absent fiel
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from proxy.audit.lines import stamp
@@ -108,10 +109,26 @@ def outcome_fields(
     )
 
 
-def hold_fields(hold: Hold, event: str, *, by: str | None = None, decision_id: str | None = None) -> dict[str, Json]:
-    """The fields of a `hold` line. `event` is "file" or a `holds.Event`; `hold` is as it is after it."""
+def hold_fields(
+    hold: Hold,
+    event: str,
+    *,
+    by: str | None = None,
+    decision_id: str | None = None,
+    given: RouteGrant | None = None,
+) -> dict[str, Json]:
+    """The fields of a `hold` line. `event` is "file" or a `holds.Event`; `hold` is as it is after it.
+
+    `given` is a route grant that was given with the hold's release: the line is about it, then.
+    """
+    if given is not None:
+        hold = replace(
+            hold, decided_by=given.by, reason=given.reason, statement=given.token, expires_at=given.not_after
+        )
     return _known(
         {
+            "grant": given.id if given is not None else None,
+            "count": given.count if given is not None else None,
             "hold_id": hold.id,
             "event": event,
             "state": hold.state.value,

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from proxy.audit.records import hold_fields
 from proxy.core.encoding import Json
+from proxy.core.grants import RouteGrant
 from proxy.core.holds import Event
 from proxy.core.model import Bundle, Hold, HoldState, StoredCall
 from proxy.core.reviewed import event_of, said_at, verified
@@ -35,7 +36,7 @@ def review_fields(
 
     `hold` has the state that it had then; `filed` is the sealed record while it is there.
     """
-    if any(said.version == version for said in hold.said):
+    if hold.state is not HoldState.APPROVED and any(said.version == version for said in hold.said):
         said = said_at(version, hold, bundle, barred=(), now=now, filed=filed)
         if said is None:
             return hold_fields(replace(hold, version=version, decided_by=None, reason=None), UNVERIFIED)
@@ -43,6 +44,16 @@ def review_fields(
         return hold_fields(about, event_of(said))
     hold, event = on_record(hold, bundle, now=now, filed=filed), _REVIEWED.get(hold.state)
     return hold_fields(hold, UNVERIFIED if hold.decided_by is None or event is None else event.value)
+
+
+def given_fields(
+    hold: Hold, version: int, bundle: Bundle, *, now: datetime, filed: StoredCall | None
+) -> dict[str, Json] | None:
+    """The line about the route grant that was given with the release which brought a hold to `version`; None: none."""
+    given = said_at(version, hold, bundle, barred=(), now=now, filed=filed)
+    if not isinstance(given, RouteGrant):
+        return None
+    return hold_fields(replace(hold, version=version), event_of(given), given=given)
 
 
 def on_record(hold: Hold, bundle: Bundle, *, now: datetime, filed: StoredCall | None = None) -> Hold:

@@ -84,15 +84,18 @@ def read_permit(text: str) -> Permit:
     )
 
 
-def cluster_entries(permits: Iterable[Permit]) -> dict[str, list[str]]:
-    """Entries for clusters.yaml by cluster id: one for every origin, and one more where something is written."""
+def cluster_entries(permits: Iterable[Permit], *, taken: Iterable[str] = ()) -> dict[str, list[str]]:
+    """Entries for clusters.yaml by cluster id: one for every origin, and one more where something is written.
+
+    None gets an id that is `taken`.
+    """
     grouped: dict[tuple[str, Risk], list[Permit]] = {}
     for permit in dict.fromkeys(permits):
         grouped.setdefault((permit.origin, permit.risk), []).append(permit)
     entries: dict[str, list[str]] = {}
     for (origin, risk), group in grouped.items():
         kind = "" if risk is Risk.ROUTINE else " changes"
-        name = _unused(operation_name(group[0].host, str(group[0].port), kind), entries)
+        name = _unused(operation_name(group[0].host, str(group[0].port), kind), {*taken, *entries})
         entries[name] = _entry(name, origin, group, risk)
     return entries
 

@@ -9,12 +9,12 @@ from proxy.cli.deployment import Deployment
 from proxy.cli.exits import Exit
 from proxy.cli.heldcall import asked_for
 from proxy.cli.ruling import Caller, outcome_json, signing, sooner_or_later, with_desk
-from proxy.cli.screen import BAD, GOOD, LABEL, Screen, document
+from proxy.cli.screen import BAD, GOOD, LABEL, WARN, Screen, document
 from proxy.cli.signers import As, KeyFile
 from proxy.cli.store import Desk
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.encoding import Json
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle, HoldState
 from proxy.core.notes import check_reason
 from proxy.review.groups import Group, grouped
@@ -50,7 +50,8 @@ def group(
     decided it is shown, with how many it is; your key then signs every one of
     their digests. Those that were filed since the preview are not among them.
 
-    Exit codes: 0 all decided, 1 some were not, 5 no such group.
+    Exit codes: 0 all decided, 1 some were not (each is named), 5 no such group,
+    8 all signed, and others must release some of them, too.
 
     Examples:
       intent-proxy holds group
@@ -74,16 +75,19 @@ def group(
             Code.HOLD_NOT_PERMITTED, f"nothing was signed: say --yes to {word.value} {len(found.holds)} holds"
         )
     outcomes = _decide(found, word, reason, caller)
-    done = [outcome for outcome in outcomes.values() if outcome.result in (Result.DONE, Result.SIGNED)]
+    results = [outcome.result for outcome in outcomes.values()]
+    done, signed = results.count(Result.DONE), results.count(Result.SIGNED)
     if as_json:
         document({"group": found.id, "holds": {hold: outcome_json(outcome) for hold, outcome in outcomes.items()}})
     else:
         screen = Screen()
         for hold, outcome in outcomes.items():
-            if outcome not in done:
-                screen.note(f"{hold}: {outcome.detail}", style=BAD)
-        screen.say(f"{word.value}: {len(done)} of {len(outcomes)}", style=GOOD)
-    return Exit.OK if len(done) == len(outcomes) else Exit.REFUSED
+            if outcome.result is not Result.DONE:
+                screen.note(f"{hold}: {outcome.detail}", style=WARN if outcome.result is Result.SIGNED else BAD)
+        screen.say(f"{word.value}: {done} of {len(outcomes)}", style=GOOD if done == len(outcomes) else WARN)
+    if done + signed < len(outcomes):
+        return Exit.REFUSED
+    return Exit.SIGNED if signed else Exit.OK
 
 
 async def _groups(desk: Desk) -> tuple[Group, ...]:
@@ -106,8 +110,13 @@ def _decide(found: Group, word: Word, reason: str, caller: Caller) -> dict[str, 
             try:
                 outcomes[held.hold.id] = await say(held.hold.id, person=who.person, key=who.key, reason=reason)
             except Rejected as fault:  # of this one: the others are decided all the same
-                outcomes[held.hold.id] = Outcome(result=Result.NOT_PERMITTED, detail=fault.detail)
-        return outcomes
+                outcomes[held.hold.id] = Outcome(result=Result.FAILED, detail=fault.detail)
+            except Unavailable as fault:  # those before it are decided, and it may be: what is known is told
+                detail = f"nobody knows whether it was decided: {fault.detail}"
+                outcomes[held.hold.id] = Outcome(result=Result.FAILED, detail=detail)
+                break
+        untried = Outcome(result=Result.FAILED, detail="not decided: the store was away before its turn")
+        return {held.hold.id: outcomes.get(held.hold.id, untried) for held in found.holds}
 
     return with_desk(caller, run)
 

@@ -9,8 +9,7 @@ from proxy.cli.words import instant, until
 from proxy.core.encoding import Json, b64u
 from proxy.core.model import Call, Hold, HoldState, Risk
 from proxy.core.notes import Note
-from proxy.core.release import Release
-from proxy.core.reviewed import event_of
+from proxy.core.reviewed import Word, event_of
 from proxy.review.opened import HeldCall, Shown
 
 MAX_BODY_LINES = 200
@@ -90,7 +89,7 @@ def _show_said(screen: Screen, held: HeldCall) -> None:
         screen.say(f"  {instant(_said_at(one))}  {one.by}, {event_of(one)}{until_then}{why}")
 
 
-def _said_at(one: Release | Note) -> datetime:
+def _said_at(one: Word) -> datetime:
     return one.at if isinstance(one, Note) else one.issued_at
 
 

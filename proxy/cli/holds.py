@@ -107,7 +107,11 @@ def show(
       intent-proxy holds show HOLD --save-body body.bin
     """
     held = with_desk(Caller(config=config, dev=dev), lambda desk, *_: desk.reviews.show(hold))
-    if save_body is not None and held.shown is not None:
+    if save_body is not None:
+        if held.shown is None:
+            raise Rejected(
+                Code.HOLD_NOT_STORED, f"hold {hold} is over, and its call was deleted: there is no body to save"
+            )
         if held.shown.body is None:
             detail = f"the body of hold {hold} was too large to keep: compare the agent's file with its SHA-256"
             raise Rejected(Code.BODY_NOT_INSPECTED, detail)

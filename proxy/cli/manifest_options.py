@@ -21,3 +21,12 @@ Lifetime = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write.", show_default=False)]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A manifest, or a chain of them.")]
+Granted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--grant",
+        metavar="CLUSTER/OPERATION",
+        help="Also grant this operation. May be given again.",
+        show_default=False,
+    ),
+]

@@ -1,5 +1,6 @@
 """`intent-proxy manifest draft | sign | renew`: what the sponsor does."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +11,7 @@ from proxy.cli.chains import read_links
 from proxy.cli.deployment import Deployment, agent_in, open_deployment, this_second
 from proxy.cli.drafts import ManifestDraft, draft_for, draft_text, locations_of, read_draft
 from proxy.cli.exits import Exit
-from proxy.cli.manifest_options import Agent, Clusters, Lifetime, Out, Purpose, Yes
+from proxy.cli.manifest_options import Agent, Clusters, Granted, Lifetime, Out, Purpose, Yes
 from proxy.cli.manifest_words import manifest_json
 from proxy.cli.screen import GOOD, Screen, document
 from proxy.cli.signers import As, KeyFile
@@ -18,7 +19,7 @@ from proxy.cli.signing import Signing, agreed, prepare, present_root, preview, s
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import until
 from proxy.core.delegation import location_covers
-from proxy.core.model import Bundle, Cluster, Grant, Manifest
+from proxy.core.model import Bundle, Cluster, Constraints, Grant, Manifest
 from proxy.policy.files import write_whole
 
 USUAL_LIFE = timedelta(days=30)
@@ -95,6 +96,7 @@ def renew(
         Path | None, typer.Argument(metavar="FILE", help="The manifest to renew.", show_default=False)
     ] = None,
     agent: Agent = None,
+    granted: Granted = None,
     lifetime: Lifetime = None,
     key: KeyFile = None,
     name: As = None,
@@ -105,11 +107,12 @@ def renew(
 ) -> int:
     """Sign the same grants again, with the clusters as they are now, after showing how those changed.
 
-    Operations that a cluster has gained are not granted: draft and sign for that.
+    Operations that a cluster has gained are granted where you say so (--grant).
     Those that it has lost are dropped.
 
-    Example:
+    Examples:
       intent-proxy manifest renew --agent invoice-bot
+      intent-proxy manifest renew --agent invoice-bot --grant supplier-invoices/list-invoices
     """
     deployment = open_deployment(config)
     bundle = deployment.bundle(dev=dev)
@@ -124,10 +127,14 @@ def renew(
         depth=old.del_max_depth,
         may_delegate_to=old.may_delegate_to,
         kid=old.cnf.kid,
-        grants=tuple(
-            _at_present(grant, bundle.clusters[grant.cluster])
-            for grant in old.grants
-            if grant.cluster in bundle.clusters
+        grants=_with_more(
+            {
+                grant.cluster: _at_present(grant, bundle.clusters[grant.cluster])
+                for grant in old.grants
+                if grant.cluster in bundle.clusters
+            },
+            granted or [],
+            bundle,
         ),
     )
     wish = Signing(deployment=deployment, bundle=bundle, draft=drafted, key=key, name=name, now=this_second())
@@ -177,6 +184,25 @@ def _at_present(grant: Grant, cluster: Cluster) -> Grant:
         ),
         constraints=grant.constraints,
     )
+
+
+def _with_more(grants: dict[str, Grant], more: list[str], bundle: Bundle) -> tuple[Grant, ...]:
+    """The grants with each of these operations, `CLUSTER/OPERATION`: within what its cluster's grant says already, or
+    wherever the cluster reaches, if it was not granted."""
+    for words in more:
+        name, _, action = words.partition("/")
+        cluster = bundle.clusters.get(name)
+        known = () if cluster is None else [operation.name for operation in cluster.operations]
+        if cluster is None or action not in known:
+            there = f"cluster {name} has {', '.join(known)}" if known else f"there is no cluster {name!r}"
+            raise typer.BadParameter(f"--grant {words!r} is not CLUSTER/OPERATION: {there}")
+        reach = frozenset(locations_of(cluster))
+        nothing = Grant(
+            cluster=name, digest=cluster.digest, actions=frozenset(), locations=reach, constraints=Constraints()
+        )
+        grant = grants.get(name, nothing)
+        grants[name] = replace(grant, actions=grant.actions | {action})
+    return tuple(grants.values())
 
 
 def _named(deployment: Deployment, file: Path | None, agent: str | None) -> Path:

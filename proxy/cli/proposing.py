@@ -13,11 +13,14 @@ from proxy.cli.ruling import Caller, HoldId, with_desk
 from proxy.cli.screen import Screen, document
 from proxy.cli.store import Desk
 from proxy.cli.where import AsJson, Config, Dev
+from proxy.core.bodies.rules import ANY_BODY
+from proxy.core.delegation import location_covers
 from proxy.core.digest import is_sensitive
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
-from proxy.core.matching import destination_of
-from proxy.core.model import Bundle, Call, Cluster, Hold
+from proxy.core.manifest import parse_manifest
+from proxy.core.matching import destination_of, prepare
+from proxy.core.model import Bundle, Call, Cluster, Constraints, Hold, Risk, StoredCall
 from proxy.core.readings import oddities
 from proxy.policy.files import write_whole
 from proxy.review.groups import varies
@@ -28,7 +31,7 @@ from proxy.review.opened import HeldCall
 class Proposal:
     """What would have to be written and signed so that such calls are no longer held."""
 
-    kind: str  # "operation", "cluster", "review" or "renew"
+    kind: str  # "operation", "cluster", "review", "grant" or "renew"
     cluster: str | None  # the one to change; None: a new one
     where: str
     lines: tuple[str, ...]  # YAML; none where only a signature is missing
@@ -78,34 +81,50 @@ def proposal_for(held: HeldCall, bundle: Bundle) -> Proposal:
     """
     if held.shown is None:
         raise Rejected(Code.HOLD_NOT_STORED, f"the call of hold {held.hold.id} was deleted: propose while it waits")
-    call, decision = held.shown.stored.call, held.shown.stored.decision
+    stored = held.shown.stored
+    call, decision = stored.call, stored.decision
     sign = "intent-proxy bundle sign"
-    renew = f"intent-proxy manifest renew --agent {held.hold.agent}    # the sponsor signs"
+    renew = f"intent-proxy manifest renew --agent {held.hold.agent}"
     current = bundle.clusters.get(decision.cluster or "")
     if held.hold.code is Code.CLUSTER_CHANGED and current is not None:
         where = f"cluster {current.id} is as it should be; the sponsor has not signed its new text"
-        return Proposal(kind="renew", cluster=current.id, where=where, lines=(), then=(renew,))
-    if held.hold.code is Code.CLUSTER_REVIEW and current is not None:
+        return Proposal(kind="renew", cluster=current.id, where=where, lines=(), then=(_signed(renew),))
+    asks = (
+        None if decision.rule is None else bundle.clusters.get(decision.rule.id)
+    )  # not always the one that was chosen
+    if held.hold.code is Code.CLUSTER_REVIEW and asks is not None:
         lines: tuple[str, ...] = (
-            f"- id: {current.id}",
+            f"- id: {asks.id}",
             "  review:",
             "    always: false # it is true: every call is held",
         )
-        where = f"clusters.yaml:{current.at.line}, in cluster {current.id}"
-        return Proposal(kind="review", cluster=current.id, where=where, lines=lines, then=(sign, renew))
+        where = f"clusters.yaml:{asks.at.line}, in cluster {asks.id}"
+        return Proposal(kind="review", cluster=asks.id, where=where, lines=lines, then=(sign, _signed(renew)))
     permit = _permit(call)
-    near = _reaching(decision.nearest[0].cluster if decision.nearest else None, call, bundle)
+    then: tuple[str, ...]
+    near = _reaching(stored, permit, bundle)
+    if near is not None and (there := _not_granted(stored, near)) is not None:
+        where = f"cluster {near.id} has operation {there}; the sponsor has not granted it"
+        then = (_signed(f"{renew} --grant {near.id}/{there}"),)
+        return Proposal(kind="grant", cluster=near.id, where=where, lines=(), then=then)
     if near is not None:
         taken = {operation.name for operation in near.operations}
         name = _unused(operation_name(*permit.methods, permit.path), taken)
         lines = (f"- id: {near.id}", "  operations:", *(f"    {line}" for line in operation_lines(name, permit)))
         where = f"clusters.yaml:{near.at.line}, one more operation of cluster {near.id}"
-        return Proposal(kind="operation", cluster=near.id, where=where, lines=lines, then=(sign, renew))
-    entries = cluster_entries([permit])
-    lines = tuple(line for entry in entries.values() for line in entry)
+        then = (sign, _signed(f"{renew} --grant {near.id}/{name}"))
+        return Proposal(kind="operation", cluster=near.id, where=where, lines=lines, then=then)
+    ((new, entry),) = cluster_entries([permit], taken=bundle.clusters).items()
+    then = (sign, _signed(f"{renew} --grant {new}/{operation_name(*permit.methods, permit.path)}"))
+    if decision.intent.cluster is not None:
+        then = (*then, f'the agent declares cluster="{new}" for such calls; it declared {decision.intent.cluster}')
     return Proposal(
-        kind="cluster", cluster=None, where="clusters.yaml, one more cluster", lines=lines, then=(sign, renew)
+        kind="cluster", cluster=None, where="clusters.yaml, one more cluster", lines=tuple(entry), then=then
     )
+
+
+def _signed(command: str) -> str:
+    return f"{command}    # the sponsor signs"
 
 
 def _permit(call: Call) -> Permit:
@@ -133,15 +152,43 @@ def _parts(call: Call) -> Iterator[str]:
         yield f"{{id{number if number > 1 else ''}{flags}}}"
 
 
-def _reaching(name: str | None, call: Call, bundle: Bundle) -> Cluster | None:
-    """The nearest cluster, if it reaches the place: then an operation more is all that is missing."""
-    cluster = bundle.clusters.get(name or "")
-    if cluster is None:
-        return None
-    there = destination_of(call)
+def _reaching(stored: StoredCall, permit: Permit, bundle: Bundle) -> Cluster | None:
+    """The nearest cluster for which an operation more is all that is missing."""
+    declared = stored.decision.intent.cluster
+    names = dict.fromkeys(near.cluster for near in stored.decision.nearest)
+    clusters = (bundle.clusters[name] for name in names if name in bundle.clusters and declared in (None, name))
+    return next((cluster for cluster in clusters if _reaches(cluster, stored, permit)), None)
+
+
+def _reaches(cluster: Cluster, stored: StoredCall, permit: Permit) -> bool:
+    """Whether the cluster has the place, as far as the sponsor granted it, and is said to change what this changes."""
+    if permit.risk is Risk.TRANSFORMATIVE and cluster.risk is Risk.ROUTINE:
+        return False
+    there = destination_of(stored.call)
     hosts = any(host.name in there.above if host.wildcard else host.name == there.host for host in cluster.hosts)
-    reaches = hosts and there.port in cluster.ports and there.scheme in cluster.schemes
-    return cluster if reaches else None
+    granted = [grant for link in stored.chain[:1] for grant in parse_manifest(link).grants]
+    free = any(
+        any(location_covers(place, there.origin) for place in grant.locations)
+        for grant in granted
+        if grant.cluster == cluster.id and grant.constraints == Constraints()
+    )
+    return hosts and there.port in cluster.ports and there.scheme in cluster.schemes and free
+
+
+def _not_granted(stored: StoredCall, near: Cluster) -> str | None:
+    """The nearest of its operations for which all that is missing is that the sponsor grants it."""
+    lacking = {
+        each.operation
+        for each in stored.decision.nearest
+        if each.cluster == near.id and {fault.field for fault in each.failed} == {"action"}
+    }
+    fits = (
+        operation.name
+        for operation in near.operations
+        if operation.name in lacking and operation.body == ANY_BODY
+        if not any(prepare(operation).query_faults(stored.call.parameters))
+    )
+    return next(fits, None)
 
 
 def _unused(wanted: str, taken: set[str]) -> str:

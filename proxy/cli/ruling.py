@@ -20,9 +20,17 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle, HoldState, Person
 from proxy.review.opened import HeldCall
+from proxy.review.outcomes import unknown
 from proxy.review.service import Outcome, Result
 
-HoldId = Annotated[str, typer.Argument(metavar="HOLD", help="The hold's id, as holds list prints it.")]
+
+def _hold_id(text: str) -> str:
+    if not text.isascii():  # no hold's, and not every store takes it
+        raise unknown(text)
+    return text
+
+
+HoldId = Annotated[str, typer.Argument(metavar="HOLD", parser=_hold_id, help="The hold's id, as holds list prints it.")]
 
 EXITS = {
     Result.DONE: Exit.OK,
@@ -31,6 +39,7 @@ EXITS = {
     Result.NOT_PERMITTED: Exit.NOT_PERMITTED,
     Result.UNKNOWN: Exit.UNKNOWN,
     Result.EXPIRED: Exit.EXPIRED,
+    Result.FAILED: Exit.REFUSED,
 }
 
 

@@ -7,6 +7,8 @@ import typer
 from proxy.core import spans
 from proxy.policy.document import duration_s
 
+_LONGEST = timedelta(days=36_500)
+
 
 def instant(moment: datetime) -> str:
     """RFC 3339 in UTC, whole seconds."""
@@ -29,12 +31,15 @@ def read_span(text: str) -> timedelta:
     """A duration as in the configuration: `30s`, `15m`, `4h`, `90d`; an option's parser.
 
     Raises:
-        typer.BadParameter: another spelling.
+        typer.BadParameter: another spelling, none at all, or more than a hundred years.
     """
     try:
-        return timedelta(seconds=duration_s(text))
+        length = timedelta(seconds=duration_s(text))
     except ValueError as fault:
         raise typer.BadParameter(str(fault)) from None
+    if not timedelta(0) < length <= _LONGEST:
+        raise typer.BadParameter(f"expected a duration from 1s to {_LONGEST.days}d, got {text}")
+    return length
 
 
 def read_moment(text: str) -> datetime:

@@ -26,7 +26,7 @@ _NEXT: Mapping[HoldState, str] = {
     ),
     HoldState.DENIED: "Stop: a person refused this call. Do not try it in another way; tell your user.",
     HoldState.EXPIRED: "Nobody decided in time and nothing was sent. Send the call again if it is still needed.",
-    HoldState.CANCELLED: "Stop: the call was withdrawn and nothing was sent.",
+    HoldState.CANCELLED: "A person ended the hold; the call was not carried out. Send it again if it is still needed.",
 }
 
 
@@ -44,6 +44,8 @@ _SEND_AGAIN = "Send the same call again; it passes once. Its body was too large 
 
 
 _HELD = "Nothing was sent: a person has been asked. Ask {status} for the decision; once released, {then}."
+_RELEASED = "Nothing was sent yet. To have it sent, once, {then}."
+_SENDING = "Do not send it again. Ask {status} what became of it."
 _WILL_DELIVER = (
     "Nothing was sent: a person has been asked. Do not send it again: once released, the proxy sends it itself. "
     "Ask {status} for the decision, and then {status}/response for the response."
@@ -107,10 +109,12 @@ def _next(hold: Hold) -> str:
 def held_words(hold: Hold) -> str:
     """What the agent of a call that was held just now is to do."""
     status = hold_url(hold.id)
+    if hold.state is HoldState.RELEASING:
+        return _SENDING.format(status=status)
     if hold.delivers:
         return _WILL_DELIVER.format(status=status)
     then = f"POST {status}/redeem" if redeemable(hold) else "send the same call again, freshly signed"
-    return _HELD.format(status=status, then=then)
+    return (_RELEASED if hold.state is HoldState.APPROVED else _HELD).format(status=status, then=then)
 
 
 def broken_words(hold: Hold) -> str:

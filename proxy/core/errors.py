@@ -71,6 +71,7 @@ class Code(StrEnum):
     HOLD_PENDING = "hold.pending"
     HOLD_DENIED = "hold.denied"
     HOLD_EXPIRED = "hold.expired"
+    HOLD_CANCELLED = "hold.cancelled"
     HOLD_RELEASING = "hold.releasing"
     HOLD_UNCERTAIN = "hold.uncertain"
     HOLD_SPENT = "hold.spent"

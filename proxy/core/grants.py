@@ -15,7 +15,7 @@ from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import Envelope, check_signature, open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Call, Decision, Mandate, Risk, StoredCall
+from proxy.core.model import Bundle, Call, Decision, Mandate, Proof, Risk, StoredCall
 from proxy.core.notes import check_no_agent, check_reason
 from proxy.core.reviewers import check_certified, eligible
 from proxy.core.routes import Route, covers
@@ -28,7 +28,9 @@ LONGEST = timedelta(hours=24)
 _ID = re.compile(r"[a-z0-9-]{1,40}")
 _TEXTS = frozenset(
     {"iss", "aud", "grant", "hold", "root", "sub", "method", "origin", "path", "query", "body", "media", "reason"}
+    | {"proof"}
 )
+_PROOFS = {proof.label: proof for proof in Proof}
 _CLAIMS = _TEXTS | {"nonce", "vary", "count", "iat", "exp"}
 
 
@@ -43,6 +45,7 @@ class RouteGrant:
     hold_id: str  # the hold it was given with
     root_id: str
     sub_path: str
+    proof: Proof  # the least that its calls come with: that of the held one
     route: Route
     count: int
     reason: str
@@ -77,6 +80,7 @@ def state_grant(
         "hold": decision.hold_id or "",
         "root": decision.manifest or "",
         "sub": filed.sub_path,
+        "proof": filed.proof.label,
         "method": route.method,
         "origin": route.origin,
         "path": route.path,
@@ -139,6 +143,9 @@ def check_use(
         raise Rejected(code, f"grant {grant.id} was revoked", field="grant")
     if (grant.root_id, grant.sub_path) != (mandate.root_id, mandate.sub_path):
         raise Rejected(code, f"grant {grant.id} is of another mandate", field="root")
+    if decision.proof is None or decision.proof < grant.proof:
+        detail = f"grant {grant.id} was given for a call with {grant.proof.label} proof, and lets none with less pass"
+        raise Rejected(code, detail, field="proof")
     if grant.by not in eligible(decision.review.who, mandate.sponsor.id, bundle):
         raise Rejected(code, f"{grant.by} may not release this call, so grant {grant.id} does not", field="iss")
     check_no_agent(grant.kid, bundle, frozenset(link.cnf.kid for link in mandate.chain))
@@ -175,6 +182,8 @@ def _read(envelope: Envelope) -> RouteGrant:
         raise Rejected(code, f"count must be from 1 to {MAX_COUNT}", field="count")
     if not 0 <= iat < exp <= MAX_EPOCH_S or exp - iat > LONGEST.total_seconds():
         raise Rejected(code, f"exp must be after iat, by at most {LONGEST // timedelta(hours=1)} hours", field="exp")
+    if texts["proof"] not in _PROOFS:
+        raise Rejected(code, f"proof must be one of {', '.join(_PROOFS)}", field="proof")
     check_reason(texts["reason"], needed="a scope wider than one call")
     return RouteGrant(
         token=envelope.token,
@@ -184,6 +193,7 @@ def _read(envelope: Envelope) -> RouteGrant:
         hold_id=texts["hold"],
         root_id=texts["root"],
         sub_path=texts["sub"],
+        proof=_PROOFS[texts["proof"]],
         route=Route(
             method=texts["method"],
             origin=texts["origin"],

@@ -138,7 +138,7 @@ def check_reason(reason: str, *, needed: str = "") -> None:
     Raises:
         Rejected(RELEASE_INVALID)
     """
-    if needed and not reason.strip():
+    if needed and not any(char.isalnum() for char in reason):  # white space and what shows as nothing say nothing
         raise Rejected(Code.RELEASE_INVALID, f"{needed} needs a reason", field="reason")
     if len(reason) > MAX_REASON_CHARS or not reason.isprintable():
         detail = f"reason must be at most {MAX_REASON_CHARS} printable characters on one line"

@@ -6,7 +6,6 @@ request. Nothing in an answer comes from a policy the agent was not granted.
 
 import enum
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +19,8 @@ from proxy.core.errors import Code
 from proxy.core.grpc import is_grpc, trailers_only
 from proxy.core.model import Decision, Hold, Received, Verdict
 from proxy.core.names import INTERNAL_HOST
+from proxy.core.prefer import Prefer as Prefer
+from proxy.core.prefer import read_prefer as read_prefer
 from proxy.core.proof import LABEL, TAG
 
 type Form = Literal["absolute", "connect", "inside", "transparent", "grpc"]
@@ -45,14 +46,6 @@ class Answer:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prefer:
-    """What the agent asked for in `Prefer` (RFC 7240): how long to wait on the connection, and `respond-async`."""
-
-    wait_s: int | None = None
-    respond_async: bool = False
 
 
 class Guide(NamedTuple):
@@ -149,6 +142,9 @@ GUIDES: Mapping[Code, Guide] = {
     Code.HOLD_EXPIRED: Guide(
         403, "Nobody decided in time", Next.RETRY, "Nothing was sent. Send the call again if it is still needed."
     ),
+    Code.HOLD_CANCELLED: Guide(
+        403, "A person ended the hold", Next.RETRY, "It was not carried out. Send it again if it is still needed."
+    ),
     Code.HOLD_RELEASING: Guide(409, "The call is being sent", Next.WAIT, "Do not send it again; ask for its status."),
     Code.HOLD_UNCERTAIN: Guide(409, "Nobody knows whether the call arrived", Next.STOP, _UNCERTAIN),
     Code.HOLD_SPENT: Guide(
@@ -208,8 +204,6 @@ _ACCEPT_CALL = (
     f';created;expires;tag="{TAG}"'
 )
 
-_WAIT = re.compile(r"[0-9]{1,9}")
-
 
 def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer, now: datetime) -> Answer:
     """The answer to a call that is not allowed now (RFC 9457; RFC 9110 §15.5.8 for 407; RFC 7240 §4.1 for 202).
@@ -268,26 +262,6 @@ def kept_answer(kept: KeptResponse) -> Answer:
     headers = [(name, value) for name, value in kept.headers if name.lower() not in dropped]
     mark = ("Intent-Response", f"kept; body={state}; bytes={kept.body_bytes}")
     return Answer(status=kept.status, headers=(*headers, ("Cache-Control", "no-store"), mark), body=kept.body)
-
-
-def read_prefer(headers: tuple[tuple[bytes, bytes], ...]) -> Prefer:
-    """What the agent prefers (RFC 7240 §2): the first `wait` and `respond-async` count, all else is ignored.
-
-    Never raises: a preference that cannot be read is none. The cap on `wait` is the caller's.
-    """
-    wait_s: int | None = None
-    respond_async = False
-    for name, value in headers:
-        if name.lower() != b"prefer":
-            continue
-        for part in value.decode("latin-1").split(","):
-            word, _, argument = part.partition(";")[0].partition("=")
-            word, argument = word.strip().lower(), argument.strip().strip('"')
-            if word == "respond-async":
-                respond_async = True
-            elif word == "wait" and wait_s is None and _WAIT.fullmatch(argument):
-                wait_s = int(argument)
-    return Prefer(wait_s=wait_s, respond_async=respond_async)
 
 
 def _status(decision: Decision, form: Form) -> int:

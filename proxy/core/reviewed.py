@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.grants import RouteGrant, read_grant
 from proxy.core.model import Bundle, Decision, Hold, HoldState, StoredCall, Verdict
-from proxy.core.notes import Note, read_note
+from proxy.core.notes import Note, check_no_agent, read_note
 from proxy.core.release import Release, read_approval, read_release
+from proxy.core.reviewers import check_permitted
 
 _MEANT = {
     HoldState.APPROVED: Verdict.ALLOW,
@@ -94,16 +96,20 @@ def as_sealed(hold: Hold, filed: StoredCall) -> Hold:
     )
 
 
+type Word = Release | Note | RouteGrant
+"""What people sign about a hold besides what decides it."""
+
+
 def said_at(
     version: int, hold: Hold, bundle: Bundle, *, barred: Collection[str], now: datetime, filed: StoredCall | None = None
-) -> Release | Note | None:
+) -> Word | None:
     """What was said about a hold when it came to this version, apart from the decision; None when nothing verifies."""
     kids = frozenset(barred) | frozenset(() if filed is None else filed.chain_kids)
     hold = hold if filed is None else as_sealed(hold, filed)
     for said in hold.said:
         if said.version != version:
             continue
-        for read in (read_note, read_release):
+        for read in (read_note, read_release, _read_given):
             try:
                 return read(said.statement, hold=hold, bundle=bundle, barred=kids, now=now)
             except Rejected:
@@ -111,9 +117,21 @@ def said_at(
     return None
 
 
-def event_of(said: Release | Note) -> str:
-    """What the journal calls it: a note's act, or `sign` for one release of a quorum."""
-    return said.act.value if isinstance(said, Note) else "sign"
+def _read_given(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> RouteGrant:
+    """A route grant that was given together with the release of this hold, however long ago it ended."""
+    grant = read_grant(token, bundle=bundle, now=min(now, hold.decided_at or now))
+    if (grant.hold_id, grant.root_id) != (hold.id, hold.root_id):
+        raise Rejected(Code.RELEASE_INVALID, f"grant {grant.id} was given with another hold", field="hold")
+    check_no_agent(grant.kid, bundle, barred)
+    check_permitted(bundle.people[grant.by], hold, bundle, at=grant.issued_at)
+    return grant
+
+
+def event_of(said: Word) -> str:
+    """What the journal calls it: a note's act, `grant`, or `sign` for one release of a quorum."""
+    if isinstance(said, Note):
+        return said.act.value
+    return "grant" if isinstance(said, RouteGrant) else "sign"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +155,18 @@ TELLING = {
     HoldState.UNCERTAIN: _deny(Code.HOLD_UNCERTAIN, "nobody knows whether the call arrived"),
     HoldState.DENIED: _deny(Code.HOLD_DENIED, "a reviewer refused the call"),
     HoldState.EXPIRED: _deny(Code.HOLD_EXPIRED, "nobody decided in time"),
-    HoldState.CANCELLED: _deny(Code.HOLD_EXPIRED, "the call was withdrawn"),
+    HoldState.CANCELLED: _deny(Code.HOLD_CANCELLED, "a person ended the hold"),
 }
+
+
+def ended(hold: Hold) -> Rejected:
+    """What a hold that is over says to whoever wants its call."""
+    return Rejected(TELLING[hold.state].code or Code.HOLD_UNKNOWN, _message(hold))
+
+
+def _message(hold: Hold) -> str:
+    message = TELLING[hold.state].message
+    return f"{message}: {hold.reason}" if hold.reason else message
 
 
 def as_held(decision: Decision, hold: Hold) -> Decision:
@@ -148,7 +176,7 @@ def as_held(decision: Decision, hold: Hold) -> Decision:
         decision,
         verdict=tell.verdict,
         code=decision.code if tell.code is None else tell.code,
-        message=f"{tell.message}: {hold.reason}" if hold.reason else tell.message,
+        message=_message(hold),
         hold_id=hold.id,
     )
 

@@ -24,7 +24,7 @@ class Route:
     query: str  # canonical, after its "?"; "" for none
     vary: tuple[str, ...]  # names of its parameters, in order, whose values may be others
     body: str  # base64url SHA-256 of the body, or "any"
-    media: str  # type of the body that may be any; else ""
+    media: str  # its type; "" for none
 
 
 def route_of(call: Call, *, path: str | None = None, vary: Sequence[str] = (), any_body: bool = False) -> Route:
@@ -43,6 +43,8 @@ def route_of(call: Call, *, path: str | None = None, vary: Sequence[str] = (), a
         raise Rejected(code, f"the query has no parameter {ascii(odd[0])[:80]} that could vary; it has {has}")
     if isinstance(call.body, Unread):
         raise Rejected(code, "a call whose body nobody could read is released by itself", field="body")
+    if (media := _media(call)) is None:
+        raise Rejected(code, "a call without one type of its body (Content-Type) is released by itself", field="media")
     digest = b64u(hashlib.sha256(call.body).digest())
     route = Route(
         method=call.method,
@@ -51,7 +53,7 @@ def route_of(call: Call, *, path: str | None = None, vary: Sequence[str] = (), a
         query=call.query,
         vary=tuple(sorted(set(vary))),
         body=ANY_BODY if any_body else digest,
-        media=_media(call) if any_body else "",
+        media=media,
     )
     if not covers(route, call):
         raise Rejected(code, f"the path {path} does not cover the held call's {call.path}", field="path")
@@ -92,19 +94,17 @@ def _query_covers(route: Route, call: Call) -> bool:
 
 
 def _body_covers(route: Route, call: Call) -> bool:
-    if isinstance(call.body, Unread):
+    if isinstance(call.body, Unread) or _media(call) != route.media:
         return False
-    if route.body == ANY_BODY:
-        return _media(call) == route.media
-    return b64u(hashlib.sha256(call.body).digest()) == route.body
+    return route.body in (ANY_BODY, b64u(hashlib.sha256(call.body).digest()))
 
 
-def _media(call: Call) -> str:
-    """The type of a call's body, or what cannot be one where it has several or none that can be read."""
+def _media(call: Call) -> str | None:
+    """The type of a call's body, "" without one; None where it has several or none that can be read."""
     try:
         media = media_type(call.headers)
     except Rejected:
-        return "?"
+        return None
     return "" if media is None else media.type
 
 

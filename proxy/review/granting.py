@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.grants import LONGEST, MAX_COUNT, RouteGrant, check_grantable, read_grant, state_grant
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Person
@@ -67,6 +67,7 @@ class Granter:
             Rejected(HOLD_UNKNOWN, HOLD_TAMPERED): as `ReviewService.show`.
             Rejected(HOLD_NOT_PERMITTED): such a call is never granted by route.
             Rejected(RELEASE_INVALID): no reason, or a width that would not cover the held call.
+            Unavailable: the store does not answer; once the call is released the detail says so.
         """
         check_reason(reason, needed="a scope wider than one call")
         held = await self._reviews.show(hold_id)
@@ -87,11 +88,17 @@ class Granter:
             not_after=now + (width.lasting or LONGEST),
             nonce=self._new_nonce(),
         )
-        outcome = await self._reviews.release(hold_id, person=person, key=key, reason=reason)
+        outcome = await self._reviews.release(hold_id, person=person, key=key, reason=reason, grant=statement)
         if outcome.result is not Result.DONE:
             return outcome, None
         grant = read_grant(statement, bundle=bundle, now=now)
-        await self._grants.put(grant.id, statement, root_id=grant.root_id, until=grant.not_after)
+        try:
+            await self._grants.put(grant.id, statement, root_id=grant.root_id, until=grant.not_after)
+        except Unavailable as fault:
+            detail = (
+                f"{outcome.detail}, this call alone: nobody knows whether grant {grant.id} was kept ({fault.detail})"
+            )
+            raise Unavailable(fault.code, f"{detail}; grants list says") from None
         return outcome, grant
 
     async def listing(self) -> tuple[Listed, ...]:

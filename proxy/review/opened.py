@@ -4,18 +4,21 @@ Nobody signs a digest that somebody else computed: what is shown is decrypted he
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from proxy.audit.reviews import on_record
 from proxy.core.clusters import Policy
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.model import Bundle, Hold, HoldState, Person, StoredCall, Unread
-from proxy.core.notes import Note, escalated_at
+from proxy.core.notes import escalated_at
 from proxy.core.release import Release, may_decide
-from proxy.core.reviewed import as_sealed, said_at
+from proxy.core.resolution import read_resolution
+from proxy.core.reviewed import Word, as_sealed, said_at
 from proxy.core.reviewers import Rung, rungs, told_of
 from proxy.core.stored import stored_from_bytes
 from proxy.ports import Holds, Vault
@@ -55,7 +58,7 @@ class HeldCall:
     deciders: tuple[str, ...]  # ids of the people who may release it now
     told: tuple[str, ...]  # whom it concerns by now, certified or not
     later: tuple[Rung, ...]  # who may from when on
-    said: tuple[Release | Note, ...]  # what people signed about it without deciding it, oldest first
+    said: tuple[Word, ...]  # what people signed about it without deciding it, oldest first
     signers: tuple[str, ...]  # of them, who released it already: some of a quorum
 
 
@@ -118,6 +121,16 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime) ->
         said=said,
         signers=tuple(dict.fromkeys(one.by for one in said if isinstance(one, Release))),
     )
+
+
+def as_signed(hold: Hold, bundle: Bundle, *, now: datetime) -> Hold:
+    """The hold with whoever decided it and why as they signed it: what only the store says of that is nobody's word."""
+    signed = on_record(hold, bundle, now=now)
+    if signed.decided_by is None and hold.statement is not None:
+        with suppress(Rejected):
+            said = read_resolution(hold.statement, hold=hold, bundle=bundle, barred=frozenset(), now=now)
+            return replace(hold, decided_by=said.by, reason=said.reason)
+    return signed
 
 
 def may_rule(

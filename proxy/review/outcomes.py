@@ -17,6 +17,7 @@ class Result(enum.StrEnum):
     NOT_PERMITTED = "not permitted"
     EXPIRED = "expired"
     UNKNOWN = "unknown"
+    FAILED = "failed"  # one of a group, for a fault that ends a single ruling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ def late(hold: Hold) -> Outcome:
         return expired(hold)
     if hold.state is HoldState.UNCERTAIN:
         detail = f"hold {hold.id} is uncertain: nobody knows whether its call arrived; `holds resolve` closes it"
+    elif hold.decided_by is None and hold.state in (HoldState.APPROVED, HoldState.DENIED):
+        detail = f"hold {hold.id} is marked {hold.state.value}, and no reviewer's signature says so: tell an operator"
     elif hold.decided_by is None:
         detail = f"hold {hold.id} is {hold.state.value}; nobody's word changes that"
     else:

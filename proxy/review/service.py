@@ -6,6 +6,7 @@ and looked at again where somebody else was faster.
 """
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
@@ -16,7 +17,7 @@ from proxy.core.model import Hold, HoldState, Person, Verdict
 from proxy.core.notes import NoteAct, read_note, state_note
 from proxy.core.release import may_decide, read_release, read_releases, state_release
 from proxy.ports import Holds, Moved, Vault
-from proxy.review.opened import HeldCall, Reader, held_call
+from proxy.review.opened import HeldCall, Reader, as_signed, held_call
 from proxy.review.outcomes import Outcome as Outcome
 from proxy.review.outcomes import Result as Result
 from proxy.review.outcomes import done, expired, late, no_denial, too_busy, unknown
@@ -68,7 +69,8 @@ class ReviewService:
         limit: int = 200,
     ) -> tuple[Hold, ...]:
         """Holds, newest first; `states` None means those that still wait for somebody."""
-        return await self._holds.listing(states=states, agent=agent, sponsor=sponsor, limit=limit)
+        found = await self._holds.listing(states=states, agent=agent, sponsor=sponsor, limit=limit)
+        return tuple(map(self._signed, found))
 
     async def watch(self) -> AsyncIterator[Hold]:
         """Every open hold, oldest first, then each hold whenever it changes. Ends only by cancellation.
@@ -80,17 +82,19 @@ class ReviewService:
         """
         cursor = await self._holds.cursor()
         for hold in reversed(await self._holds.listing()):
-            yield hold
+            yield self._signed(hold)
         async for news in self._holds.news(cursor):
-            changed = await self._holds.get(news.hold_id)
-            if changed is not None:
-                yield changed
+            with suppress(Rejected):  # one that was changed by hand, and can be released by nobody, hides no others
+                changed = await self._look(news.hold_id)
+                if changed is not None:
+                    yield changed
 
     async def decided(self, hold_id: str) -> Hold:
         """The hold, as soon as it no longer waits for a person. Ends else only by cancellation.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is no such hold.
+            Rejected(HOLD_TAMPERED): it is marked approved or denied, and no reviewer signed that.
             Unavailable(STORE_DOWN): as `watch`.
         """
         cursor = await self._holds.cursor()
@@ -99,7 +103,10 @@ class ReviewService:
             async for news in self._holds.news(cursor):
                 if news.hold_id == hold_id and news.state is not HoldState.HELD:
                     break
-        return await self._get(hold_id)
+        ended = await self._get(hold_id)
+        if ended.decided_by is None and ended.state in (HoldState.APPROVED, HoldState.DENIED):
+            raise Rejected(Code.HOLD_TAMPERED, late(ended).detail, field="statement")
+        return ended
 
     async def show(self, hold_id: str) -> HeldCall:
         """A hold with its decrypted call.
@@ -111,22 +118,34 @@ class ReviewService:
         hold = await self._get(hold_id)
         return held_call(hold, await self._reader.open(hold), self._policy().bundle, self._clock())
 
-    async def _get(self, hold_id: str) -> Hold:
+    async def _look(self, hold_id: str) -> Hold | None:
         hold = await self._holds.get(hold_id)
+        return None if hold is None else self._signed(hold)
+
+    def _signed(self, hold: Hold) -> Hold:
+        return as_signed(hold, self._policy().bundle, now=self._clock())
+
+    async def _get(self, hold_id: str) -> Hold:
+        hold = await self._look(hold_id)
         if hold is None:
             raise unknown(hold_id)
         return hold
 
     # --- deciding ----------------------------------------------------------------------------------------------------
 
-    async def release(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str = "") -> Outcome:
+    async def release(
+        self, hold_id: str, *, person: Person, key: PrivateKey, reason: str = "", grant: str | None = None
+    ) -> Outcome:
         """Let a held call pass once: sign that `person` says so, and record it. With a quorum, one release of it.
+
+        `grant` is the signed route grant that is given with it: it is recorded in the same step.
 
         Raises:
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
             Rejected(RELEASE_INVALID): the reason cannot be shown.
+            Rejected(HOLD_CAP): too much was said of it already to record a grant.
         """
-        return await self._rule(Verdict.ALLOW, hold_id, person, key, reason)
+        return await self._rule(Verdict.ALLOW, hold_id, person, key, reason, grant)
 
     async def deny(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str) -> Outcome:
         """Refuse a held call for good, with a reason that the agent will read. One denial ends it, whatever the quorum.
@@ -137,9 +156,11 @@ class ReviewService:
         """
         return await self._rule(Verdict.DENY, hold_id, person, key, reason)
 
-    async def _rule(self, verdict: Verdict, hold_id: str, person: Person, key: PrivateKey, reason: str) -> Outcome:
+    async def _rule(
+        self, verdict: Verdict, hold_id: str, person: Person, key: PrivateKey, reason: str, grant: str | None = None
+    ) -> Outcome:
         for _ in range(_TRIES):
-            hold = await self._holds.get(hold_id)
+            hold = await self._look(hold_id)
             if hold is None:
                 return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
             bundle, now = self._policy().bundle, self._clock()
@@ -149,7 +170,7 @@ class ReviewService:
                 return expired(hold)
             shown = await self._reader.open(hold)
             if shown is None:  # it ended between two looks at it
-                return late(await self._holds.get(hold_id) or hold)
+                return late(await self._look(hold_id) or hold)
             meant, barred = shown.meant(hold), shown.barred
             try:
                 may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
@@ -174,11 +195,11 @@ class ReviewService:
             if verdict is Verdict.ALLOW and person.id in signers:
                 detail = f"{person.id} has released hold {hold.id} already: {hold.quorum} different people must"
                 return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
-            moved = await self._record(verdict, hold, statement, person.id, reason, signers | {person.id})
+            moved = await self._record(verdict, hold, statement, person.id, reason, signers | {person.id}, grant)
             if moved.applied:
                 return done(verdict, person.id, signers | {person.id}, moved.hold, shown)
             if moved.hold.state is not HoldState.HELD:
-                return late(moved.hold)
+                return late(self._signed(moved.hold))
         raise too_busy(hold_id)
 
     def _last_use(self, hold: Hold) -> datetime:
@@ -186,26 +207,31 @@ class ReviewService:
         return hold.expires_at if hold.quorum == 1 else hold.filed_at + self._max_ttl
 
     async def _record(
-        self, verdict: Verdict, hold: Hold, statement: str, by: str, reason: str, signers: set[str]
+        self, verdict: Verdict, hold: Hold, statement: str, by: str, reason: str, signers: set[str], grant: str | None
     ) -> Moved:
         """Take the step that a signed ruling means, now that `signers` have released the call."""
         if verdict is Verdict.DENY:
             return await self._holds.apply(hold.id, Event.DENY, statement=statement, by=by, reason=reason)
         if len(signers) < hold.quorum:
             return await self._say(Event.SAY, hold, statement)
+        if grant is not None:
+            self._check_room(hold)
         return await self._holds.apply(
-            hold.id, Event.APPROVE, statement=statement, by=by, reason=reason or None, version=hold.version
+            hold.id, Event.APPROVE, statement=statement, by=by, reason=reason or None, said=grant, version=hold.version
         )
 
     async def _say(
         self, event: Event, hold: Hold, statement: str, *, expires_at: datetime | None = None, by: str | None = None
     ) -> Moved:
-        if len(hold.said) >= MAX_SAID:
-            detail = f"of hold {hold.id} so much was said ({MAX_SAID} statements) that no more is kept: decide it"
-            raise Rejected(Code.HOLD_CAP, detail, field="said")
+        self._check_room(hold)
         return await self._holds.apply(
             hold.id, event, said=statement, expires_at=expires_at, version=hold.version, by=by
         )
+
+    def _check_room(self, hold: Hold) -> None:
+        if len(hold.said) >= MAX_SAID:
+            detail = f"of hold {hold.id} so much was said ({MAX_SAID} statements) that no more is kept: decide it"
+            raise Rejected(Code.HOLD_CAP, detail, field="said")
 
     # --- saying ------------------------------------------------------------------------------------------------------
 
@@ -228,7 +254,7 @@ class ReviewService:
         """
         event, state, word = _STEPS[act]
         for _ in range(_TRIES):
-            hold = await self._holds.get(hold_id)
+            hold = await self._look(hold_id)
             if hold is None:
                 return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
             bundle, now = self._policy().bundle, self._clock()
@@ -256,13 +282,15 @@ class ReviewService:
             if moved.applied:
                 return Outcome(result=Result.DONE, detail=f"{word} by {person.id}", hold=moved.hold, call=shown)
             if moved.hold.state is not state:
-                return late(moved.hold)
+                return late(self._signed(moved.hold))
         raise too_busy(hold_id)
 
     def _until(self, hold: Hold, longer: timedelta) -> datetime:
-        until = (hold.expires_at + longer).replace(microsecond=0)
-        if until > hold.filed_at + self._max_ttl:
-            last = hold.filed_at + self._max_ttl
+        last = hold.filed_at + self._max_ttl
+        until = (hold.expires_at + min(longer, self._max_ttl)).replace(microsecond=0)
+        if until <= hold.expires_at:
+            raise Rejected(Code.RELEASE_INVALID, "a hold is extended by a second or more", field="until")
+        if until > last:
             detail = f"hold {hold.id} can wait until {last:%Y-%m-%dT%H:%M:%SZ} at the longest (holds.max_ttl)"
             raise Rejected(Code.RELEASE_INVALID, detail, field="until")
         return until

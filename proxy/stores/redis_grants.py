@@ -24,10 +24,10 @@ class RedisGrants(Grants):
         await self._server.run(_PUT, (_grant(grant_id), ALL, _root(root_id)), (grant_id, statement, end_ms))
 
     async def of_root(self, root_id: str) -> tuple[KeptGrant, ...]:
-        return await self._kept(_root(root_id))
+        return await self._kept(_root(root_id), "LIMIT", "0", str(_MOST))
 
     async def every(self) -> tuple[KeptGrant, ...]:
-        return await self._kept(ALL)
+        return await self._kept(ALL)  # all of them: what is not listed cannot be revoked
 
     async def spend(self, grant_id: str, *, count: int) -> int | None:
         number = await self._server.run(_SPEND, (_grant(grant_id),), (str(count),))
@@ -35,10 +35,10 @@ class RedisGrants(Grants):
             raise _unexpected(number)
         return number or None
 
-    async def _kept(self, index: str) -> tuple[KeptGrant, ...]:
+    async def _kept(self, index: str, *limit: str) -> tuple[KeptGrant, ...]:
         """Those that have not ended. What cannot be read is left out: it lets nothing pass."""
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
-        reply = await self._server.command("ZRANGEBYSCORE", index, f"({now_ms}", "+inf", "LIMIT", 0, _MOST)
+        reply = await self._server.command("ZRANGEBYSCORE", index, f"({now_ms}", "+inf", *limit)
         if not isinstance(reply, list):
             raise _unexpected(reply)
         names = [name.decode("ascii", "replace") for name in reply if isinstance(name, bytes)]

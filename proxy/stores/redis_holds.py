@@ -15,6 +15,7 @@ from proxy.core.holds import (
     EXCLUSIVE_S,
     FENCED,
     LONGEST_SEND_S,
+    MAX_SAID,
     OPEN,
     RETRY_DELIVERY_S,
     TRANSITIONS,
@@ -318,7 +319,9 @@ def read_hold(flat: Sequence[Reply]) -> Hold:
 
 def _said(text: str | None) -> tuple[Said, ...]:
     """One statement a line, each after the version it gave the hold."""
-    lines = () if text is None else (line.partition(" ") for line in text.split("\n"))
+    lines = [] if text is None else [line.partition(" ") for line in text.split("\n")]
+    if len(lines) > MAX_SAID:
+        raise ValueError("more was said than is kept")
     return tuple(Said(version=_number(version), statement=statement) for version, _, statement in lines)
 
 

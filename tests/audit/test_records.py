@@ -350,6 +350,7 @@ A_GRANT = RouteGrant(
     hold_id="h-1",
     root_id="r",
     sub_path="invoice-bot",
+    proof=Proof.REQUEST,
     route=Route(method="GET", origin="https://erp.example", path="/", query="", vary=(), body="any", media=""),
     count=5,
     reason="stock-taking",
@@ -363,7 +364,7 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
         **whole_decision(),
         **decision_fields(decision(), keyed_hash=keyed_hash, call=call(path="/" + "x" * MAX_PATH_CHARS)),
     },
-    Kind.HOLD: hold_fields(hold(), "approve", decision_id="d-1"),
+    Kind.HOLD: hold_fields(hold(), "approve", decision_id="d-1", given=A_GRANT),
     Kind.OUTCOME: outcome_fields(
         "d-1",
         status=200,
@@ -392,6 +393,8 @@ def test_a_hold_says_what_happened_by_whom_and_under_which_statement() -> None:
     )
     assert fields["statement_sha256"] == sha256_b64u(b"a.b.c")
     assert hold_fields(hold(), "expire", by="deadline")["by"] == "deadline"
+    given = hold_fields(replace(hold(), decided_by="cleo", reason="do as I say"), "grant", given=A_GRANT)
+    assert [given[name] for name in ("grant", "count", "by", "reason")] == ["g-1", 5, "ada", "stock-taking"]
     assert "by" not in hold_fields(replace(hold(), decided_by=None, statement=None), "file")
 
 

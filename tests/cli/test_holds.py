@@ -170,6 +170,7 @@ def test_who_may_not_is_exit_4(office: Office, tmp_path: Path) -> None:
 def test_an_unknown_hold_is_exit_5_and_an_expired_one_exit_6(office: Office) -> None:
     assert cli("holds", "release", "nothing", "--as", "ada").code == Exit.UNKNOWN
     assert cli("holds", "show", "nothing").code == Exit.UNKNOWN
+    assert cli("holds", "show", "n\udce4chste").code == Exit.UNKNOWN, "bytes that are no text"
     hold = office.file()
     with office.valkey.client() as client:
         client.hset(f"{{ip:0}}:hold:{hold.id}", "expires_at", "1")

@@ -13,8 +13,11 @@ from offices import Office
 from valkeys import Valkey
 
 from proxy.cli.exits import Exit
+from proxy.core.errors import Code, Unavailable
 from proxy.core.holds import Event
 from proxy.core.model import Hold, HoldState
+from proxy.ports import Moved
+from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
 
 
@@ -64,9 +67,29 @@ def test_comments_and_extensions_are_shown_and_bounded(office: Office) -> None:
     assert (ran.code, "holds.max_ttl" in ran.err) == (Exit.REFUSED, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "9999999d"), Exit.CANNOT_TELL, id="for ever"),
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "36500d"), Exit.REFUSED, id="for a century"),
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "0s"), Exit.CANNOT_TELL, id="by nothing"),
+        pytest.param(("wait", "--timeout", "0s"), Exit.CANNOT_TELL, id="waiting for no time"),
+        pytest.param(("release", "--scope", "route", "--for", "0s"), Exit.CANNOT_TELL, id="granting no time"),
+        pytest.param(("extend", "--as", "ada", "--reason", "x", "--by", "1s"), Exit.OK, id="the twin: by a second"),
+    ],
+)
+def test_a_time_is_one_that_can_be(office: Office, words: tuple[str, ...], code: int) -> None:
+    hold = office.file()
+    assert cli("holds", words[0], hold.id, *words[1:]).code == code
+    later = office.hold(hold.id).expires_at > hold.expires_at
+    assert later is (code == Exit.OK)
+
+
 def test_a_call_is_cancelled_and_a_denial_lifted(office: Office) -> None:
     hold = office.file()
     cli("holds", "cancel", hold.id, "--as", "ada", "--reason", "withdrawn").ok()
+    gone = cli("holds", "show", hold.id, "--save-body", office.home / "body")
+    assert (gone.code, "no body to save" in gone.err) == (Exit.REFUSED, True)
     assert office.hold(hold.id).state is HoldState.CANCELLED
     again = office.file()
     cli("holds", "deny", again.id, "--as", "ada", "--reason", "no").ok()
@@ -233,13 +256,54 @@ def test_a_group_that_cannot_be_decided_whole_says_so(office: Office) -> None:
     assert cli("holds", "group", found["id"]).code == Exit.CANNOT_TELL
 
 
+def test_a_group_of_which_the_others_must_release_each_is_exit_8(office: Office) -> None:
+    clusters = office.home / "clusters.yaml"
+    clusters.write_text(clusters.read_text().replace("    operations:", "    review: {quorum: 2}\n    operations:"))
+    cli("bundle", "sign").ok()
+    holds = [office.file(f"{ITEMS}/{number}", cluster="erp-example-443") for number in range(2)]
+    (found,) = cli("holds", "group", "--json").ok().json
+    words = ("holds", "group", found["id"], "release", "--reason", "seen", "--yes", "--as")
+    first = cli(*words, "ada")
+    assert (first.code, "release: 0 of 2" in first.out, first.err.count("1 more must")) == (Exit.SIGNED, True, 2)
+    assert {office.hold(hold.id).state for hold in holds} == {HoldState.HELD}
+    assert "release: 2 of 2" in cli(*words, "ben").ok().out
+
+
+def test_a_store_that_goes_away_within_a_group_hides_nothing_of_what_was_decided(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = [office.file(f"{ITEMS}/{number}") for number in range(3)]
+    (found,) = cli("holds", "group", "--json").ok().json
+    apply = RedisHolds.apply
+
+    async def once(holds: RedisHolds, hold_id: str, event: Event, **more: object) -> Moved:
+        moved = await apply(holds, hold_id, event, **more)  # type: ignore[arg-type]
+        monkeypatch.setattr(RedisHolds, "apply", away)
+        return moved
+
+    async def away(holds: RedisHolds, hold_id: str, event: Event, **more: object) -> Moved:
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+    monkeypatch.setattr(RedisHolds, "apply", once)
+    ran = cli("holds", "group", found["id"], "deny", "--as", "ada", "--reason", "no", "--yes", "--json")
+    told = ran.json["holds"]
+    assert (ran.code, list(told)) == (Exit.REFUSED, found["holds"])
+    assert [each["result"] for each in told.values()] == ["done", "failed", "failed"]
+    assert [each["detail"].split(":")[0] for each in told.values()] == [
+        "denied by ada",
+        "nobody knows whether it was decided",
+        "not decided",
+    ]
+    assert [office.hold(hold.id).state.value for hold in holds] == ["denied", "held", "held"]
+
+
 # --- a change of policy instead of always ----------------------------------------------------------------------------
 
 
 def test_a_proposal_is_a_rule_that_the_loader_takes_and_that_covers_the_call(office: Office, tmp_path: Path) -> None:
     hold = office.file("https://erp.example/v1/items/17?page=2&token=s3cret")
     shown = cli("holds", "propose", hold.id, "--json").ok().json
-    assert (shown["kind"], "manifest renew" in shown["then"][1]) == ("operation", True)
+    assert shown["kind"] == "operation"
     (entry,) = yaml.safe_load(shown["yaml"])
     (operation,) = entry["operations"]
     assert (operation["methods"], operation["path"]) == (["GET"], "/v1/items/{id}")
@@ -247,13 +311,96 @@ def test_a_proposal_is_a_rule_that_the_loader_takes_and_that_covers_the_call(off
     cli("holds", "propose", hold.id, "-o", tmp_path / "proposal.yaml").ok()
     text = (tmp_path / "proposal.yaml").read_text()
     assert "nobody has signed it" in text and "s3cret" not in text
-    clusters = office.home / "clusters.yaml"
-    lines = "\n".join("  " + line for line in shown["yaml"].split("\n")[2:])
-    written = clusters.read_text()
-    at = written.index("    operations:\n", written.index(f"id: {entry['id']}")) + len("    operations:\n")
-    clusters.write_text(written[:at] + lines + "\n" + written[at:])
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "kind", "others"),
+    [
+        pytest.param(
+            "GET",
+            "https://erp.example/v1/items/17?page=2",
+            "operation",
+            ("GET https://erp.example/v1/items/17?page=3", "GET https://erp.example/v1/items/17/parts?page=2"),
+            id="one more operation of a cluster that reaches the place",
+        ),
+        pytest.param(
+            "GET",
+            "https://elsewhere.example/v2/things",
+            "cluster",
+            ("GET https://elsewhere.example/v2/others", "POST https://elsewhere.example/v2/things"),
+            id="a cluster more for a place that none reaches",
+        ),
+        pytest.param(
+            "DELETE",
+            "https://erp.example/v1/invoices/17",
+            "operation",
+            ("DELETE https://erp.example/v1/items/17", "PUT https://erp.example/v1/invoices/17"),
+            id="what changes things goes where things are said to change",
+        ),
+    ],
+)
+def test_done_as_proposed_such_calls_pass_and_no_others(
+    office: Office, method: str, url: str, kind: str, others: tuple[str, ...]
+) -> None:
+    hold = office.file(url, method=method)
+    shown = cli("holds", "propose", hold.id, "--json").ok().json
+    assert shown["kind"] == kind
+    write_into(office.home / "clusters.yaml", shown)
+    for step in shown["then"]:
+        words = step.partition("#")[0].split()
+        assert words[0] == "intent-proxy"
+        cli(*words[1:], *(["--yes"] if words[1] == "manifest" else [])).ok()
+    assert cli("explain", method, url, "--agent", "robot", "--json").json["verdict"] == "allow"
+    for other in others:
+        assert cli("explain", *other.split(" "), "--agent", "robot").code == Exit.WOULD_HOLD, other
+    clusters = yaml.safe_load((office.home / "clusters.yaml").read_text())["clusters"]
+    grown = {each["id"]: each["risk"] for each in clusters}[str(step).split("--grant ")[1].split("/")[0]]
+    assert grown == ("routine" if method == "GET" else "transformative")
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        pytest.param(
+            "    operations:\n      - {name: items, methods: [GET], path: '/v1/items/{id}'}\n",
+            "grant",
+            id="an operation that the sponsor has not granted",
+        ),
+        pytest.param("    review: {always: true}\n    operations:\n", "review", id="a cluster that has it reviewed"),
+    ],
+)
+def test_where_a_rule_is_there_its_grant_or_its_review_is_what_is_proposed(
+    office: Office, change: str, kind: str
+) -> None:
+    clusters, path = office.home / "clusters.yaml", "items" if kind == "grant" else "invoices"
+    clusters.write_text(clusters.read_text().replace("    operations:\n", change, 1))
     cli("bundle", "sign").ok()
-    cli("check").ok()
+    if kind == "review":
+        cli("manifest", "renew", "--agent", "robot", "--yes").ok()
+    shown = cli("holds", "propose", office.file(f"https://erp.example/v1/{path}/17").id, "--json").ok().json
+    assert shown["kind"] == kind
+    clusters.write_text(clusters.read_text().replace("always: true", "always: false"))
+    for step in shown["then"]:
+        words = step.partition("#")[0].split()
+        cli(*words[1:], *(["--yes"] if words[1] == "manifest" else [])).ok()
+    assert cli("explain", "GET", f"https://erp.example/v1/{path}/17", "--agent", "robot").code == Exit.OK
+
+
+@pytest.mark.parametrize("words", ["erp-example-443", "erp-example-443/nothing", "nothing/get", "/", ""])
+def test_only_an_operation_that_is_there_is_granted(office: Office, words: str) -> None:
+    ran = cli("manifest", "renew", "--agent", "robot", "--grant", words, "--yes")
+    assert (ran.code, "CLUSTER/OPERATION" in ran.err) == (Exit.CANNOT_TELL, True)
+
+
+def write_into(clusters: Path, proposal: dict[str, str]) -> None:
+    """The proposed lines where the proposal says they belong."""
+    written, lines = clusters.read_text(), proposal["yaml"].split("\n")
+    at = len(written)
+    if proposal["kind"] == "operation":
+        heading = "    operations:\n"
+        at = written.index(heading, written.index(f"- id: {proposal['cluster']}")) + len(heading)
+        lines = lines[2:]
+    clusters.write_text(written[:at] + "".join(f"  {line}\n" for line in lines) + written[at:])
 
 
 def test_a_place_no_cluster_reaches_is_proposed_as_a_cluster(office: Office) -> None:
@@ -288,6 +435,19 @@ def test_a_route_is_granted_listed_and_revoked(office: Office) -> None:
     assert office.control().revoked_grants == {grant["id"]}
     assert [each["state"] for each in cli("grants", "list", "--json").ok().json] == ["revoked"]
     assert cli("grants", "revoke", "nothing", "--as", "ben", "--reason", "x").code == Exit.UNKNOWN
+
+
+def test_a_route_that_could_not_be_kept_is_told_from_the_call_that_is_released(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(grants: RedisGrants, grant_id: str, statement: str, **more: object) -> None:
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+    monkeypatch.setattr(RedisGrants, "put", away)
+    hold = office.file(f"{ITEMS}/17")
+    ran = cli("holds", "release", hold.id, "--as", "ada", "--scope", "route", "--count", "5", "--reason", "x")
+    assert (ran.code, "released by ada, this call alone" in ran.err) == (Exit.UNAVAILABLE, True), ran
+    assert office.hold(hold.id).state is HoldState.APPROVED
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,7 @@ ONE = f"{PLACE}/17"
         pytest.param({"vary": ["page"]}, call(f"{ONE}?page=2"), False, id="a parameter less"),
         pytest.param({"vary": ["page"]}, call(f"{ONE}?Page=2&token=a%26b"), False, id="another name"),
         pytest.param({"any_body": True}, call(same=HELD, body=b"x"), True, id="any body"),
+        pytest.param({}, call(media="text/plain"), False, id="the same body under another type"),
         pytest.param({"any_body": True}, call(body=b"{}", media="application/json"), False, id="a body of a type"),
     ],
 )
@@ -159,6 +160,7 @@ def test_any_body_means_any_of_the_same_type() -> None:
     assert not covers(route, call(body=b"[1]", media="text/plain"))
     assert not covers(route, call(body=b"[1]", media="no type"))
     assert not covers(route, call(body=b"[1]"))
+    assert not covers(replace(route, media="?"), call(body=b"[1]", media="no type"))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +171,7 @@ def test_any_body_means_any_of_the_same_type() -> None:
         pytest.param(HELD, {"vary": ["q"]}, "no parameter .q. that could vary; it has page, token", id="a parameter"),
         pytest.param(call(ONE), {"vary": ["q"]}, "it has none", id="a parameter of no query"),
         pytest.param(replace(HELD, websocket=True), {}, "released by itself", id="a WebSocket"),
+        pytest.param(call(media="no type"), {}, "without one type of its body", id="a type that is none"),
         pytest.param(replace(HELD, body=Unread(size=9, sha256=b"x")), {}, "released by itself", id="a large body"),
     ],
 )
@@ -214,6 +217,8 @@ def with_claims(drop: str = "", **changed: Json) -> str:
         pytest.param(with_claims(extra="x"), id="a claim too many"),
         pytest.param(with_claims(path=1), id="a path that is a number"),
         pytest.param(with_claims(grant="*"), id="an id that is none"),
+        pytest.param(with_claims(proof="none"), id="a proof that is none"),
+        pytest.param(with_claims(drop="proof"), id="without the proof it was given for"),
         pytest.param(with_claims(vary="page"), id="names that are a text"),
         pytest.param(with_claims(vary=[1]), id="names that are numbers"),
         pytest.param(with_claims(nonce=1), id="a nonce that is a number"),
@@ -298,6 +303,10 @@ OTHER = mandate_of(BUNDLE, [identities.grant(identities.cluster())], [identities
             "of another mandate",
             id="another line of the same root",
         ),
+        pytest.param(
+            TOKEN, {"decision": replace(DECISION, proof=Proof.SESSION)}, "request proof", id="weaker proof than it had"
+        ),
+        pytest.param(TOKEN, {"decision": replace(DECISION, proof=None)}, "request proof", id="no proof"),
         pytest.param(stated(by=REVIEWER), {}, "may not release this call", id="somebody who may not release it"),
         pytest.param(
             TOKEN,

@@ -63,7 +63,11 @@ def test_a_note_says_who_what_why_and_when(act: NoteAct) -> None:
 
 
 @pytest.mark.parametrize("act", list(NoteAct))
-@pytest.mark.parametrize("reason", ["", " ", "a\nb", "x" * 501], ids=["none", "a blank", "two lines", "too long"])
+@pytest.mark.parametrize(
+    "reason",
+    ["", " ", "\u2800\ufe0f", "…", "a\nb", "x" * 501],
+    ids=["none", "a blank", "what shows as nothing", "no word", "two lines", "too long"],
+)
 def test_a_note_without_a_reason_that_can_be_shown_is_not_signed(act: NoteAct, reason: str) -> None:
     with pytest.raises(Rejected, match="reason") as refused:
         noted(act, reason=reason)

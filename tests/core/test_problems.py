@@ -14,6 +14,7 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Code
 from proxy.core.model import Decision, Hold, HoldState, Intent, Mismatch, Nearest, RuleRef, Verdict
 from proxy.core.problems import GUIDES, Answer, Form, Next, Prefer, document, problem, read_prefer
+from proxy.core.reviewed import as_held
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
 SECRET_RULE = RuleRef(id="payroll.read", file="secret-clusters.yaml", line=77)
@@ -202,6 +203,62 @@ def test_a_hold_whose_body_was_not_kept_is_not_redeemed_but_sent_again() -> None
     assert "redeem" not in detail
     kept = json.loads(answer(HELD, hold=HOLD).body)["detail"]
     assert "once released, POST http://intent.internal/holds/h-1/redeem." in kept
+
+
+@pytest.mark.parametrize(
+    ("changed", "said", "unsaid"),
+    [
+        pytest.param({"state": HoldState.HELD}, "once released, POST", "again", id="the twin: it waits for a person"),
+        pytest.param({"state": HoldState.APPROVED}, "To have it sent, once, POST", "has been asked", id="released"),
+        pytest.param(
+            {"state": HoldState.APPROVED, "stored": False},
+            "To have it sent, once, send the same call again",
+            "has been asked",
+            id="released, its body not kept",
+        ),
+        pytest.param({"state": HoldState.RELEASING}, "Do not send it again", "Nothing was sent", id="being sent"),
+        pytest.param(
+            {"state": HoldState.RELEASING, "delivers": True},
+            "Do not send it again",
+            "Nothing was sent",
+            id="being sent by a node",
+        ),
+    ],
+)
+def test_the_advice_is_that_of_the_holds_state(changed: dict[str, object], said: str, unsaid: str) -> None:
+    hold = replace(HOLD, **changed)  # type: ignore[arg-type]
+    detail = str(body(answer(as_held(HELD, hold), hold=hold))["detail"])
+    assert said in detail
+    assert unsaid not in detail
+
+
+@pytest.mark.parametrize(
+    ("prefer", "waits_s"),
+    [
+        pytest.param(Prefer(), 30, id="as the rule says"),
+        pytest.param(Prefer(wait_s=5), 5, id="as it says"),
+        pytest.param(Prefer(wait_s=0), 0, id="not at all"),
+        pytest.param(Prefer(respond_async=True), 0, id="told at once"),
+        pytest.param(Prefer(wait_s=5, respond_async=True), 5, id="told after that time"),
+    ],
+)
+def test_an_agent_waits_as_long_as_it_says(prefer: Prefer, waits_s: int) -> None:
+    assert prefer.waits_s(30) == waits_s
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "action"),
+    [
+        pytest.param(HoldState.EXPIRED, "hold.expired", "retry", id="nobody decided"),
+        pytest.param(HoldState.CANCELLED, "hold.cancelled", "retry", id="somebody ended it"),
+        pytest.param(HoldState.UNCERTAIN, "hold.uncertain", "stop", id="nobody knows"),
+    ],
+)
+def test_a_hold_that_is_over_says_how_it_ended(state: HoldState, code: str, action: str) -> None:
+    hold = replace(HOLD, state=state)
+    told = body(answer(as_held(HELD, hold), hold=hold))
+    assert (told["code"], told["retry"]["action"]) == (code, action)  # type: ignore[index,call-overload]
+    assert ("in time" in str(told["title"])) is (state is HoldState.EXPIRED)
 
 
 # --- denied ----------------------------------------------------------------------------------------------------------

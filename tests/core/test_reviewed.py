@@ -10,10 +10,23 @@ from questions import call, question
 
 from proxy.core.decide import decide
 from proxy.core.errors import Code, Rejected
+from proxy.core.grants import state_grant
 from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
 from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import state_release
-from proxy.core.reviewed import as_held, as_sealed, elsewhere, event_of, said_at, sent_away, told, unsaid, verified
+from proxy.core.reviewed import (
+    as_held,
+    as_sealed,
+    elsewhere,
+    ended,
+    event_of,
+    said_at,
+    sent_away,
+    told,
+    unsaid,
+    verified,
+)
+from proxy.core.routes import route_of
 
 BUNDLE = identities.bundle()
 DECISION = decide(question())
@@ -126,6 +139,26 @@ def test_every_state_answers_the_call_that_found_it(state: HoldState) -> None:
     assert (answer.hold_id, answer.message.endswith(": seen")) == (hold.id, state is HoldState.DENIED)
 
 
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        pytest.param(HoldState.DENIED, Code.HOLD_DENIED, id="refused"),
+        pytest.param(HoldState.RELEASED, Code.HOLD_SPENT, id="sent"),
+        pytest.param(HoldState.CANCELLED, Code.HOLD_CANCELLED, id="ended by a person"),
+        pytest.param(HoldState.EXPIRED, Code.HOLD_EXPIRED, id="too late"),
+    ],
+)
+def test_a_hold_that_is_over_says_how_and_why(state: HoldState, code: Code) -> None:
+    fault = ended(replace(identities.hold(state=state), reason="not your task"))
+    assert (fault.code, fault.detail.endswith(": not your task")) == (code, True)
+    assert not ended(identities.hold(state=state)).detail.endswith(": not your task")
+
+
+def test_a_node_that_ends_and_one_that_may_not_send_say_so() -> None:
+    assert (sent_away(DECISION).verdict, sent_away(DECISION).code) == (Verdict.DENY, Code.DRAINING)
+    assert "the node it was filed at" in elsewhere(DECISION).message
+
+
 # --- a quorum, and what decided nothing ------------------------------------------------------------------------------
 
 
@@ -204,3 +237,40 @@ def test_who_is_sent_away_and_who_is_sent_elsewhere_is_told_so_and_nothing_else_
     assert "the hold stays" in away.message
     assert there == replace(held, message=there.message)
     assert "send it again there" in there.message
+
+
+def given(hold: Hold, *, by: str = SPONSOR, with_hold: str = "", root_id: str = "") -> str:
+    about = replace(DECISION, hold_id=with_hold or hold.id, manifest=root_id or hold.root_id)
+    return state_grant(
+        route_of(call()),
+        grant_id="g-1",
+        filed=replace(filed(hold, who=("sponsor",)), decision=about),
+        by=by,
+        count=5,
+        reason="stock-taking",
+        deployment=DEPLOYMENT,
+        key=key(by),
+        now=NOW,
+        not_after=NOW + timedelta(minutes=15),
+        nonce=nonce("grant"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "kids", "found"),
+    [
+        pytest.param({}, (), True, id="the twin: given with this hold by who may release it"),
+        pytest.param({"with_hold": "another"}, (), False, id="given with another hold"),
+        pytest.param({"root_id": "another"}, (), False, id="of another mandate"),
+        pytest.param({"by": REVIEWER}, (), False, id="by somebody who may not release it"),
+        pytest.param({}, (key(SPONSOR).public.kid,), False, id="with a key of the chain"),
+    ],
+)
+def test_a_grant_that_was_given_with_a_release_is_told_as_its_givers(
+    changed: dict[str, str], kids: tuple[str, ...], found: bool
+) -> None:
+    hold = replace(identities.hold(state=HoldState.APPROVED), decided_at=NOW)
+    hold = replace(hold, said=(Said(version=2, statement=given(hold, **changed)),))
+    for now in (NOW, NOW + timedelta(days=3)):
+        said = said_at(2, hold, BUNDLE, barred=kids, now=now)
+        assert (None if said is None else (event_of(said), said.by)) == (("grant", SPONSOR) if found else None)

@@ -137,6 +137,9 @@ def test_a_body_that_was_not_kept_is_taken_from_the_repeated_call_if_it_is_the_s
 def test_a_call_whose_body_was_not_kept_is_not_sent_from_what_was() -> None:
     kept = stored()
     check_stored(kept)
+    with pytest.raises(Rejected) as handshake:
+        check_stored(replace(kept, call=replace(kept.call, websocket=True)))
+    assert handshake.value.code is Code.REQUEST_UNSUPPORTED
     with pytest.raises(Rejected) as caught:
         check_stored(replace(kept, call=replace(kept.call, body=Unread(size=5, sha256=bytes(32)))))
     assert caught.value.code is Code.HOLD_NOT_STORED

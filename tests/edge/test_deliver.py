@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import identities
 import pytest
+from desks import HouseDesk
 from houses import CLUSTERS, WAYS
 from nodes import wait_for, wait_for_state
 from origin_replies import Reply
@@ -17,6 +18,7 @@ from towns import ROOMY, Town, open_town
 from proxy.core.control import Act
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import HoldState, Verdict
+from proxy.review.granting import Width
 
 DELIVERED = (
     CLUSTERS
@@ -104,6 +106,20 @@ def test_a_released_call_is_sent_once_and_its_agent_fetches_the_response(town: T
     assert {line["event"] for line in lines if line["kind"] == "hold"} == {"file", "approve", "sent"}
     (allowed,) = [line for line in lines if line["kind"] == "decision" and line["verdict"] == "allow"]
     assert (allowed["source"], allowed["proof"]) == ("deliver", "request")
+
+
+def test_what_a_node_will_send_does_not_pass_under_a_grant_as_well(town: Town) -> None:
+    chain, origin, desk = town.house.chain(), town.origin("tls"), HouseDesk(house=town.house)
+    first, second, third = (fresh(town, "tls") for _ in range(3))
+    before, holds = origin.mark(), [pay(town, url, chain) for url in (first, second)]
+    desk.grant(holds[0], Width(path="/v1/payments/{id}", count=5))
+    wait_for_state(town.house, holds[0], HoldState.RELEASED)
+    assert pay(town, second, chain) == holds[1]
+    released(town, holds[1])
+    lines = [("Content-Type", "application/json")]
+    assert town.house.call("POST", third, chain=chain, headers=lines, body=BODY, intent="").status == 200
+    seen = [request.target for request in origin.since(before).requests]
+    assert seen == [url[url.index("/v1") :] for url in (first, second, third)]
 
 
 @pytest.mark.parametrize(

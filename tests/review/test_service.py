@@ -183,6 +183,43 @@ async def test_a_second_ruling_says_who_decided_and_when(desk: Desk) -> None:
     assert outcome.detail == f"hold {hold.id} is approved: decided by {SPONSOR} at 2026-03-02T09:30:00Z"
 
 
+@pytest.mark.parametrize("event", [Event.APPROVE, Event.DENY])
+async def test_what_only_the_store_says_is_nobodys_word(desk: Desk, event: Event) -> None:
+    hold, true = await desk.filer.file(), await desk.filer.file(f"{OUTSIDE}0")
+    await desk.holds.apply(hold.id, event, by=SPONSOR, reason="as maria said")
+    await (desk.release(true) if event is Event.APPROVE else desk.deny(true))
+    for found in (
+        (await desk.service.show(hold.id)).hold,
+        *[each for each in await desk.service.listing(states=frozenset(HoldState)) if each.id == hold.id],
+    ):
+        assert (found.decided_by, found.reason) == (None, None)
+    outcome = await desk.release(hold)
+    assert (outcome.result, "no reviewer's signature" in outcome.detail) == (Result.ALREADY_DECIDED, True)
+    with pytest.raises(Rejected, match="no reviewer's signature") as fault:
+        await desk.service.decided(hold.id)
+    assert fault.value.code is Code.HOLD_TAMPERED
+    assert (await desk.service.decided(true.id)).decided_by == SPONSOR
+
+
+async def test_a_hold_that_cannot_be_read_does_not_end_the_watching(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching = desk.service.watch()
+    first = await desk.filer.file()
+    assert (await anext(watching)).id == first.id
+    get = desk.holds.get
+
+    async def changed_by_hand(hold_id: str) -> Hold | None:
+        if hold_id == first.id:
+            raise Rejected(Code.HOLD_TAMPERED, "a stored hold was changed by someone else")
+        return await get(hold_id)
+
+    monkeypatch.setattr(desk.holds, "get", changed_by_hand)
+    await desk.holds.apply(first.id, Event.APPROVE)
+    second = await desk.filer.file(f"{OUTSIDE}0")
+    assert (await anext(watching)).id == second.id
+
+
 async def test_of_two_reviewers_at_once_one_decides_and_the_other_is_told_who(desk: Desk) -> None:
     hold = await desk.filer.file()
     outcomes = await asyncio.gather(desk.release(hold, SPONSOR), desk.deny(hold, DEPUTY))
@@ -424,6 +461,14 @@ async def test_an_extension_is_bounded_and_its_end_is_signed(desk: Desk) -> None
     assert outcome.hold.expires_at == hold.expires_at + timedelta(hours=1)
     desk.now = hold.expires_at + timedelta(minutes=1)
     assert (await desk.release(hold)).result is Result.DONE
+
+
+@pytest.mark.parametrize("longer", [timedelta(0), timedelta(milliseconds=500), timedelta.max])
+async def test_an_extension_by_nothing_or_for_ever_is_none(desk: Desk, longer: timedelta) -> None:
+    hold = await desk.filer.file()
+    with pytest.raises(Rejected) as fault:
+        await desk.note(NoteAct.EXTEND, hold, longer=longer)
+    assert (fault.value.code, await desk.holds.get(hold.id)) == (Code.RELEASE_INVALID, hold)
 
 
 async def test_a_cancelled_call_may_be_asked_again(desk: Desk) -> None:

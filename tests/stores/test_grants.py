@@ -33,6 +33,12 @@ async def test_a_grant_is_kept_as_it_was_put_under_its_root(grants):
     assert await grants.every() == (first, second)
 
 
+async def test_every_grant_is_listed_however_many_there_are(grants):
+    names = [f"g{number}" for number in range(250)]
+    await asyncio.gather(*(grants.put(name, "a.b.c", root_id="r1", until=soon()) for name in names))
+    assert {grant.id for grant in await grants.every()} == set(names)
+
+
 async def test_a_grant_that_is_kept_is_not_replaced(grants):
     await grants.put("g1", "a.b.c", root_id="r1", until=soon())
     assert await grants.spend("g1", count=2) == 1

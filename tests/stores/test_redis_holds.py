@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.holds import TERMINAL, Event
+from proxy.core.holds import MAX_SAID, TERMINAL, Event
 from proxy.core.model import HoldState
 from proxy.stores import redis_holds
 from proxy.stores.redis import PREFIX
@@ -48,6 +48,7 @@ CHANGES = {
     "a missing digest": {"call_digest": None},
     "a missing version": {"version": None},
     "no reviewers": {"who": None},
+    "more words than are kept": {"said": "\n".join(f"{number} x" for number in range(2, MAX_SAID + 3))},
 }
 
 

@@ -130,6 +130,7 @@ class Filer:
             call_digest=digest,
             sub_path=mandate.sub_path,
             chain_kids=tuple(link.cnf.kid for link in mandate.chain),
+            chain=tuple(link.token for link in mandate.chain),
         )
 
 
