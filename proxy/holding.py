@@ -318,17 +318,19 @@ class Holding:
             except Missed:
                 with suppress(Unavailable):
                     await self._followed.missed(self._holds)
-            except Unavailable:
+            except Unavailable as fault:
+                logger.error("events of holds are not followed for now: %s", fault.detail)
                 await asyncio.sleep(REVIEW_POLL_S)
 
     async def _note_sending(self, news: HoldNews) -> None:
-        """Remember on this node's disk what any node sends; only the node that claimed it can say it did not."""
+        """Remember on this node's disk what any node sends; only the node that claimed it can say it did not.
+
+        Raises:
+            Unavailable: it may not be on disk, so this event is not passed.
+        """
         sent = news.state is not HoldState.RELEASING
         number, until = news.version - sent, self._clock() + LONGEST_RELEASE
-        try:
-            await self._consumed.seen(news.hold_id, number, sent=sent, until=until)
-        except Unavailable as fault:
-            logger.error("hold %s: %s", ascii(news.hold_id)[:80], fault.detail)
+        await self._consumed.seen(news.hold_id, number, sent=sent, until=until)
 
     async def _record_review(self, news: HoldNews) -> None:
         """Write a reviewer's decision down as theirs if their statement verifies, else as nobody's."""
@@ -371,7 +373,10 @@ class Holding:
         for hold in swept.ended:
             event = Event.LOST if hold.state is HoldState.UNCERTAIN else Event.EXPIRE
             await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
-        await self.claims.settle_owed()
+        try:
+            await self.claims.settle_owed()
+        except Unavailable as fault:  # what else is due does not wait for it
+            logger.warning("what became of a call could not be told yet: %s", fault.detail)
         now_s = self._timer()
         self._just_filed = {each: at_s for each, at_s in self._just_filed.items() if now_s - at_s < _ABOUT_TO_WAIT_S}
         return tuple(each for each in swept.deliver if each not in self._wakers and each not in self._just_filed)

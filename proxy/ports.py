@@ -260,6 +260,11 @@ class Consumed(Protocol):
     async def take(self, hold_id: str, number: int, *, until: datetime) -> bool:
         """Note, durably and before sending, that we claim a hold. False: it was taken before, here or elsewhere."""
 
+    async def spent(self, hold_id: str) -> bool:
+        """Whether a hold that cannot be taken was claimed here, or sent. False: another node claimed it, and nobody
+        has said that it was sent.
+        """
+
     async def untake(self, hold_id: str, number: int) -> None:
         """Note that nothing was sent under our claim: the hold may be taken again."""
 
