@@ -29,6 +29,9 @@ RETAIN_S = 86_400
 
 EVENTS_KEPT = 10_000
 
+DELIVER_AT_ONCE = 16
+"""So many released calls of each queue are handed to a worker at one look."""
+
 _BEAT = timedelta(seconds=BEAT_S)
 
 
@@ -187,18 +190,27 @@ class MemoryHolds(Holds):
                 self._move(record, HoldState.UNCERTAIN, now)
                 self._lapsed.append(record.hold.id)
         lapsed, self._lapsed = self._lapsed, []
-        due = (record for record in self._records.values() if record.deliver_at is not None and worker)
         return Swept(
             ended=tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records),
-            deliver=tuple(
-                record.hold.id
-                for record in due
-                if record.deliver_at is not None
-                and record.deliver_at <= now
-                and not self._reserved(record.hold, worker, now)
-                and (record.hold.risk is not Risk.TRANSFORMATIVE or record.hold.node == node)
-            ),
+            deliver=self._hand_out(worker, node, now) if worker else (),
         )
+
+    def _hand_out(self, worker: str, node: str, now: datetime) -> tuple[str, ...]:
+        """What is due for this worker, those that waited longest first; each comes up again after a pause."""
+        due = sorted(
+            (record.deliver_at, record.hold.id)
+            for record in self._records.values()
+            if record.deliver_at is not None
+            and record.deliver_at <= now
+            and _node_for(record.hold) in (None, node)
+            and not self._reserved(record.hold, worker, now)
+        )[:DELIVER_AT_ONCE]
+        first_s, most_s = RETRY_DELIVERY_S
+        for _, hold_id in due:
+            record = self._records[hold_id]
+            released_s = (now - (record.hold.decided_at or now)).total_seconds()
+            record.deliver_at = now + timedelta(seconds=max(first_s, min(most_s, released_s / 2)))
+        return tuple(hold_id for _, hold_id in due)
 
     def _beat(self, worker: str, now: datetime) -> datetime:
         """Note that a worker is there; since when it has been, without a gap that would make it dead."""
@@ -308,6 +320,13 @@ class MemoryHolds(Holds):
 def _worker_of(claim: str) -> str:
     """The worker that a claim's name begins with."""
     return claim.partition("/")[0]
+
+
+def _node_for(hold: Hold) -> str | None:
+    """The node at which alone a released call is delivered; None: at any."""
+    if hold.risk is Risk.TRANSFORMATIVE:
+        return hold.node
+    return hold.claimed_by.partition(".")[0] if "." in hold.claimed_by else "" if hold.claimed_by else None
 
 
 def _position(cursor: str) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +22,7 @@ from proxy.core.holds import (
     Event,
 )
 from proxy.core.model import Hold, HoldState, Proof, Risk, Said
-from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Moved, Sealing, Swept
+from proxy.ports import Filed, HoldCaps, HoldNews, Holds, Missed, Moved, Sealing, Swept
 from proxy.stores.memory_holds import RETAIN_S, cap_reached
 from proxy.stores.redis import Entry, RedisServer, Reply, Script, prefix, script
 from proxy.stores.redis_shards import Places, merged
@@ -37,6 +38,8 @@ _SEALINGS = script("stream", "hold", "hold_sealings", durable=False)
 _RESEAL = script("stream", "hold", "hold_reseal")
 _WAIT = script("stream", "hold", "hold_wait")
 _RESPONSE = script("stream", "hold", "hold_response")
+
+logger = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _BLOCK_MS = 1000
@@ -191,8 +194,19 @@ class RedisHolds(Holds):
     async def sweep(self, worker: str = "", node: str = "") -> Swept:
         ended: list[Hold] = []
         deliver: list[str] = []
-        for reply in await self._run_everywhere(_SWEEP, {"worker": worker, "node": node}):
+        asked: dict[str, Json] = {"worker": worker, "node": node}
+        shards = range(self._server.shards)
+        runs = (self._run_in(shard, _SWEEP, asked) for shard in shards)
+        replies = await asyncio.gather(*runs, return_exceptions=True)
+        faults = [reply for reply in replies if isinstance(reply, BaseException)]
+        if len(faults) == len(replies):
+            raise faults[0]
+        for fault in faults:  # what the others said was said once, and must not be lost with it
+            logger.warning("one shard could not be swept: %s", fault)
+        for reply in replies:
             match reply:
+                case BaseException():
+                    continue
                 case [b"swept", [*over], [*due]]:
                     ended += _readable(over)
                     deliver += [each.decode("utf-8", "replace") for each in due if isinstance(each, bytes)]
@@ -357,8 +371,8 @@ def _news(entry: Entry, cursor: str) -> HoldNews:
             state=HoldState(entry.fields["state"]),
             version=_number(entry.fields["version"]),
         )
-    except (ValueError, KeyError):
-        raise Unavailable(Code.STORE_DOWN, f"the event {entry.id} was changed by someone else") from None
+    except (ValueError, KeyError):  # whatever it was to say is lost
+        raise Missed(Code.STORE_DOWN, f"the event {entry.id} was changed by someone else") from None
 
 
 def _utf8(part: Reply) -> str:

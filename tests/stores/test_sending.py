@@ -182,6 +182,43 @@ async def test_what_changes_the_world_is_delivered_where_it_was_filed(holds, nod
     assert (await holds.sweep("a", node)).deliver == ((hold.id,) if delivers else ())
 
 
+async def test_what_is_refused_every_time_keeps_no_other_from_its_turn(holds, shelf):
+    """As when the mandate of many released calls was revoked before they were sent."""
+    stuck = {(await approved(holds, delivers=True)).id for _ in range(20)}
+    shelf.later(60)
+    assert set((await holds.sweep("a")).deliver) < stuck
+    other = await approved(holds, delivers=True)
+    handed_out = (await holds.sweep("a")).deliver
+    assert other.id in handed_out
+    assert {*handed_out} & stuck
+    assert (await holds.sweep("b")).deliver == ()
+    shelf.later(31)
+    assert len({*(await holds.sweep("a")).deliver, *(await holds.sweep("a")).deliver}) == 21
+
+
+async def test_what_waits_for_a_node_that_is_gone_keeps_no_other_from_its_turn(holds):
+    for _ in range(110):
+        await approved(holds, delivers=True, risk=Risk.TRANSFORMATIVE, node="gone")
+    other = await approved(holds, delivers=True)
+    mine = await approved(holds, delivers=True, risk=Risk.TRANSFORMATIVE, node="mine")
+    assert set((await holds.sweep("mine.0.x", "mine")).deliver) == {other.id, mine.id}
+
+
+async def test_what_a_node_claimed_and_did_not_send_is_for_that_node(holds, shelf):
+    """Nobody else can know that it was not sent."""
+    hold = await approved(holds, delivers=True)
+    assert (await holds.sweep("n.0.x", "n")).deliver == (hold.id,)
+    moved = await holds.apply(hold.id, Event.CLAIM, worker="n.0.x/1")
+    await holds.apply(hold.id, Event.UNSENT, fence=moved.hold.fence, worker="n.0.x/1")
+    shelf.later(60)
+    assert (await holds.sweep("m.0.y", "m")).deliver == ()
+    assert (await holds.sweep("n.1.z", "n")).deliver == (hold.id,)
+    moved = await holds.apply(hold.id, Event.CLAIM, worker="n.1.z/1")
+    await holds.apply(hold.id, Event.SENT, fence=moved.hold.fence, worker="n.1.z/1")
+    shelf.later(60)
+    assert (await holds.sweep("n.0.x", "n")).deliver == ()
+
+
 async def test_a_response_is_kept_for_its_time(holds, shelf):
     hold = await claimed(holds)
     assert await holds.kept_response(hold.id) is None

@@ -85,7 +85,16 @@ local function settle(hold)
   redis.call('PEXPIREAT', key('hold', id), whole(forget_at + FORGET_GRACE_MS))
 end
 
+-- Where a released call waits to be delivered: once a node has claimed it, and where its release names the node it was
+-- filed at, at that node alone.
+local function queue_of(hold)
+  if hold.risk == house.bound then return key('deliver', hold.node or '') end
+  if hold.claimed_by then return key('deliver', string.match(hold.claimed_by, '^([^.]*)%.') or '') end
+  return key('deliver')
+end
+
 local function move(hold, state, changes)
+  redis.call('ZREM', queue_of(hold), hold.id)
   changes.state = state
   changes.version = whole(hold.version + 1)
   local flat = {}
@@ -108,9 +117,7 @@ local function move(hold, state, changes)
   if state == 'approved' and hold.delivers then
     local pause, tries = 0, tonumber(hold.fence)
     if tries > 0 then pause = math.min(house.deliver_ms[2], house.deliver_ms[1] * 2 ^ math.min(tries - 1, 20)) end
-    redis.call('ZADD', key('deliver'), whole(now + pause), hold.id)
-  else
-    redis.call('ZREM', key('deliver'), hold.id)
+    redis.call('ZADD', queue_of(hold), whole(now + pause), hold.id)
   end
   if TERMINAL[state] then settle(hold) end
   announce(events, 'id', hold.id, 'state', state, 'version', hold.version)

@@ -4,7 +4,7 @@
 -- and its node.
 
 local GIVE_UP_AT_ONCE = 100
-local DELIVER_AT_ONCE = 16
+local DELIVER_AT_ONCE = 16    -- of each queue, as in proxy/stores/memory_holds.py
 
 lapse_all()
 
@@ -63,17 +63,26 @@ for _, id in ipairs(redis.call('LPOP', key('lapsed'), LAPSE_AT_ONCE) or {}) do
   if #flat > 0 then found[#found + 1] = flat end
 end
 
+-- What is handed out comes up again after a pause, that of a long released call a longer one: a call that its node refuses
+-- to send, as when its mandate was revoked meanwhile, keeps no other from its turn.
 local deliver = {}
-if asked.worker ~= '' then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('deliver'), '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)) do
+local function hand_out(queue)
+  local first, most = house.deliver_ms[1], house.deliver_ms[2]
+  local given = 0
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)) do
     local hold = fetch(id)
     if not hold or hold.state ~= house.approved then
-      redis.call('ZREM', key('deliver'), id)
-    elseif hold.risk == house.bound and (hold.node or '') ~= asked.node then
-      -- Its release names the node it was filed at.
-    elseif #deliver < DELIVER_AT_ONCE and not reserved(hold, asked.worker) then
+      redis.call('ZREM', queue, id)
+    elseif given < DELIVER_AT_ONCE and not reserved(hold, asked.worker) then
+      given = given + 1
       deliver[#deliver + 1] = id
+      local released_ms = now - tonumber(hold.decided_at or '0')
+      redis.call('ZADD', queue, whole(now + math.max(first, math.min(most, math.floor(released_ms / 2)))), id)
     end
   end
+end
+if asked.worker ~= '' then
+  hand_out(key('deliver'))
+  hand_out(key('deliver', asked.node))
 end
 return { 'swept', found, deliver }
