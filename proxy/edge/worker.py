@@ -21,7 +21,7 @@ os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
 from proxy.core.errors import Rejected, Unavailable
 from proxy.edge.deliver import Deliverer
-from proxy.edge.listen import Listener
+from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
 from proxy.edge.parts import Parts, assemble, now
 from proxy.edge.sockets import shared_socket
@@ -77,7 +77,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     listener.stop_accepting()
     if status == 0:
         await _drain(listener, deliverer)
-    await listener.end_all()
+    await asyncio.gather(listener.end_all(), _settled(deliverer))
     await master.observe.written()
     master.shutdown()
     await asyncio.gather(running, return_exceptions=True)
@@ -154,6 +154,13 @@ async def _end_with_supervisor(stop: asyncio.Event) -> None:
     while await reader.read(1024):
         pass
     stop.set()
+
+
+async def _settled(deliverer: Deliverer) -> None:
+    """Deliveries are ended like every connection, and say what became of them before the store and the journal go."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_WITHIN_S):
+            await deliverer.drain()
 
 
 async def _drain(listener: Listener, deliverer: Deliverer) -> None:
