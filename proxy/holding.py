@@ -72,6 +72,7 @@ class Holding:
         self._clock = clock
         self._timer = timer
         self._new_id = new_id
+        self._recorded: set[str] = set()  # holds that ended by themselves, written down; the store does not know it yet
         self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
         self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
         self._followed = followed
@@ -365,14 +366,18 @@ class Holding:
 
     async def sweep(self) -> tuple[str, ...]:
         """Expire what is due, and give up abandoned sends. Every worker does, and says so that it lives; the store
-        makes each step once, and whoever made it records it.
+        makes each step once, and asks for its record until one of us has made it.
 
         Returns the ids of released holds that this worker may send by itself, now.
         """
-        swept = await self._holds.sweep(self._worker, self._node)
+        told = tuple(self._recorded)
+        swept = await self._holds.sweep(self._worker, self._node, told)
+        self._recorded.difference_update(told)
         for hold in swept.ended:
-            event = Event.LOST if hold.state is HoldState.UNCERTAIN else Event.EXPIRE
-            await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
+            if hold.id not in self._recorded:
+                event = Event.EXPIRE if hold.state is HoldState.EXPIRED else Event.LOST
+                await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
+            self._recorded.add(hold.id)
         try:
             await self.claims.settle_owed()
         except Unavailable as fault:  # what else is due does not wait for it

@@ -4,7 +4,7 @@ Every method raises only `Rejected` (the input is bad) or `Unavailable` (we coul
 store's deadline. Absence is a value (`None`), never an error.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -167,11 +167,11 @@ class Holds(Protocol):
     async def kept_response(self, hold_id: str) -> bytes | None:
         """The response that was kept, or None."""
 
-    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+    async def sweep(self, worker: str = "", node: str = "", told: Collection[str] = ()) -> Swept:
         """Note that `worker` lives; expire what is due; turn abandoned sends into uncertain ones; and say what this
         worker may deliver now; what is transformative, only at the node it was filed at. A send is abandoned once the
         worker that claimed it does not live any more, or when it takes longer than any may. Each hold that ended so is
-        returned once, to whoever made it end.
+        returned to one worker at a time, again after `BEAT_S`, until one says that it has `told` of it.
         """
 
     def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:

@@ -320,6 +320,29 @@ async def test_what_the_store_could_not_be_told_it_is_told_later(
     assert [line["event"] for line in node.journal.lines] == [event.value]
 
 
+async def test_how_a_hold_ended_is_written_down_once_even_if_the_store_was_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds, ahead = MemoryHolds(now=lambda: system_clock() + ahead[0]), [timedelta()]
+    node = Node(tmp_path / "a", holds)
+    hold = (await holds.file(draft(), b"sealed", ttl_s=60, caps=ROOMY)).hold
+    sweep = holds.sweep
+
+    async def unheard(*given: object) -> None:
+        await sweep(*given)  # type: ignore[arg-type]
+        raise Unavailable(Code.STORE_DOWN, "no answer in time")
+
+    ahead[0] = timedelta(seconds=61)
+    for _ in range(3):
+        with monkeypatch.context() as patched, pytest.raises(Unavailable):
+            patched.setattr(holds, "sweep", unheard)
+            await node.holding.sweep()
+        ahead[0] += timedelta(seconds=7)
+        await node.holding.sweep()
+        ahead[0] += timedelta(seconds=7)
+    assert [(line["hold_id"], line["event"]) for line in node.journal.lines] == [(hold.id, "expire")]
+
+
 async def test_a_claim_nobody_waited_for_is_given_back(tmp_path: Path) -> None:
     holds = MemoryHolds()
     node, hold = Node(tmp_path / "a", holds), await approved(holds)

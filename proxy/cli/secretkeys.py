@@ -22,7 +22,7 @@ KEPT_AFTER = timedelta(days=1)
 """A key may go this long after it ceased to seal: nothing but open holds, which are counted, lives longer."""
 
 IN_FLIGHT = timedelta(seconds=2.5)
-"""From sealing a call until it is filed, or never will be, takes less: a decision has 1.5 s, and `at` is whole seconds."""
+"""From sealing a call until it is filed, or never will be, takes less: a decision has 1.5 s, and `at` whole seconds."""
 
 _ROLES = {
     Role.SEAL: "seals since",

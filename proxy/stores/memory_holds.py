@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -58,7 +58,7 @@ class MemoryHolds(Holds):
         self._clock = now
         self._retain = timedelta(seconds=retain_s)
         self._records: dict[str, _Record] = {}
-        self._lapsed: list[str] = []
+        self._untold: dict[str, datetime] = {}  # hold id -> when somebody is told that it ended
         self._events: deque[HoldNews] = deque(maxlen=events_kept)
         self._beats: dict[str, tuple[datetime, datetime]] = {}  # worker -> since when it is there, and last heard of
         self._event_count = 0
@@ -180,18 +180,22 @@ class MemoryHolds(Holds):
             return None
         return record.response[0]
 
-    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+    async def sweep(self, worker: str = "", node: str = "", told: Collection[str] = ()) -> Swept:
         now = self._lapse_all()
         judges = bool(worker) and self._beat(worker, now) <= now - _BEAT
         for record in list(self._records.values()):
             if record.forget_at is not None and record.forget_at <= now:
                 del self._records[record.hold.id]
+                self._untold.pop(record.hold.id, None)
             elif record.hold.state is HoldState.RELEASING and self._is_abandoned(record, judges, now):
                 self._move(record, HoldState.UNCERTAIN, now)
-                self._lapsed.append(record.hold.id)
-        lapsed, self._lapsed = self._lapsed, []
+                self._untold[record.hold.id] = now
+        for hold_id in told:
+            self._untold.pop(hold_id, None)
+        ended = [hold_id for hold_id, at in self._untold.items() if at <= now]
+        self._untold |= dict.fromkeys(ended, now + _BEAT)
         return Swept(
-            ended=tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records),
+            ended=tuple(self._records[hold_id].hold for hold_id in ended if hold_id in self._records),
             deliver=self._hand_out(worker, node, now) if worker else (),
         )
 
@@ -294,7 +298,7 @@ class MemoryHolds(Holds):
         for record in self._records.values():
             if record.hold.state in expirable and record.hold.expires_at <= now:
                 self._move(record, end, now)
-                self._lapsed.append(record.hold.id)
+                self._untold[record.hold.id] = now
         return now
 
     def _move(self, record: _Record, state: HoldState, now: datetime) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -191,10 +191,10 @@ class RedisHolds(Holds):
             case other:
                 raise _unexpected(other)
 
-    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+    async def sweep(self, worker: str = "", node: str = "", told: Collection[str] = ()) -> Swept:
         ended: list[Hold] = []
         deliver: list[str] = []
-        asked: dict[str, Json] = {"worker": worker, "node": node}
+        asked: dict[str, Json] = {"worker": worker, "node": node, "told": list(told)}
         shards = range(self._server.shards)
         runs = (self._run_in(shard, _SWEEP, asked) for shard in shards)
         replies = await asyncio.gather(*runs, return_exceptions=True)

@@ -128,7 +128,9 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
                     for field in ("filed_at", "expires_at", "decided_at", "claimed_at"):
                         if client.hget(name, field) is not None:
                             client.hincrby(name, field, -1000 * seconds)
-                indexes = [f"{home}{index}" for index in ("due", "sending", "deliver", "beats", "beats:since")]
+                indexes = [
+                    f"{home}{index}" for index in ("due", "sending", "untold", "deliver", "beats", "beats:since")
+                ]
                 for index in (*indexes, *client.keys(f"{home}deliver:*")):
                     for member in client.zrange(index, 0, -1):
                         client.zincrby(index, -1000 * seconds, member)

@@ -136,6 +136,19 @@ async def test_a_look_by_nobody_declares_nobody_dead(holds, shelf):
     assert (await holds.get(hold.id)).state is HoldState.RELEASING
 
 
+async def test_how_a_hold_ended_is_told_until_somebody_has_written_it_down(holds, shelf):
+    """A look whose answer is lost, or whose worker dies, takes nothing with it."""
+    over = [(await holds.file(draft(), b"sealed", ttl_s=1, caps=ROOMY)).hold.id for _ in range(2)]
+    shelf.later(2)
+    assert {hold.id for hold in (await holds.sweep("a")).ended} == {*over}
+    assert (await holds.sweep("b")).ended == ()
+    shelf.later(BEAT_S)
+    assert {hold.id for hold in (await holds.sweep("b", told=over[:1])).ended} == {over[1]}
+    await holds.sweep("b", told=over[1:])
+    shelf.later(BEAT_S)
+    assert (await holds.sweep("b")).ended == ()
+
+
 # --- deliveries -------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ local EXPIRABLE = {}
 for _, state in ipairs(house.expirable) do EXPIRABLE[state] = true end
 
 local LAPSE_AT_ONCE = 100     -- deadlines honoured per script, so that no script runs long
-local LAPSED_KEPT = 10000     -- expired holds that wait to be reported
+local UNTOLD_KEPT = 10000     -- holds that ended by themselves and wait for somebody to write that down
 local FORGET_GRACE_MS = 3600000
 
 local clock = redis.call('TIME')
@@ -123,12 +123,16 @@ local function move(hold, state, changes)
   announce(events, 'id', hold.id, 'state', state, 'version', hold.version)
 end
 
+-- Notes that somebody is to write down how the hold ended.
+local function report(hold)
+  if redis.call('ZCARD', key('untold')) < UNTOLD_KEPT then redis.call('ZADD', key('untold'), whole(now), hold.id) end
+end
+
 -- Expires the hold if its deadline has passed, so that no script ever acts on, or shows, a hold that should have ended.
 local function lapse(hold)
   if not EXPIRABLE[hold.state] or tonumber(hold.expires_at) > now then return false end
   move(hold, house.expired, {})
-  redis.call('RPUSH', key('lapsed'), hold.id)
-  redis.call('LTRIM', key('lapsed'), -LAPSED_KEPT, -1)
+  report(hold)
   return true
 end
 

@@ -1,7 +1,7 @@
 -- One look over everything, by one worker. Expires what is due, gives up sends that were abandoned, forgets what has
--- been over long enough. Returns every hold that ended so since the last sweep, whichever script noticed it first, each
--- once; and what this worker may deliver now. asked: worker ("" for none),
--- and its node.
+-- been over long enough. Returns every hold that ended so, whichever script noticed it first, until somebody says that
+-- it was told of it, and to nobody else for a while; and what this worker may deliver now. asked: worker ("" for none),
+-- its node, and told (ids that it was told of and has written down).
 
 local GIVE_UP_AT_ONCE = 100
 local DELIVER_AT_ONCE = 16    -- of each queue, as in proxy/stores/memory_holds.py
@@ -23,11 +23,6 @@ if asked.worker ~= '' then
   end
 end
 
-local function ended(hold)
-  redis.call('RPUSH', key('lapsed'), hold.id)
-  redis.call('LTRIM', key('lapsed'), -LAPSED_KEPT, -1)
-end
-
 local given_up = 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('sending'), '-inf', whole(now - house.beat_ms))) do
   local hold = fetch(id)
@@ -38,7 +33,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('sending'), '-inf', whole(no
     local gone = judges and not lives(worker_of(hold.claimed_by))
     if gone or claimed_at <= now - house.longest_send_ms then
       move(hold, house.lost, {})
-      ended(hold)
+      report(hold)
       given_up = given_up + 1
     end
   end
@@ -58,9 +53,15 @@ for _, id in ipairs(over) do
 end
 
 local found = {}
-for _, id in ipairs(redis.call('LPOP', key('lapsed'), LAPSE_AT_ONCE) or {}) do
-  local flat = fields(id)
-  if #flat > 0 then found[#found + 1] = flat end
+for _, id in ipairs(asked.told) do redis.call('ZREM', key('untold'), id) end
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('untold'), '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)) do
+  local hold = fetch(id)
+  if hold then
+    found[#found + 1] = fields(id)
+    redis.call('ZADD', key('untold'), whole(now + house.beat_ms), id)
+  else
+    redis.call('ZREM', key('untold'), id)
+  end
 end
 
 -- What is handed out comes up again after a pause, that of a long released call a longer one: a call that its node refuses
