@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +34,8 @@ LOOK_AGAIN_S = 0.5
 REFUSE_S = 0.5
 """How long a worker whose journal died may take to tell those who wait that nothing was sent."""
 SWEEP_EVERY_S = 1.0
+SWEEP_AT_MOST_EVERY_S = 0.2
+"""However often calls are released: one that cannot be sent is, each time its agent asks for it."""
 MUST_END = 70  # EX_SOFTWARE: the journal died, or a loop that keeps our view fresh; the supervisor starts anew
 
 
@@ -136,6 +139,7 @@ async def _sweep(parts: Parts, deliverer: Deliverer) -> None:
     """Look over the holds every second, and whenever one is released; deliver what is due."""
     holding = parts.gate.holding
     while True:
+        began_s = time.monotonic()
         holding.stirred.clear()
         try:
             deliverer.send(await holding.sweep())
@@ -144,6 +148,7 @@ async def _sweep(parts: Parts, deliverer: Deliverer) -> None:
             logger.warning("holds could not be swept: %s", fault)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(holding.stirred.wait(), SWEEP_EVERY_S)
+        await asyncio.sleep(max(0.0, began_s + SWEEP_AT_MOST_EVERY_S - time.monotonic()))
 
 
 async def _end_with_supervisor(stop: asyncio.Event) -> None:
