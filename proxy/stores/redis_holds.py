@@ -32,6 +32,7 @@ EVENTS = f"{prefix(0)}events"
 _FILE = script("stream", "hold", "hold_file")
 _APPLY = script("stream", "hold", "hold_apply")
 _LOOK = script("stream", "hold", "hold_look", durable=False)
+_FIND = script("stream", "hold", "hold_look")  # an agent is told of what is found
 _LIST = script("stream", "hold", "hold_list", durable=False)
 _SWEEP = script("stream", "hold", "hold_sweep", durable=False)
 _SEALINGS = script("stream", "hold", "hold_sealings", durable=False)
@@ -87,6 +88,7 @@ class RedisHolds(Holds):
             "bytes_per_root": caps.bytes_per_root,
         }
         asked: dict[str, Json] = {"fields": _fields(draft), "ttl_ms": ttl_s * 1000, "caps": limits}
+        asked["confirm"] = self._server.replicas > 0
         match await self._run(_FILE, asked, sealed):
             case [b"created", [*flat]]:
                 return Filed(hold=read_hold(flat), created=True)
@@ -103,7 +105,8 @@ class RedisHolds(Holds):
         return _found(await self._run(_LOOK, {"id": hold_id}))
 
     async def find(self, root_id: str, call_digest: str) -> Hold | None:
-        return _found(await self._run(_LOOK, {"root_id": root_id, "call_digest": call_digest}))
+        asked: dict[str, Json] = {"root_id": root_id, "call_digest": call_digest, "confirm": self._server.replicas > 0}
+        return _found(await self._run(_FIND, asked))
 
     async def sealed(self, hold_id: str) -> bytes | None:
         match await self._run(_LOOK, {"id": hold_id, "sealed": True}):

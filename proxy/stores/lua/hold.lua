@@ -151,6 +151,9 @@ local function lapse_all()
   end
 end
 
+-- Writes what is of no use: whoever then waits for replicas' disks waits for all that was written before, by anybody.
+local function confirm() redis.call('SET', key('confirmed'), '1', 'PX', 1000) end
+
 -- The hold that answers an equal call: open, or denied and still sticky. Nil when there is none, false when tampered.
 local function counting(root_id, call_digest)
   local id = redis.call('GET', key('call', root_id, call_digest))
