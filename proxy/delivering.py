@@ -5,6 +5,7 @@ process only. What would be its proof is that the connection was made here: who 
 the call, and everything else is asked anew, on the same way as for every call.
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass, field
 
@@ -22,6 +23,9 @@ logger = logging.getLogger(__name__)
 
 SOURCE = "deliver"
 """What the journal says of where such a call came from."""
+
+KEEP_AGAIN_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""The pauses before each attempt to keep a response: it comes once, and the store may be away just then."""
 
 _HEADERS_NOT_KEPT = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"}
@@ -132,10 +136,14 @@ class Deliveries:
         if kept is None:
             return
         sealed = self._vault.seal(_named(delivery.hold_id), kept_to_bytes(kept))
-        try:
-            await self._holds.keep_response(delivery.hold_id, sealed, ttl_s=self._response_ttl_s)
-        except (Rejected, Unavailable) as fault:
-            logger.error("hold %s was delivered, and the response could not be kept: %s", delivery.hold_id, fault)
+        for pause_s in KEEP_AGAIN_S:
+            await asyncio.sleep(pause_s)
+            try:
+                await self._holds.keep_response(delivery.hold_id, sealed, ttl_s=self._response_ttl_s)
+                return
+            except (Rejected, Unavailable) as fault:
+                told = fault.detail
+        logger.error("hold %s was delivered, and the response could not be kept: %s", delivery.hold_id, told)
 
     async def response(self, hold: Hold) -> KeptResponse:
         """The response that was kept for a hold.
