@@ -192,7 +192,7 @@ class MemoryHolds(Holds):
                 self._untold[record.hold.id] = now
         for hold_id in told:
             self._untold.pop(hold_id, None)
-        ended = [hold_id for hold_id, at in self._untold.items() if at <= now]
+        ended = [hold_id for hold_id, at in self._untold.items() if _has_come(at, now, _BEAT)]
         self._untold |= dict.fromkeys(ended, now + _BEAT)
         return Swept(
             ended=tuple(self._records[hold_id].hold for hold_id in ended if hold_id in self._records),
@@ -205,7 +205,7 @@ class MemoryHolds(Holds):
             (record.deliver_at, record.hold.id)
             for record in self._records.values()
             if record.deliver_at is not None
-            and record.deliver_at <= now
+            and _has_come(record.deliver_at, now, timedelta(seconds=RETRY_DELIVERY_S[1]))
             and _node_for(record.hold) in (None, node)
             and not self._reserved(record.hold, worker, now)
         )[:DELIVER_AT_ONCE]
@@ -219,12 +219,12 @@ class MemoryHolds(Holds):
     def _beat(self, worker: str, now: datetime) -> datetime:
         """Note that a worker is there; since when it has been, without a gap that would make it dead."""
         since, last = self._beats.get(worker, (now, now))
-        since = now if last <= now - _BEAT else since
+        since = now if abs(now - last) >= _BEAT else since
         self._beats[worker] = since, now
         return since
 
     def _lives(self, worker: str, now: datetime) -> bool:
-        return worker in self._beats and self._beats[worker][1] > now - _BEAT
+        return worker in self._beats and abs(now - self._beats[worker][1]) < _BEAT
 
     def _reserved(self, hold: Hold, worker: str, now: datetime) -> bool:
         if hold.waits_at in ("", _worker_of(worker)) or hold.decided_at is None:
@@ -233,7 +233,8 @@ class MemoryHolds(Holds):
 
     def _is_abandoned(self, record: _Record, judges: bool, now: datetime) -> bool:
         claimed_at = record.claimed_at or now
-        gone = judges and claimed_at <= now - _BEAT and not self._lives(_worker_of(record.hold.claimed_by), now)
+        old = _has_come(claimed_at + _BEAT, now, 2 * _BEAT)
+        gone = judges and old and not self._lives(_worker_of(record.hold.claimed_by), now)
         return gone or claimed_at <= now - timedelta(seconds=LONGEST_SEND_S)
 
     async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
@@ -331,6 +332,11 @@ def _node_for(hold: Hold) -> str | None:
     if hold.risk is Risk.TRANSFORMATIVE:
         return hold.node
     return hold.claimed_by.partition(".")[0] if "." in hold.claimed_by else "" if hold.claimed_by else None
+
+
+def _has_come(at: datetime, now: datetime, most: timedelta) -> bool:
+    """Also what is further ahead than it can be: the clock was set back."""
+    return at <= now or at > now + most
 
 
 def _position(cursor: str) -> int:

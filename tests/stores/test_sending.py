@@ -105,6 +105,26 @@ async def test_the_send_of_a_dead_worker_becomes_uncertain_once(holds, shelf):
         assert not (await holds.apply(hold.id, event, fence=hold.fence, worker="a")).applied
 
 
+async def test_a_clock_that_was_set_back_leaves_nothing_lying(holds, shelf):
+    """By an hour: who died is noticed, who lives is not taken for dead, and what was due is due."""
+    await lives(shelf, holds, "a", "b")
+    lost, kept = await claimed(holds, worker="a"), await claimed(holds, worker="b")
+    due = await approved(holds, delivers=True)
+    over = (await holds.file(draft(), b"sealed", ttl_s=1, caps=ROOMY)).hold
+    shelf.later(2)
+    assert await holds.get(over.id)  # it has expired, and nobody was told
+    shelf.later(-3600)
+    swept = await holds.sweep("b")
+    assert ([hold.id for hold in swept.ended], swept.deliver) == ([over.id], (due.id,))
+    ended = []
+    for _ in range(2 * BEAT_S):
+        ended += [hold.id for hold in (await holds.sweep("b", told=(over.id,))).ended]
+        shelf.later(1)
+    assert lost.id in ended
+    assert (await holds.get(lost.id)).state is HoldState.UNCERTAIN
+    assert (await holds.get(kept.id)).state is HoldState.RELEASING
+
+
 async def test_the_send_of_a_living_worker_stays(holds, shelf):
     await lives(shelf, holds, "a", "b")
     hold = await claimed(holds, worker="a")

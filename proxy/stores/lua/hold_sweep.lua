@@ -13,7 +13,7 @@ lapse_all()
 local judges = false
 if asked.worker ~= '' then
   local beat = tonumber(redis.call('ZSCORE', key('beats'), asked.worker) or '0')
-  if beat <= now - house.beat_ms then redis.call('ZADD', key('beats', 'since'), whole(now), asked.worker) end
+  if math.abs(now - beat) >= house.beat_ms then redis.call('ZADD', key('beats', 'since'), whole(now), asked.worker) end
   redis.call('ZADD', key('beats'), whole(now), asked.worker)
   local since = tonumber(redis.call('ZSCORE', key('beats', 'since'), asked.worker) or whole(now))
   judges = since <= now - house.beat_ms
@@ -23,8 +23,17 @@ if asked.worker ~= '' then
   end
 end
 
+-- The members of an index whose time has come, and those of a time so far ahead that this clock must have been set back.
+local function come(index, at, ahead, most)
+  local ids = redis.call('ZRANGEBYSCORE', index, '-inf', whole(at), 'LIMIT', 0, most)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '(' .. whole(ahead), '+inf', 'LIMIT', 0, most)) do
+    ids[#ids + 1] = id
+  end
+  return ids
+end
+
 local given_up = 0
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('sending'), '-inf', whole(now - house.beat_ms))) do
+for _, id in ipairs(come(key('sending'), now - house.beat_ms, now + house.beat_ms, -1)) do
   local hold = fetch(id)
   if not hold or hold.state ~= house.sending then
     redis.call('ZREM', key('sending'), id)
@@ -54,7 +63,7 @@ end
 
 local found = {}
 for _, id in ipairs(asked.told) do redis.call('ZREM', key('untold'), id) end
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('untold'), '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)) do
+for _, id in ipairs(come(key('untold'), now, now + house.beat_ms, LAPSE_AT_ONCE)) do
   local hold = fetch(id)
   if hold then
     found[#found + 1] = fields(id)
@@ -70,7 +79,7 @@ local deliver = {}
 local function hand_out(queue)
   local first, most = house.deliver_ms[1], house.deliver_ms[2]
   local given = 0
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', whole(now), 'LIMIT', 0, LAPSE_AT_ONCE)) do
+  for _, id in ipairs(come(queue, now, now + most, LAPSE_AT_ONCE)) do
     local hold = fetch(id)
     if not hold or hold.state ~= house.approved then
       redis.call('ZREM', queue, id)
