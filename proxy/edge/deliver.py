@@ -40,7 +40,11 @@ class Nowhere(asyncio.Transport):
         """Taken at once, and forgotten."""
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        """Who has heard the end has nothing more to say."""
+        self._reader.feed_eof()
 
     def get_write_buffer_size(self) -> int:
         return 0

@@ -212,6 +212,9 @@ def test_an_origin_that_is_away_is_tried_again_and_nothing_is_sent_twice(town: T
         town.house.resolve({"erp.example": ["127.0.0.1"]})
     wait_for_state(town.house, hold, HoldState.RELEASED)
     assert len(origin.since(before).requests) == 1
+    assert not [
+        line for line in town.house.output if "crashed" in line
+    ]  # as when a connection could not be half closed
 
 
 def test_nobody_outside_may_say_that_they_are_the_node(town: Town) -> None:
