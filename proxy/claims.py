@@ -96,15 +96,18 @@ class Claims:
                 break
             await asyncio.sleep(pause_s)  # another worker of this node took it: to send it, or only to be refused
             found = await self._holds.get(hold.id)
-            if found is not None and found.state is not HoldState.APPROVED:
+            if found is not None and (found.state, found.version) != (HoldState.APPROVED, hold.version):
                 return unsaid(found)
         else:
+            if not await self._consumed.spent(hold.id):
+                return unsaid(hold)  # another node claimed it, and the store says that nothing was sent: it alone knows
             logger.error("hold %s is approved in the store, but this node knows that its call was sent", hold.id)
             await self._journal.append("hold", hold_fields(self._on_record(hold), RESTORED))
             raise Rejected(Code.HOLD_SPENT, "this node has sent the call, or seen it sent: a release counts once")
         claim = Claim(hold_id=hold.id, fence=hold.fence + 1, number=number, by=f"{self._worker}/{next(self._attempts)}")
         try:
-            moved = await self._holds.apply(hold.id, Event.CLAIM, worker=claim.by)
+            # At the version that was looked at: its number is the one that everybody hears of.
+            moved = await self._holds.apply(hold.id, Event.CLAIM, version=hold.version, worker=claim.by)
         except BaseException:
             await self._untake(hold.id, number)
             self._doubtful[claim.by] = claim, self._timer() + IN_DOUBT_S
@@ -126,9 +129,13 @@ class Claims:
         claim = claiming.result()
         if not isinstance(claim, Claim):
             return
-        task = asyncio.ensure_future(self.give_back(claim))
+        task = asyncio.ensure_future(self._give_back_quietly(claim))
         self._undoing.add(task)
         task.add_done_callback(self._undoing.discard)
+
+    async def _give_back_quietly(self, claim: Claim) -> None:
+        with suppress(Rejected, Unavailable):  # the hold is gone, or the store is told later
+            await self.give_back(claim)
 
     async def settle(self, claim: Claim, event: Event) -> None:
         """Report what became of a claimed call: SENT, UNSENT (back to approved) or LOST (uncertain).
@@ -151,23 +158,39 @@ class Claims:
         """Tell the store what it could not be told before, and take back claims nobody knows of.
 
         A claim that was not answered may still be carried out, when a store that stood still goes on; so it is taken
-        back again and again for a while. Only that very claim can be: another has another name.
+        back again and again for a while. Only that very claim can be: another has another name. All at once, for
+        whoever sweeps must be heard of every second, however many there are.
 
         Raises:
-            Unavailable: it still does not answer.
+            Unavailable: it still does not answer, for one of them at least.
         """
-        for claim, event in tuple(self._owed.values()):
-            with suppress(Rejected):  # the hold is gone
-                await self.settle(claim, event)
-            self._owed.pop(claim.by, None)
-        for claim, until_s in tuple(self._doubtful.values()):
-            with suppress(Rejected):
-                moved = await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence, worker=claim.by)
-                until_s = 0.0 if moved.applied else until_s
-            if self._timer() >= until_s:
-                del self._doubtful[claim.by]
+        telling = [self._tell(claim, event) for claim, event in self._owed.values()]
+        telling += [self._take_back(claim, until_s) for claim, until_s in self._doubtful.values()]
+        for fault in await asyncio.gather(*telling, return_exceptions=True):
+            if fault is not None:
+                raise fault
+
+    async def _tell(self, claim: Claim, event: Event) -> None:
+        with suppress(Rejected):  # the hold is gone
+            await self.settle(claim, event)
+        self._owed.pop(claim.by, None)
+
+    async def _take_back(self, claim: Claim, until_s: float) -> None:
+        with suppress(Rejected):
+            moved = await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence, worker=claim.by)
+            until_s = 0.0 if moved.applied else until_s
+        if self._timer() >= until_s:
+            self._doubtful.pop(claim.by, None)
 
     async def give_back(self, claim: Claim) -> None:
-        """Undo a claim under which nothing was sent."""
+        """Undo a claim under which nothing was sent.
+
+        Raises:
+            Unavailable: the store does not answer; it is told later (`settle_owed`).
+        """
         await self._untake(claim.hold_id, claim.number)
-        await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence, worker=claim.by)
+        try:
+            await self._holds.apply(claim.hold_id, Event.UNSENT, fence=claim.fence, worker=claim.by)
+        except Unavailable:
+            self._owed[claim.by] = claim, Event.UNSENT
+            raise

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 SOURCE = "deliver"
 """What the journal says of where such a call came from."""
 
-_KEEP_AFTER_S = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""How long to wait before each attempt to keep a response. A store that died is back within seconds."""
+KEEP_AGAIN_S = (0.0, 0.5, 1.0, 2.0, 4.0)
+"""The pauses before each attempt to keep a response: it comes once, and the store may be away just then."""
 
 _HEADERS_NOT_KEPT = frozenset(
     {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "trailer"}
@@ -136,18 +136,14 @@ class Deliveries:
         if kept is None:
             return
         sealed = self._vault.seal(_named(delivery.hold_id), kept_to_bytes(kept))
-        failed: Rejected | Unavailable | None = None
-        for pause_s in _KEEP_AFTER_S:
+        for pause_s in KEEP_AGAIN_S:
             await asyncio.sleep(pause_s)
             try:
                 await self._holds.keep_response(delivery.hold_id, sealed, ttl_s=self._response_ttl_s)
                 return
-            except Unavailable as fault:  # it may be back soon, and nobody else has the response
-                failed = fault
-            except Rejected as fault:
-                failed = fault
-                break
-        logger.error("hold %s was delivered, and the response could not be kept: %s", delivery.hold_id, failed)
+            except (Rejected, Unavailable) as fault:
+                told = fault.detail
+        logger.error("hold %s was delivered, and the response could not be kept: %s", delivery.hold_id, told)
 
     async def response(self, hold: Hold) -> KeptResponse:
         """The response that was kept for a hold.

@@ -72,6 +72,7 @@ class Holding:
         self._clock = clock
         self._timer = timer
         self._new_id = new_id
+        self._recorded: set[str] = set()  # holds that ended by themselves, written down; the store does not know it yet
         self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
         self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
         self._followed = followed
@@ -319,17 +320,19 @@ class Holding:
             except Missed:
                 with suppress(Unavailable):
                     await self._followed.missed(self._holds)
-            except Unavailable:
+            except Unavailable as fault:
+                logger.error("events of holds are not followed for now: %s", fault.detail)
                 await asyncio.sleep(REVIEW_POLL_S)
 
     async def _note_sending(self, news: HoldNews) -> None:
-        """Remember on this node's disk what any node sends; only the node that claimed it can say it did not."""
+        """Remember on this node's disk what any node sends; only the node that claimed it can say it did not.
+
+        Raises:
+            Unavailable: it may not be on disk, so this event is not passed.
+        """
         sent = news.state is not HoldState.RELEASING
         number, until = news.version - sent, self._clock() + LONGEST_RELEASE
-        try:
-            await self._consumed.seen(news.hold_id, number, sent=sent, until=until)
-        except Unavailable as fault:
-            logger.error("hold %s: %s", ascii(news.hold_id)[:80], fault.detail)
+        await self._consumed.seen(news.hold_id, number, sent=sent, until=until)
 
     async def _record_review(self, news: HoldNews) -> None:
         """Write a reviewer's decision down as theirs if their statement verifies, else as nobody's."""
@@ -367,15 +370,22 @@ class Holding:
 
     async def sweep(self) -> tuple[str, ...]:
         """Expire what is due, and give up abandoned sends. Every worker does, and says so that it lives; the store
-        makes each step once, and whoever made it records it.
+        makes each step once, and asks for its record until one of us has made it.
 
         Returns the ids of released holds that this worker may send by itself, now.
         """
-        swept = await self._holds.sweep(self._worker, self._node)
+        told = tuple(self._recorded)
+        swept = await self._holds.sweep(self._worker, self._node, told)
+        self._recorded.difference_update(told)
         for hold in swept.ended:
-            event = Event.LOST if hold.state is HoldState.UNCERTAIN else Event.EXPIRE
-            await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
-        await self.claims.settle_owed()
+            if hold.id not in self._recorded:
+                event = Event.EXPIRE if hold.state is HoldState.EXPIRED else Event.LOST
+                await self._journal.append("hold", hold_fields(self._on_record(hold), event.value))
+            self._recorded.add(hold.id)
+        try:
+            await self.claims.settle_owed()
+        except Unavailable as fault:  # what else is due does not wait for it
+            logger.warning("what became of a call could not be told yet: %s", fault.detail)
         now_s = self._timer()
         self._just_filed = {each: at_s for each, at_s in self._just_filed.items() if now_s - at_s < _ABOUT_TO_WAIT_S}
         return tuple(each for each in swept.deliver if each not in self._wakers and each not in self._just_filed)

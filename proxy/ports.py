@@ -4,7 +4,7 @@ Every method raises only `Rejected` (the input is bad) or `Unavailable` (we coul
 store's deadline. Absence is a value (`None`), never an error.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -161,11 +161,11 @@ class Holds(Protocol):
     async def kept_response(self, hold_id: str) -> bytes | None:
         """The response that was kept, or None."""
 
-    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+    async def sweep(self, worker: str = "", node: str = "", told: Collection[str] = ()) -> Swept:
         """Note that `worker` lives; expire what is due; turn abandoned sends into uncertain ones; and say what this
         worker may deliver now; what is transformative, only at the node it was filed at. A send is abandoned once the
         worker that claimed it does not live any more, or when it takes longer than any may. Each hold that ended so is
-        returned once, to whoever made it end.
+        returned to one worker at a time, again after `BEAT_S`, until one says that it has `told` of it.
         """
 
     def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
@@ -253,6 +253,11 @@ class Consumed(Protocol):
 
     async def take(self, hold_id: str, number: int, *, until: datetime) -> bool:
         """Note, durably and before sending, that we claim a hold. False: it was taken before, here or elsewhere."""
+
+    async def spent(self, hold_id: str) -> bool:
+        """Whether a hold that cannot be taken was claimed here, or sent. False: another node claimed it, and nobody
+        has said that it was sent.
+        """
 
     async def untake(self, hold_id: str, number: int) -> None:
         """Note that nothing was sent under our claim: the hold may be taken again."""

@@ -152,9 +152,8 @@ async def test_what_another_node_sent_is_not_sent_here_when_it_is_put_back(tmp_p
     try:
         await one.holding.claims.settle(await one.claim(hold), Event.SENT)
         async with asyncio.timeout(2):
-            while not (tmp_path / "b" / "consumed.jsonl").exists() or not (
-                tmp_path / "b" / "consumed.jsonl"
-            ).read_text().endswith("\n"):
+            noted = tmp_path / "b" / "consumed.jsonl"
+            while not noted.exists() or '"what":"elsewhere"}\n' not in noted.read_text():
                 await asyncio.sleep(0.01)
     finally:
         following.cancel()
@@ -164,6 +163,93 @@ async def test_what_another_node_sent_is_not_sent_here_when_it_is_put_back(tmp_p
     with pytest.raises(Rejected) as refused:
         await other.holding.claims.claim(hold)
     assert refused.value.code is Code.HOLD_SPENT
+
+
+async def test_what_another_node_claimed_and_did_not_send_is_left_to_it(tmp_path: Path) -> None:
+    """Only that node knows; but nobody has said that the call was sent, so nobody is told so."""
+    holds = MemoryHolds()
+    one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "b", holds), await approved(holds)
+    following = asyncio.ensure_future(other.holding.follow_news(record=False))
+    await asyncio.sleep(0)
+    try:
+        await one.holding.claims.settle(await one.claim(hold), Event.UNSENT)
+        noted = tmp_path / "b" / "consumed.jsonl"
+        async with asyncio.timeout(2):
+            while not noted.exists() or not noted.read_text().endswith("\n"):
+                await asyncio.sleep(0.01)
+    finally:
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert await other.holding.claims.claim(found) == replace(found, decided_by=None, decided_at=None, reason=None)
+    assert other.journal.lines == []
+    await one.holding.claims.settle(await one.claim(found), Event.SENT)
+
+
+async def test_a_claim_is_made_of_the_hold_that_was_looked_at(tmp_path: Path) -> None:
+    """Another worker of the node claimed it in between, and sent nothing. Under any other number the node would take
+    the news of its own claim for another node's, and never send the call."""
+    holds = MemoryHolds()
+    one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "a", holds), await approved(holds)
+    await one.holding.claims.settle(await one.claim(hold), Event.UNSENT)
+    told = await other.holding.claims.claim(hold)
+    assert isinstance(told, Hold)
+    assert (told.state, told.version) == (HoldState.APPROVED, hold.version + 2)
+    assert isinstance(await other.holding.claims.claim(told), Claim)
+
+
+@pytest.mark.parametrize("cancelled", [False, True], ids=["by whoever made it", "because nobody waited for it"])
+async def test_a_claim_the_store_does_not_take_back_now_it_takes_back_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cancelled: bool
+) -> None:
+    holds = MemoryHolds()
+    node, hold = Node(tmp_path / "a", holds), await approved(holds)
+    apply = holds.apply
+
+    async def away(hold_id: str, event: Event, **more: object) -> object:
+        if event is Event.UNSENT:
+            raise Unavailable(Code.STORE_DOWN, "no answer in time")
+        return await apply(hold_id, event, **more)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(holds, "apply", away)
+        claiming = asyncio.ensure_future(node.holding.claims.claim(hold))
+        if cancelled:
+            await asyncio.sleep(0)
+            claiming.cancel()
+            async with asyncio.timeout(2):
+                while node.holding.claims._owed == {}:
+                    await asyncio.sleep(0.01)
+        else:
+            claim = await claiming
+            assert isinstance(claim, Claim)
+            with pytest.raises(Unavailable):
+                await node.holding.claims.give_back(claim)
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is HoldState.RELEASING
+    await node.holding.sweep()
+    found = await holds.get(hold.id)
+    assert found is not None
+    assert found.state is HoldState.APPROVED
+
+
+async def test_what_cannot_be_remembered_is_not_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the disk is full, nothing that others send is taken for known."""
+    holds = MemoryHolds()
+    one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "b", holds), await approved(holds)
+    noted = tmp_path / "b" / "consumed.jsonl"
+    noted.mkdir()
+    passed: list[str] = []
+    monkeypatch.setattr(other.holding._followed, "passed", passed.append)
+    following = asyncio.ensure_future(other.holding.follow_news(record=False))
+    await asyncio.sleep(0)
+    await one.holding.claims.settle(await one.claim(hold), Event.SENT)
+    await asyncio.sleep(0.2)
+    assert passed == []
+    following.cancel()
 
 
 async def test_a_claim_the_store_did_not_answer_is_no_claim(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,14 +311,36 @@ async def test_what_the_store_could_not_be_told_it_is_told_later(
         patched.setattr(holds, "apply", away)
         with pytest.raises(Unavailable):
             await node.holding.claims.settle(claim, event)
-        with pytest.raises(Unavailable):
-            await node.holding.sweep()
+        await node.holding.sweep()
     await node.holding.sweep()
     found = await holds.get(hold.id)
     assert found is not None
     assert found.state is after(HoldState.RELEASING, event)
     await node.holding.sweep()
     assert [line["event"] for line in node.journal.lines] == [event.value]
+
+
+async def test_how_a_hold_ended_is_written_down_once_even_if_the_store_was_not_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds, ahead = MemoryHolds(now=lambda: system_clock() + ahead[0]), [timedelta()]
+    node = Node(tmp_path / "a", holds)
+    hold = (await holds.file(draft(), b"sealed", ttl_s=60, caps=ROOMY)).hold
+    sweep = holds.sweep
+
+    async def unheard(*given: object) -> None:
+        await sweep(*given)  # type: ignore[arg-type]
+        raise Unavailable(Code.STORE_DOWN, "no answer in time")
+
+    ahead[0] = timedelta(seconds=61)
+    for _ in range(3):
+        with monkeypatch.context() as patched, pytest.raises(Unavailable):
+            patched.setattr(holds, "sweep", unheard)
+            await node.holding.sweep()
+        ahead[0] += timedelta(seconds=7)
+        await node.holding.sweep()
+        ahead[0] += timedelta(seconds=7)
+    assert [(line["hold_id"], line["event"]) for line in node.journal.lines] == [(hold.id, "expire")]
 
 
 async def test_a_claim_nobody_waited_for_is_given_back(tmp_path: Path) -> None:

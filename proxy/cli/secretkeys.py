@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +20,9 @@ from proxy.stores.vault import SecretVault
 
 KEPT_AFTER = timedelta(days=1)
 """A key may go this long after it ceased to seal: nothing but open holds, which are counted, lives longer."""
+
+IN_FLIGHT = timedelta(seconds=2.5)
+"""From sealing a call until it is filed, or never will be, takes less: a decision has 1.5 s, and `at` whole seconds."""
 
 _ROLES = {
     Role.SEAL: "seals since",
@@ -68,11 +72,16 @@ def rewrap(config: Path | None, *, as_json: bool) -> None:
 
 def retire(config: Path | None, *, at_once: bool, as_json: bool) -> None:
     """Drop every key that no longer seals and that nothing needs. What it sealed can never be read again."""
+    ceased = [key for key in open_secret(open_deployment(config)).rings.current().keys if key.role is Role.OPEN]
+    if at_once and ceased:  # a call may have been sealed with it that is only now being filed
+        time.sleep(max(0.0, (max(key.at for key in ceased) + IN_FLIGHT - now()).total_seconds()))
     _, done = _rewrapped(config)
     vault, used = _with_holds(config, lambda vault, holds: in_use(holds, vault))
     file = _file(vault)
     with file.changing() as ring:
-        gone = [key for key in ring.keys if _may_go(key, used, now(), at_once=at_once)]
+        # Not those that ceased to seal after the holds were counted.
+        known = [key for key in ring.keys if key.id in {old.id for old in ceased}]
+        gone = [key for key in known if _may_go(key, used, now(), at_once=at_once)]
         if gone:
             file.write(ring.without([key.id for key in gone]))
     kept = [key for key in ring.keys if key.role is Role.OPEN and key not in gone]

@@ -5,8 +5,6 @@ Every layer, hook and check of a connection from outside is on its way; there is
 
 import asyncio
 import logging
-import time
-from collections import OrderedDict
 
 from proxy.core.names import INTERNAL_HOST
 from proxy.delivering import Deliveries
@@ -15,11 +13,8 @@ from proxy.edge.master import EdgeMaster
 
 logger = logging.getLogger(__name__)
 
-AT_ONCE = 16
-"""Deliveries of one worker at a time; what is due beyond that comes with the next look."""
-
-LONGEST_REST_S = 60.0
-REMEMBERED = 4096
+AT_ONCE = 32
+"""Deliveries of one worker at a time; what is due beyond that comes up again. More than one mandate may have held."""
 
 GIVE_UP_S = 3_900.0
 """An origin that has not ended its response by then is left; whoever waits for one longer has no use for it."""
@@ -45,7 +40,11 @@ class Nowhere(asyncio.Transport):
         """Taken at once, and forgotten."""
 
     def can_write_eof(self) -> bool:
-        return False
+        return True
+
+    def write_eof(self) -> None:
+        """Who has heard the end has nothing more to say."""
+        self._reader.feed_eof()
 
     def get_write_buffer_size(self) -> int:
         return 0
@@ -77,31 +76,15 @@ class Deliverer:
         self._master = master
         self._deliveries = deliveries
         self._under_way: dict[str, asyncio.Task[None]] = {}  # by hold id
-        self._tries: OrderedDict[str, tuple[int, float]] = (
-            OrderedDict()
-        )  # by hold id: how many, and the next not before
         self._ending = False
 
     def send(self, hold_ids: tuple[str, ...]) -> None:
         """Begin to send these, unless they are on their way already."""
         for hold_id in hold_ids:
-            if self._ending or hold_id in self._under_way or len(self._under_way) >= AT_ONCE or self._rests(hold_id):
+            if self._ending or hold_id in self._under_way or len(self._under_way) >= AT_ONCE:
                 continue
             task = asyncio.ensure_future(self._send(hold_id))
             self._under_way[hold_id] = task
-
-    def _rests(self, hold_id: str) -> bool:
-        """Whether the last attempt was just now; else note another. What was refused is asked again, more and more
-        seldom: a name may resolve again, a mandate be restored.
-        """
-        now_s, (tries, not_before_s) = time.monotonic(), self._tries.pop(hold_id, (0, 0.0))
-        rests = now_s < not_before_s
-        if not rests:
-            tries, not_before_s = tries + 1, now_s + min(LONGEST_REST_S, float(2 ** min(tries, 20)))
-        self._tries[hold_id] = tries, not_before_s
-        if len(self._tries) > REMEMBERED:
-            self._tries.popitem(last=False)
-        return rests
 
     async def drain(self) -> None:
         """Begin no more, and return once none is under way."""

@@ -172,8 +172,8 @@ async def _assemble(
     )
     control = RedisControl(store, statements)
     await control.ready()
-    consumed = ConsumedFile(state / "consumed.jsonl")
-    await consumed.ready(now=now())
+    consumed = ConsumedFile(state / "consumed.jsonl", now=clock.now)
+    await consumed.ready(now=clock.now())
     followed = FollowedFile(state / "followed.json", writes=slot == 0, clock=now)
     lifetimes = settings.authority
     identifier = Identifier(

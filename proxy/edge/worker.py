@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Coroutine
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.edge.deliver import Deliverer
-from proxy.edge.listen import Listener
+from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
 from proxy.edge.parts import Parts, assemble, now
 from proxy.edge.sockets import shared_socket
@@ -34,6 +35,8 @@ LOOK_AGAIN_S = 0.5
 REFUSE_S = 0.5
 """How long a worker whose journal died may take to tell those who wait that nothing was sent."""
 SWEEP_EVERY_S = 1.0
+SWEEP_AT_MOST_EVERY_S = 0.2
+"""However often calls are released: one that cannot be sent is, each time its agent asks for it."""
 MUST_END = 70  # EX_SOFTWARE: the journal died, or a loop that keeps our view fresh; the supervisor starts anew
 
 
@@ -78,7 +81,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     listener.stop_accepting()
     if status == 0:
         await _drain(listener, deliverer)
-    await listener.end_all()
+    await asyncio.gather(listener.end_all(), _settled(deliverer))
     await master.observe.written()
     master.shutdown()
     await asyncio.gather(running, return_exceptions=True)
@@ -137,6 +140,7 @@ async def _sweep(parts: Parts, deliverer: Deliverer) -> None:
     """Look over the holds every second, and whenever one is released; deliver what is due."""
     holding = parts.gate.holding
     while True:
+        began_s = time.monotonic()
         holding.stirred.clear()
         try:
             deliverer.send(await holding.sweep())
@@ -145,6 +149,7 @@ async def _sweep(parts: Parts, deliverer: Deliverer) -> None:
             logger.warning("holds could not be swept: %s", fault)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(holding.stirred.wait(), SWEEP_EVERY_S)
+        await asyncio.sleep(max(0.0, began_s + SWEEP_AT_MOST_EVERY_S - time.monotonic()))
 
 
 async def _end_with_supervisor(stop: asyncio.Event) -> None:
@@ -155,6 +160,13 @@ async def _end_with_supervisor(stop: asyncio.Event) -> None:
     while await reader.read(1024):
         pass
     stop.set()
+
+
+async def _settled(deliverer: Deliverer) -> None:
+    """Deliveries are ended like every connection, and say what became of them before the store and the journal go."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(END_WITHIN_S):
+            await deliverer.drain()
 
 
 async def _drain(listener: Listener, deliverer: Deliverer) -> None:

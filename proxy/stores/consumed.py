@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -14,10 +14,17 @@ from pathlib import Path
 from proxy.core.encoding import Json, canonical_json, parse_json, to_epoch
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.ports import Consumed
-from proxy.stores.files import read_private, sync_dir, write_atomically
+from proxy.stores.files import MAX_PRIVATE_BYTES, read_private, sync_dir, write_atomically
+from proxy.stores.memory import Clock, system_clock
 
-_TAKEN, _UNSENT, _ELSEWHERE = "taken", "unsent", "elsewhere"
+_TAKEN, _UNSENT, _ELSEWHERE, _CLAIMED = "taken", "unsent", "elsewhere", "claimed"
 _HOLD_ID = re.compile(r"[a-z0-9-]{1,64}")
+
+FOLD_BYTES = 1024 * 1024
+"""A file that has grown by this, and to twice what it was, is written anew with what it adds up to."""
+
+OWN_KEPT = 16
+"""How many of a hold's claims that came to nothing are told from another node's; news of older ones is long past."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +51,15 @@ class _Known:
     until_s: int = 0
     own: set[int] = field(default_factory=set)  # every claim this node ever made
     taken: int | None = None  # the one of them that was not taken back
-    elsewhere: bool = False  # another node claimed it
+    claimed: bool = False  # another node claimed it
+    elsewhere: bool = False  # and it was sent, or may have been
 
     @property
     def consumed(self) -> bool:
+        return self.claimed or self.spent
+
+    @property
+    def spent(self) -> bool:
         return self.elsewhere or self.taken is not None
 
     def add(self, entry: _Entry) -> None:
@@ -58,8 +70,23 @@ class _Known:
                 self.taken = entry.number
             case "unsent":
                 self.taken = None if self.taken == entry.number else self.taken
+            case "claimed":
+                self.claimed = True
             case _:
                 self.elsewhere = True
+
+    def lines(self, hold_id: str) -> Iterator[bytes]:
+        """As few lines as say the same."""
+
+        def line(what: str, number: int) -> bytes:
+            return _Entry(what=what, hold_id=hold_id, number=number, until_s=self.until_s).line()
+
+        for number in sorted(self.own - {self.taken})[-OWN_KEPT:]:
+            yield line(_TAKEN, number) + line(_UNSENT, number)
+        if self.taken is not None:
+            yield line(_TAKEN, self.taken)
+        if self.elsewhere or self.claimed:
+            yield line(_ELSEWHERE if self.elsewhere else _CLAIMED, 0)
 
 
 class ConsumedFile(Consumed):
@@ -69,11 +96,14 @@ class ConsumedFile(Consumed):
     it anew, nothing is sent twice.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, now: Clock = system_clock) -> None:
+        """`now` may raise `Unavailable`: while nobody can tell the time nothing is dropped."""
         self._path = path
+        self._now = now
         self._turn = threading.Lock()
         self._descriptor: int | None = None
         self._read_bytes = 0
+        self._fold_at = FOLD_BYTES
         self._holds: dict[str, _Known] = {}
 
     async def ready(self, *, now: datetime) -> None:
@@ -88,18 +118,28 @@ class ConsumedFile(Consumed):
         entry = _Entry(what=_TAKEN, hold_id=hold_id, number=number, until_s=to_epoch(until))
         return await _in_thread(lambda: self._add(entry, unless=lambda known: known.consumed))
 
+    async def spent(self, hold_id: str) -> bool:
+        return await _in_thread(lambda: self._is_spent(hold_id))
+
     async def untake(self, hold_id: str, number: int) -> None:
         entry = _Entry(what=_UNSENT, hold_id=hold_id, number=number, until_s=0)
         await _in_thread(lambda: self._add(entry, unless=lambda known: known.taken != number))
 
     async def seen(self, hold_id: str, number: int, *, sent: bool, until: datetime) -> None:
-        entry = _Entry(what=_ELSEWHERE, hold_id=hold_id, number=number, until_s=to_epoch(until))
+        what = _ELSEWHERE if sent else _CLAIMED
+        entry = _Entry(what=what, hold_id=hold_id, number=number, until_s=to_epoch(until))
 
         def old_news(known: _Known) -> bool:
-            return known.elsewhere or (known.taken == number if sent else number in known.own)
+            if sent:
+                return known.elsewhere or known.taken == number
+            return known.claimed or known.elsewhere or number in known.own
 
         if _HOLD_ID.fullmatch(hold_id):  # the store says so: no other id can be a hold of ours
             await _in_thread(lambda: self._add(entry, unless=old_news))
+
+    def _is_spent(self, hold_id: str) -> bool:
+        with self._locked():
+            return self._holds.get(hold_id, _Known()).spent
 
     def _add(self, entry: _Entry, *, unless: Callable[[_Known], bool]) -> bool:
         with self._locked() as descriptor:
@@ -113,16 +153,22 @@ class ConsumedFile(Consumed):
             if at == 0:
                 sync_dir(self._path.parent)
             self._read_on()
+            if self._read_bytes > self._fold_at:
+                self._fold_at = self._read_bytes + FOLD_BYTES  # what cannot be done now is not tried with every line
+                with suppress(OSError, Unavailable):  # the line is on disk, whatever becomes of the others
+                    self._fold(to_epoch(self._now()))
             return True
 
     def _drop(self, now_s: int) -> None:
         with self._locked():
-            kept = {hold_id for hold_id, known in self._holds.items() if known.until_s > now_s}
-            if len(kept) < len(self._holds):
-                lines = read_private(self._path)[: self._read_bytes].splitlines(keepends=True)
-                write_atomically(
-                    self._path, b"".join(line for line in lines if _entry(line, self._path).hold_id in kept)
-                )
+            self._fold(now_s)
+
+    def _fold(self, now_s: int) -> None:
+        """Put what the lines add up to in their place; without holds that no release can reach any more."""
+        kept = [(hold_id, known) for hold_id, known in self._holds.items() if known.until_s > now_s]
+        folded = b"".join(line for hold_id, known in kept for line in known.lines(hold_id))
+        if len(folded) < self._read_bytes:
+            write_atomically(self._path, folded)
 
     def _read_on(self) -> None:
         data = read_private(self._path, from_byte=self._read_bytes)
@@ -150,6 +196,8 @@ class ConsumedFile(Consumed):
                 flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._descriptor = os.open(self._path, flags, 0o600)
                 self._read_bytes, self._holds = 0, {}
+                size = os.fstat(self._descriptor).st_size
+                self._fold_at = min(size + max(size, FOLD_BYTES), MAX_PRIVATE_BYTES - FOLD_BYTES)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
             if self._in_place(self._descriptor):
                 return self._descriptor
@@ -175,7 +223,7 @@ def _entry(line: bytes, path: Path) -> _Entry:
     value = parse_json(line, code=Code.CONFIG_INVALID, what=f"a line of {path}")
     match value:
         case {"hold": str(hold_id), "number": int(number), "until": int(until_s), "what": str(what)} if (
-            isinstance(value, Mapping) and len(value) == 4 and what in (_TAKEN, _UNSENT, _ELSEWHERE)
+            isinstance(value, Mapping) and len(value) == 4 and what in (_TAKEN, _UNSENT, _ELSEWHERE, _CLAIMED)
         ):
             return _Entry(what=what, hold_id=hold_id, number=number, until_s=until_s)
     raise Rejected(Code.CONFIG_INVALID, f"{path} must hold one claim a line: restore it from a copy, do not edit")

@@ -131,9 +131,10 @@ def read_keyring(data: bytes, *, where: str) -> Keyring:
     Raises:
         Rejected(CONFIG_INVALID): neither 32 bytes nor a keyring; nothing of it is repeated in the detail.
     """
-    if len(data) == SECRET_BYTES:
+    keyed = data.startswith(_FORM.encode())  # also where it was cut to the length of a bare secret
+    if len(data) == SECRET_BYTES and not keyed:
         return single(data)
-    if len(data) > MAX_RING_BYTES or not data.startswith(_FORM.encode()):
+    if len(data) > MAX_RING_BYTES or not keyed:
         raise _wrong(where, f"must hold exactly {SECRET_BYTES} bytes or a keyring, got {len(data)} other bytes")
     try:
         lines = [line.split(" ") for line in data.decode("ascii").splitlines()[1:]]

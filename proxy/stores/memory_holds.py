@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -28,6 +28,9 @@ RETAIN_S = 86_400
 """How long the record of a hold that is over can still be read."""
 
 EVENTS_KEPT = 10_000
+
+DELIVER_AT_ONCE = 16
+"""So many released calls of each queue are handed to a worker at one look."""
 
 _BEAT = timedelta(seconds=BEAT_S)
 
@@ -55,7 +58,7 @@ class MemoryHolds(Holds):
         self._clock = now
         self._retain = timedelta(seconds=retain_s)
         self._records: dict[str, _Record] = {}
-        self._lapsed: list[str] = []
+        self._untold: dict[str, datetime] = {}  # hold id -> when somebody is told that it ended
         self._events: deque[HoldNews] = deque(maxlen=events_kept)
         self._beats: dict[str, tuple[datetime, datetime]] = {}  # worker -> since when it is there, and last heard of
         self._event_count = 0
@@ -177,38 +180,51 @@ class MemoryHolds(Holds):
             return None
         return record.response[0]
 
-    async def sweep(self, worker: str = "", node: str = "") -> Swept:
+    async def sweep(self, worker: str = "", node: str = "", told: Collection[str] = ()) -> Swept:
         now = self._lapse_all()
         judges = bool(worker) and self._beat(worker, now) <= now - _BEAT
         for record in list(self._records.values()):
             if record.forget_at is not None and record.forget_at <= now:
                 del self._records[record.hold.id]
+                self._untold.pop(record.hold.id, None)
             elif record.hold.state is HoldState.RELEASING and self._is_abandoned(record, judges, now):
                 self._move(record, HoldState.UNCERTAIN, now)
-                self._lapsed.append(record.hold.id)
-        lapsed, self._lapsed = self._lapsed, []
-        due = (record for record in self._records.values() if record.deliver_at is not None and worker)
+                self._untold[record.hold.id] = now
+        for hold_id in told:
+            self._untold.pop(hold_id, None)
+        ended = [hold_id for hold_id, at in self._untold.items() if _has_come(at, now, _BEAT)]
+        self._untold |= dict.fromkeys(ended, now + _BEAT)
         return Swept(
-            ended=tuple(self._records[hold_id].hold for hold_id in lapsed if hold_id in self._records),
-            deliver=tuple(
-                record.hold.id
-                for record in due
-                if record.deliver_at is not None
-                and record.deliver_at <= now
-                and not self._reserved(record.hold, worker, now)
-                and (record.hold.risk is not Risk.TRANSFORMATIVE or record.hold.node == node)
-            ),
+            ended=tuple(self._records[hold_id].hold for hold_id in ended if hold_id in self._records),
+            deliver=self._hand_out(worker, node, now) if worker else (),
         )
+
+    def _hand_out(self, worker: str, node: str, now: datetime) -> tuple[str, ...]:
+        """What is due for this worker, those that waited longest first; each comes up again after a pause."""
+        due = sorted(
+            (record.deliver_at, record.hold.id)
+            for record in self._records.values()
+            if record.deliver_at is not None
+            and _has_come(record.deliver_at, now, timedelta(seconds=RETRY_DELIVERY_S[1]))
+            and _node_for(record.hold) in (None, node)
+            and not self._reserved(record.hold, worker, now)
+        )[:DELIVER_AT_ONCE]
+        first_s, most_s = RETRY_DELIVERY_S
+        for _, hold_id in due:
+            record = self._records[hold_id]
+            released_s = (now - (record.hold.decided_at or now)).total_seconds()
+            record.deliver_at = now + timedelta(seconds=max(first_s, min(most_s, released_s / 2)))
+        return tuple(hold_id for _, hold_id in due)
 
     def _beat(self, worker: str, now: datetime) -> datetime:
         """Note that a worker is there; since when it has been, without a gap that would make it dead."""
         since, last = self._beats.get(worker, (now, now))
-        since = now if last <= now - _BEAT else since
+        since = now if abs(now - last) >= _BEAT else since
         self._beats[worker] = since, now
         return since
 
     def _lives(self, worker: str, now: datetime) -> bool:
-        return worker in self._beats and self._beats[worker][1] > now - _BEAT
+        return worker in self._beats and abs(now - self._beats[worker][1]) < _BEAT
 
     def _reserved(self, hold: Hold, worker: str, now: datetime) -> bool:
         if hold.waits_at in ("", _worker_of(worker)) or hold.decided_at is None:
@@ -217,7 +233,8 @@ class MemoryHolds(Holds):
 
     def _is_abandoned(self, record: _Record, judges: bool, now: datetime) -> bool:
         claimed_at = record.claimed_at or now
-        gone = judges and claimed_at <= now - _BEAT and not self._lives(_worker_of(record.hold.claimed_by), now)
+        old = _has_come(claimed_at + _BEAT, now, 2 * _BEAT)
+        gone = judges and old and not self._lives(_worker_of(record.hold.claimed_by), now)
         return gone or claimed_at <= now - timedelta(seconds=LONGEST_SEND_S)
 
     async def sealings(self, head_bytes: int) -> AsyncIterator[Sealing]:
@@ -282,7 +299,7 @@ class MemoryHolds(Holds):
         for record in self._records.values():
             if record.hold.state in expirable and record.hold.expires_at <= now:
                 self._move(record, end, now)
-                self._lapsed.append(record.hold.id)
+                self._untold[record.hold.id] = now
         return now
 
     def _move(self, record: _Record, state: HoldState, now: datetime) -> None:
@@ -308,6 +325,18 @@ class MemoryHolds(Holds):
 def _worker_of(claim: str) -> str:
     """The worker that a claim's name begins with."""
     return claim.partition("/")[0]
+
+
+def _node_for(hold: Hold) -> str | None:
+    """The node at which alone a released call is delivered; None: at any."""
+    if hold.risk is Risk.TRANSFORMATIVE:
+        return hold.node
+    return hold.claimed_by.partition(".")[0] if "." in hold.claimed_by else "" if hold.claimed_by else None
+
+
+def _has_come(at: datetime, now: datetime, most: timedelta) -> bool:
+    """Also what is further ahead than it can be: the clock was set back."""
+    return at <= now or at > now + most
 
 
 def _position(cursor: str) -> int:

@@ -199,6 +199,8 @@ class RedisServer:
             raise down(fault, self.where, "XREAD") from fault
         match reply:
             case None:
+                if _place(await self.last_entry(stream)) < _place(cursor):  # what comes may have ids that were passed
+                    raise Missed(Code.STORE_DOWN, f"{stream} has gone back to before {cursor}: read everything again")
                 return ()
             case [[_, [*raw]]]:
                 return _linked(raw, stream, cursor)
@@ -207,6 +209,10 @@ class RedisServer:
 
     def _unreadable(self, stream: str) -> Unavailable:
         return Unavailable(Code.STORE_DOWN, f"the stream {stream} at {self.where} cannot be read")
+
+
+def _place(entry_id: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in entry_id.split("-") if part.isdecimal())
 
 
 def _linked(raw: Sequence[Reply], stream: str, cursor: str) -> tuple[Entry, ...]:

@@ -3,7 +3,8 @@
 import json
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,16 @@ from identities import basic
 from towns import Town, open_town
 from valkeys import Valkey
 
+from proxy.cli import secretkeys
 from proxy.cli.exits import Exit
 from proxy.core.encoding import b64u
 from proxy.core.model import Verdict
 from proxy.edge.secret import VARIABLE
-from proxy.stores.keyring import Role, read_keyring
+from proxy.ports import Holds
+from proxy.stores.keyring import RingFile, Role, read_keyring
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.rewrap import in_use
-from proxy.stores.vault import open_vault
+from proxy.stores.vault import SecretVault, open_vault
 
 DOCS = Path(__file__).parents[2] / "docs" / "keys.md"
 OUTSIDE = "/v1/payments"
@@ -68,6 +71,25 @@ def test_a_key_is_prepared_and_then_rotated_in(office: Path) -> None:
     assert cli("keys", "rotate", "--json").ok().json["seals"] == made
     assert roles() == ["open", "seal"]
     assert "copy" in cli("keys", "rotate", "--prepare").ok().out
+
+
+def test_a_key_that_ceased_to_seal_after_the_holds_were_counted_stays(
+    office: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("keys", "rotate").ok()
+    counted = secretkeys.in_use
+
+    async def count(holds: Holds, vault: SecretVault) -> Mapping[bytes, int]:
+        found = await counted(holds, vault)
+        file = RingFile(office / "state" / "secret.key")  # a call is held, and then somebody rotates
+        with file.changing() as ring:
+            file.write(ring.rotated(bytes(32), now=datetime.now(UTC)))
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(secretkeys, "in_use", count)
+        assert len(cli("keys", "retire", "--now", "--json").ok().json["retired"]) == 1
+    assert roles() == ["open", "seal"]
 
 
 def test_a_secret_in_the_environment_is_used_and_changed_there(office: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,20 +4,21 @@ import json
 import secrets
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import identities
 import pytest
 from desks import HouseDesk
 from houses import CLUSTERS, WAYS
 from nodes import wait_for, wait_for_state
-from origin_replies import Reply
+from origin_replies import Gate, Reply
 from rawclient import Response
 from towns import ROOMY, Town, open_town
 
 from proxy.core.control import Act
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import HoldState, Verdict
+from proxy.policy.bundle import sign_bundle
 from proxy.review.granting import Width
 
 DELIVERED = (
@@ -227,6 +228,9 @@ def test_an_origin_that_is_away_is_tried_again_and_nothing_is_sent_twice(town: T
         town.house.resolve({"erp.example": ["127.0.0.1"]})
     wait_for_state(town.house, hold, HoldState.RELEASED)
     assert len(origin.since(before).requests) == 1
+    assert not [
+        line for line in town.house.output if "crashed" in line
+    ]  # as when a connection could not be half closed
 
 
 def test_nobody_outside_may_say_that_they_are_the_node(town: Town) -> None:
@@ -241,3 +245,124 @@ def test_nobody_outside_may_say_that_they_are_the_node(town: Town) -> None:
     assert origin.since(before).nothing
     assert town.house.call("POST", f"{HOUSE}/holds/{hold}/redeem", chain=chain, body=b"", intent="").status == 200
     assert len(origin.since(before).requests) == 1
+
+
+# --- between the release and the response ----------------------------------------------------------------------------
+
+
+def refusals(town: Town, code: str) -> list[dict[str, object]]:
+    """What the journal says of deliveries that were refused with this code."""
+    lines = town.house.journal("decision")
+    return [line for line in lines if (line.get("source"), line.get("code")) == ("deliver", code)]
+
+
+def test_a_mandate_that_ended_while_its_call_was_held_is_not_delivered(town: Town) -> None:
+    """The twin, whose root mandate goes on while the agent's short credential has ended, is delivered (above)."""
+    root = town.house.root(exp=datetime.now(UTC) + timedelta(seconds=4))
+    url, before = fresh(town, "plain"), town.plain.mark()
+    ends = parse_manifest(root).exp
+    leaf = identities.child(root, now=datetime.now(UTC), jti=f"l-{secrets.token_hex(6)}", lifetime_s=3)
+    hold = pay(town, url, (root, leaf))
+    wait_for(lambda: datetime.now(UTC) > ends, "the mandate has ended")
+    town.house.decide(hold, Verdict.ALLOW)
+    wait_for(lambda: refusals(town, "manifest.window"), "a refusal")
+    assert town.plain.since(before).nothing
+    assert town.house.hold(hold).state is HoldState.APPROVED
+
+
+def test_a_name_that_leads_to_a_forbidden_address_by_then_is_not_dialled(town: Town) -> None:
+    chain, url = town.house.chain(), fresh(town, "plain")
+    hold, before = pay(town, url, chain), town.plain.mark()
+    town.house.resolve({"erp.example": ["169.254.169.254"]})
+    try:
+        town.house.decide(hold, Verdict.ALLOW)
+        wait_for(lambda: refusals(town, "guard.address"), "a refusal")
+        assert town.plain.since(before).nothing
+        assert town.house.hold(hold).state is HoldState.APPROVED
+    finally:
+        town.house.resolve({"erp.example": ["127.0.0.1"]})
+    wait_for_state(town.house, hold, HoldState.RELEASED)  # the twin: the same call, its name as it was
+    assert len(town.plain.since(before).requests) == 1
+
+
+def test_a_deny_rule_that_came_into_force_since_comes_before_the_release(town: Town) -> None:
+    chain, url, twin = town.house.chain(), fresh(town, "plain"), fresh(town, "plain")
+    hold, before = pay(town, url, chain), town.plain.mark()
+    denied = f"""\
+deny:
+  - id: not-this-one
+    hosts: [erp.example]
+    operations:
+      - name: none
+        methods: [POST]
+        path: {url[url.index("/v1") :]}
+"""
+    rules = town.house.folder / "clusters.yaml"
+    rules.write_text(rules.read_text() + denied)
+    sign_bundle(town.house.settings, identities.key("operator"), now=datetime.now(UTC))
+    lines = [("Content-Type", "application/json")]
+    wait_for(
+        lambda: (
+            json.loads(town.house.call("POST", url, chain=chain, headers=lines, body=BODY, intent="").body)["code"]
+            == "policy.denied"
+        ),
+        "the rule is in force",
+    )
+    town.house.decide(hold, Verdict.ALLOW)
+    wait_for(lambda: refusals(town, "policy.denied"), "a refusal")
+    released(town, pay(town, twin, chain))
+    assert [seen.target for seen in town.plain.since(before).requests] == [twin[twin.index("/v1") :]]
+    assert town.house.hold(hold).state is HoldState.APPROVED
+
+
+def test_a_redirect_is_kept_for_the_agent_and_not_followed(town: Town) -> None:
+    chain, url = town.house.chain(), fresh(town, "plain")
+    before, elsewhere = town.plain.mark(), town.url("plain", "/v1/invoices/17")
+    town.plain.on("POST", url[url.index("/v1") :], Reply(status=307, headers=(("Location", elsewhere),)))
+    hold = pay(town, url, chain)
+    released(town, hold)
+    kept = wait_for(
+        lambda: answer if (answer := asked(town, chain, f"/holds/{hold}/response")).status != 404 else None, ""
+    )
+    assert (kept.status, kept.header("location")) == (307, elsewhere)
+    assert len(town.plain.since(before).requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "state", "kept"),
+    [
+        pytest.param(Reply(body=b"x" * 99, cut_after=0), HoldState.UNCERTAIN, None, id="before the head"),
+        pytest.param(
+            Reply(body=b"x" * 99, cut_after=60), HoldState.RELEASED, "kept; body=broken; bytes=", id="after it"
+        ),
+    ],
+)
+def test_an_origin_that_hangs_up(town: Town, reply: Reply, state: HoldState, kept: str | None) -> None:
+    chain, url, before = town.house.chain(), fresh(town, "plain"), town.plain.mark()
+    town.plain.on("POST", url[url.index("/v1") :], reply)
+    hold = pay(town, url, chain)
+    town.house.decide(hold, Verdict.ALLOW)
+    wait_for_state(town.house, hold, state)
+    if kept is not None:
+        answer = wait_for(
+            lambda: answer if (answer := asked(town, chain, f"/holds/{hold}/response")).status != 404 else None, ""
+        )
+        assert str(answer.header("intent-response")).startswith(kept)
+    released(town, pay(town, fresh(town, "plain"), chain))  # by then the first would have been sent again
+    assert len(town.plain.since(before).requests) == 2
+
+
+def test_a_quarantine_ends_a_delivery_under_way(town: Town) -> None:
+    """In two seconds; what the origin has by then, nobody knows."""
+    chain, url, gate = town.house.chain(), fresh(town, "plain"), Gate()
+    town.plain.on("POST", url[url.index("/v1") :], Reply(before=gate))
+    try:
+        hold = pay(town, url, chain)
+        town.house.decide(hold, Verdict.ALLOW)
+        gate.wait_until_reached()
+        town.house.stop_by(Act.REVOKE_ROOT, parse_manifest(chain[0]).id)
+        wait_for_state(town.house, hold, HoldState.UNCERTAIN, within_s=5.0)
+    finally:
+        gate.open()
+    lines = [line for line in town.house.journal("hold") if line["hold_id"] == hold]
+    assert lines[-1]["event"] == "lost"

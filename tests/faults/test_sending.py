@@ -203,6 +203,30 @@ def test_a_call_whose_worker_dies_while_it_is_sent_is_uncertain_and_never_sent_a
     wait_for(lambda: code(scene.post(first, scene.fresh(), first.chain())) == "cluster.review_required", "it is back")
 
 
+def test_what_one_node_could_not_send_is_not_told_as_sent_by_another(scene: Scene) -> None:
+    """Only the node that claimed it knows that nothing was sent; a load balancer leads the agent to any."""
+    one, other = scene.houses[0], scene.houses[1]
+    chain, url = one.chain(), scene.fresh()
+    hold = str(json.loads(scene.post(one, url, chain, ("Authorization", "Bearer abc")).body)["task"]["id"])
+    one.decide(hold, Verdict.ALLOW)
+    one.resolve({"erp.example": ["127.0.0.9"]})  # nobody listens there
+    try:
+        assert code(scene.post(one, url, chain, ("Authorization", "Bearer abc"))) == "upstream.connect"
+        noted = other.settings.state / "consumed.jsonl"
+        wait_for(lambda: noted.exists() and hold in noted.read_text(), "the other node has heard of it")
+        told = json.loads(scene.post(other, url, chain, ("Authorization", "Bearer abc")).body)
+        assert (told["code"], told["task"]["id"]) == ("cluster.review_required", hold)
+        assert scene.sent(url) == 0
+    finally:
+        one.resolve({"erp.example": ["127.0.0.1"]})
+    wait_for(lambda: scene.post(one, url, chain, ("Authorization", "Bearer abc")).status == 200, "it is sent")
+    assert scene.sent(url) == 1
+    assert code(scene.post(other, url, chain, ("Authorization", "Bearer abc"))) != "200"
+    assert scene.sent(url) == 1
+    for house in scene.houses:
+        assert "restored" not in {line["event"] for line in house.journal("hold") if line["hold_id"] == hold}
+
+
 def test_of_a_node_that_died_another_delivers_what_is_routine(scene: Scene) -> None:
     last, other = scene.houses[2], scene.houses[0]
     routine, bound = scene.fresh(), scene.fresh("wires")

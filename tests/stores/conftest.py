@@ -128,9 +128,12 @@ def shelf(request: pytest.FixtureRequest, clock: Clock) -> HoldsUnderTest:
                     for field in ("filed_at", "expires_at", "decided_at", "claimed_at"):
                         if client.hget(name, field) is not None:
                             client.hincrby(name, field, -1000 * seconds)
-                for index in ("due", "sending", "deliver", "beats", "beats:since"):
-                    for member in client.zrange(f"{home}{index}", 0, -1):
-                        client.zincrby(f"{home}{index}", -1000 * seconds, member)
+                indexes = [
+                    f"{home}{index}" for index in ("due", "sending", "untold", "deliver", "beats", "beats:since")
+                ]
+                for index in (*indexes, *client.keys(f"{home}deliver:*")):
+                    for member in client.zrange(index, 0, -1):
+                        client.zincrby(index, -1000 * seconds, member)
 
     under_test = HoldsUnderTest(
         request.param, lambda **how: RedisHolds(server, **how), rewrite, earlier, store=store, shards=server.shards

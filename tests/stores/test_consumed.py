@@ -2,13 +2,14 @@
 
 import asyncio
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from identities import NOW
 
 from proxy.core.errors import Code, Unavailable
+from proxy.stores import consumed
 from proxy.stores.consumed import ConsumedFile
 
 UNTIL = NOW + timedelta(days=30)
@@ -109,6 +110,41 @@ async def test_an_undone_claim_keeps_its_deadline(path: Path) -> None:
     await file.untake("h", 2)
     await file.ready(now=NOW)
     assert len(path.read_text().splitlines()) == 2
+
+
+async def test_attempts_that_come_to_nothing_do_not_fill_the_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A released call whose origin is away is tried again and again; at 64 MiB nothing could be read any more."""
+    monkeypatch.setattr(consumed, "FOLD_BYTES", 4096)
+    file, other = ConsumedFile(path, now=lambda: NOW), ConsumedFile(path, now=lambda: NOW)
+    assert await file.take("kept", 2, until=UNTIL)
+    await file.seen("elsewhere", 2, sent=True, until=UNTIL)
+    await file.seen("claimed", 2, sent=False, until=UNTIL)
+    assert await file.take("over", 2, until=NOW)
+    for number in range(2, 2000, 4):
+        assert await file.take("h", number, until=UNTIL)
+        await other.untake("h", number)
+        assert await other.take("h", number + 2, until=UNTIL)
+        await file.untake("h", number + 2)
+    assert path.stat().st_size < 3 * 4096
+    for each in (file, other, ConsumedFile(path)):
+        for hold_id in ("kept", "elsewhere", "claimed"):
+            assert not await each.take(hold_id, 4, until=UNTIL)
+        assert [await each.spent(one) for one in ("kept", "elsewhere", "claimed", "h")] == [True, True, False, False]
+        await each.seen("h", 1998, sent=False, until=UNTIL)  # news of our own claim
+    assert '"over"' not in path.read_text()
+    assert await file.take("h", 2002, until=UNTIL)
+
+
+async def test_while_nobody_can_tell_the_time_nothing_is_dropped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumed, "FOLD_BYTES", 100)
+
+    def unknown() -> datetime:
+        raise Unavailable(Code.CLOCK_WRONG, "nobody has told the time")
+
+    file = ConsumedFile(path, now=unknown)
+    for number in range(10):
+        assert await file.take(f"h{number}", 2, until=NOW)
+    assert len(path.read_text().splitlines()) == 10
 
 
 async def test_a_line_that_a_crash_cut_short_is_dropped(path: Path) -> None:

@@ -106,6 +106,14 @@ HEAD = "intent-proxy-keyring 1"
 HASH, SEAL = f"hash {b64u(ONE)}", f"seal {b64u(TWO)} 0"
 
 
+def test_a_keyring_that_was_cut_short_is_no_bare_secret():
+    """Whoever took it for one would seal with a key that can be guessed, and open nothing."""
+    data = f"{HEAD}\n{HASH}\n{SEAL}\n".encode()
+    for length in range(data.index(b"seal") + 48):
+        with pytest.raises(Rejected):
+            read_keyring(data[:length], where="here")
+
+
 @pytest.mark.parametrize(
     "lines",
     [
@@ -171,6 +179,7 @@ def test_another_file_is_taken_up_at_once(tmp_path):
     [
         pytest.param(lambda path: path.unlink(), id="gone"),
         pytest.param(lambda path: path.write_bytes(b"half"), id="cut short"),
+        pytest.param(lambda path: path.write_bytes(path.read_bytes()[:32]), id="cut to the length of a bare secret"),
         pytest.param(lambda path: path.chmod(0o644), id="open to others"),
         pytest.param(lambda path: path.write_bytes(THREE), id="with another key for hashes"),
         pytest.param(lambda path: (path.unlink(), path.mkdir(0o700)), id="a directory"),

@@ -211,3 +211,18 @@ async def test_one_server_behind_the_url_of_a_cluster_is_refused(valkey: Valkey,
             await probe(server)
         assert caught.value.code is Code.STORE_DOWN
         await server.close()
+
+
+async def test_a_shard_that_cannot_be_swept_holds_up_no_other(cluster: Cluster, cluster_server: RedisServer) -> None:
+    holds = RedisHolds(cluster_server)
+    hold = (await holds.file(replace(draft(), delivers=True), b"sealed", ttl_s=600, caps=ROOMY)).hold
+    await holds.apply(hold.id, Event.APPROVE, by="ada")
+    broken = f"{prefix((shard_of(hold.root_id, 8) + 1) % 8)}due"
+    with cluster.keeper(broken).client() as client:
+        client.set(broken, "no index")
+    assert (await holds.sweep("n.0.x", "n")).deliver == (hold.id,)
+    for shard in range(8):
+        with cluster.keeper(prefix(shard)).client() as client:
+            client.set(f"{prefix(shard)}due", "no index")
+    with pytest.raises(Unavailable):
+        await holds.sweep("n.0.x", "n")

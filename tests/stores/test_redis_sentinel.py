@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from held import ROOMY, draft
@@ -165,6 +165,29 @@ async def test_a_replica_that_stops_confirming_fails_every_transition_and_no_rea
         assert await holds.get(hold.id) is not None
         replica.thaw()
         await until_served(lambda: holds.file(draft(), b"", ttl_s=600, caps=ROOMY))
+        await server.close()
+
+
+async def test_an_agent_is_not_told_of_a_hold_that_a_failover_may_lose():
+    """Its first call was answered with 503, for no replica had the hold; the second finds it on the primary."""
+    with on_tcp() as primary, on_tcp() as replica:
+        replica.follow(primary)
+        server = RedisServer(primary.url, replicas=1)
+        holds, call = RedisHolds(server), draft()
+        await holds.file(draft(), b"", ttl_s=600, caps=ROOMY)
+        replica.freeze()
+        again = replace(call, id="hold-again")
+        for ask in (
+            lambda: holds.file(call, b"sealed", ttl_s=600, caps=ROOMY),
+            lambda: holds.find(call.root_id, call.call_digest),
+            lambda: holds.file(again, b"sealed", ttl_s=600, caps=ROOMY),
+        ):
+            with pytest.raises(Unavailable):
+                await ask()
+        replica.thaw()
+        found = await until_served(lambda: holds.find(call.root_id, call.call_digest))
+        assert found.id == call.id
+        assert (await holds.file(again, b"sealed", ttl_s=600, caps=ROOMY)).hold == found
         await server.close()
 
 

@@ -105,6 +105,26 @@ async def test_the_send_of_a_dead_worker_becomes_uncertain_once(holds, shelf):
         assert not (await holds.apply(hold.id, event, fence=hold.fence, worker="a")).applied
 
 
+async def test_a_clock_that_was_set_back_leaves_nothing_lying(holds, shelf):
+    """By an hour: who died is noticed, who lives is not taken for dead, and what was due is due."""
+    await lives(shelf, holds, "a", "b")
+    lost, kept = await claimed(holds, worker="a"), await claimed(holds, worker="b")
+    due = await approved(holds, delivers=True)
+    over = (await holds.file(draft(), b"sealed", ttl_s=1, caps=ROOMY)).hold
+    shelf.later(2)
+    assert await holds.get(over.id)  # it has expired, and nobody was told
+    shelf.later(-3600)
+    swept = await holds.sweep("b")
+    assert ([hold.id for hold in swept.ended], swept.deliver) == ([over.id], (due.id,))
+    ended = []
+    for _ in range(2 * BEAT_S):
+        ended += [hold.id for hold in (await holds.sweep("b", told=(over.id,))).ended]
+        shelf.later(1)
+    assert lost.id in ended
+    assert (await holds.get(lost.id)).state is HoldState.UNCERTAIN
+    assert (await holds.get(kept.id)).state is HoldState.RELEASING
+
+
 async def test_the_send_of_a_living_worker_stays(holds, shelf):
     await lives(shelf, holds, "a", "b")
     hold = await claimed(holds, worker="a")
@@ -134,6 +154,19 @@ async def test_a_look_by_nobody_declares_nobody_dead(holds, shelf):
     shelf.later(10 * BEAT_S)
     assert (await holds.sweep()).ended == ()
     assert (await holds.get(hold.id)).state is HoldState.RELEASING
+
+
+async def test_how_a_hold_ended_is_told_until_somebody_has_written_it_down(holds, shelf):
+    """A look whose answer is lost, or whose worker dies, takes nothing with it."""
+    over = [(await holds.file(draft(), b"sealed", ttl_s=1, caps=ROOMY)).hold.id for _ in range(2)]
+    shelf.later(2)
+    assert {hold.id for hold in (await holds.sweep("a")).ended} == {*over}
+    assert (await holds.sweep("b")).ended == ()
+    shelf.later(BEAT_S)
+    assert {hold.id for hold in (await holds.sweep("b", told=over[:1])).ended} == {over[1]}
+    await holds.sweep("b", told=over[1:])
+    shelf.later(BEAT_S)
+    assert (await holds.sweep("b")).ended == ()
 
 
 # --- deliveries -------------------------------------------------------------------------------------------------------
@@ -180,6 +213,43 @@ async def test_what_could_not_be_sent_is_delivered_again_later_and_later(holds, 
 async def test_what_changes_the_world_is_delivered_where_it_was_filed(holds, node, delivers):
     hold = await approved(holds, delivers=True, risk=Risk.TRANSFORMATIVE, node="mine")
     assert (await holds.sweep("a", node)).deliver == ((hold.id,) if delivers else ())
+
+
+async def test_what_is_refused_every_time_keeps_no_other_from_its_turn(holds, shelf):
+    """As when the mandate of many released calls was revoked before they were sent."""
+    stuck = {(await approved(holds, delivers=True)).id for _ in range(20)}
+    shelf.later(60)
+    assert set((await holds.sweep("a")).deliver) < stuck
+    other = await approved(holds, delivers=True)
+    handed_out = (await holds.sweep("a")).deliver
+    assert other.id in handed_out
+    assert {*handed_out} & stuck
+    assert (await holds.sweep("b")).deliver == ()
+    shelf.later(31)
+    assert len({*(await holds.sweep("a")).deliver, *(await holds.sweep("a")).deliver}) == 21
+
+
+async def test_what_waits_for_a_node_that_is_gone_keeps_no_other_from_its_turn(holds):
+    for _ in range(110):
+        await approved(holds, delivers=True, risk=Risk.TRANSFORMATIVE, node="gone")
+    other = await approved(holds, delivers=True)
+    mine = await approved(holds, delivers=True, risk=Risk.TRANSFORMATIVE, node="mine")
+    assert set((await holds.sweep("mine.0.x", "mine")).deliver) == {other.id, mine.id}
+
+
+async def test_what_a_node_claimed_and_did_not_send_is_for_that_node(holds, shelf):
+    """Nobody else can know that it was not sent."""
+    hold = await approved(holds, delivers=True)
+    assert (await holds.sweep("n.0.x", "n")).deliver == (hold.id,)
+    moved = await holds.apply(hold.id, Event.CLAIM, worker="n.0.x/1")
+    await holds.apply(hold.id, Event.UNSENT, fence=moved.hold.fence, worker="n.0.x/1")
+    shelf.later(60)
+    assert (await holds.sweep("m.0.y", "m")).deliver == ()
+    assert (await holds.sweep("n.1.z", "n")).deliver == (hold.id,)
+    moved = await holds.apply(hold.id, Event.CLAIM, worker="n.1.z/1")
+    await holds.apply(hold.id, Event.SENT, fence=moved.hold.fence, worker="n.1.z/1")
+    shelf.later(60)
+    assert (await holds.sweep("n.0.x", "n")).deliver == ()
 
 
 async def test_a_response_is_kept_for_its_time(holds, shelf):

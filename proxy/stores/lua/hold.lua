@@ -18,7 +18,7 @@ local EXPIRABLE = {}
 for _, state in ipairs(house.expirable) do EXPIRABLE[state] = true end
 
 local LAPSE_AT_ONCE = 100     -- deadlines honoured per script, so that no script runs long
-local LAPSED_KEPT = 10000     -- expired holds that wait to be reported
+local UNTOLD_KEPT = 10000     -- holds that ended by themselves and wait for somebody to write that down
 local FORGET_GRACE_MS = 3600000
 
 local clock = redis.call('TIME')
@@ -55,10 +55,10 @@ local function fields(id) return redis.call('HGETALL', key('hold', id)) end
 -- The worker that a claim's name begins with.
 local function worker_of(claim) return string.match(claim or '', '^[^/]*') end
 
--- Whether a worker was heard of lately.
+-- Whether a worker was heard of lately. What is yet to come was written before this clock was set back.
 local function lives(worker)
   local beat = redis.call('ZSCORE', key('beats'), worker)
-  return beat and tonumber(beat) > now - house.beat_ms
+  return beat and math.abs(now - tonumber(beat)) < house.beat_ms
 end
 
 -- Whether somebody else may claim the hold alone for now: its agent waits there.
@@ -85,7 +85,16 @@ local function settle(hold)
   redis.call('PEXPIREAT', key('hold', id), whole(forget_at + FORGET_GRACE_MS))
 end
 
+-- Where a released call waits to be delivered: once a node has claimed it, and where its release names the node it was
+-- filed at, at that node alone.
+local function queue_of(hold)
+  if hold.risk == house.bound then return key('deliver', hold.node or '') end
+  if hold.claimed_by then return key('deliver', string.match(hold.claimed_by, '^([^.]*)%.') or '') end
+  return key('deliver')
+end
+
 local function move(hold, state, changes)
+  redis.call('ZREM', queue_of(hold), hold.id)
   changes.state = state
   changes.version = whole(hold.version + 1)
   local flat = {}
@@ -108,20 +117,22 @@ local function move(hold, state, changes)
   if state == 'approved' and hold.delivers then
     local pause, tries = 0, tonumber(hold.fence)
     if tries > 0 then pause = math.min(house.deliver_ms[2], house.deliver_ms[1] * 2 ^ math.min(tries - 1, 20)) end
-    redis.call('ZADD', key('deliver'), whole(now + pause), hold.id)
-  else
-    redis.call('ZREM', key('deliver'), hold.id)
+    redis.call('ZADD', queue_of(hold), whole(now + pause), hold.id)
   end
   if TERMINAL[state] then settle(hold) end
   announce(events, 'id', hold.id, 'state', state, 'version', hold.version)
+end
+
+-- Notes that somebody is to write down how the hold ended.
+local function report(hold)
+  if redis.call('ZCARD', key('untold')) < UNTOLD_KEPT then redis.call('ZADD', key('untold'), whole(now), hold.id) end
 end
 
 -- Expires the hold if its deadline has passed, so that no script ever acts on, or shows, a hold that should have ended.
 local function lapse(hold)
   if not EXPIRABLE[hold.state] or tonumber(hold.expires_at) > now then return false end
   move(hold, house.expired, {})
-  redis.call('RPUSH', key('lapsed'), hold.id)
-  redis.call('LTRIM', key('lapsed'), -LAPSED_KEPT, -1)
+  report(hold)
   return true
 end
 
@@ -139,6 +150,9 @@ local function lapse_all()
     end
   end
 end
+
+-- Writes what is of no use: whoever then waits for replicas' disks waits for all that was written before, by anybody.
+local function confirm() redis.call('SET', key('confirmed'), '1', 'PX', 1000) end
 
 -- The hold that answers an equal call: open, or denied and still sticky. Nil when there is none, false when tampered.
 local function counting(root_id, call_digest)

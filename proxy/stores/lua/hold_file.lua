@@ -1,12 +1,15 @@
 -- Files a hold, unless an equal call already has one that counts or a cap is reached.
--- asked: fields, ttl_ms, caps. ARGV[3]: the encrypted call.
+-- asked: fields, ttl_ms, caps, confirm (one that is there must be on replicas' disks, too). ARGV[3]: the encrypted call.
 
 lapse_all()
 
 local hold = asked.fields
 local twin = counting(hold.root_id, hold.call_digest)
 if twin == false then return { 'tampered' } end
-if twin then return { 'exists', fields(twin.id) } end
+if twin then
+  if asked.confirm then confirm() end
+  return { 'exists', fields(twin.id) }
+end
 if redis.call('EXISTS', key('hold', hold.id)) == 1 then return { 'taken' } end
 
 local of_root = key('open', 'root', hold.root_id)

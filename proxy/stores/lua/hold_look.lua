@@ -1,5 +1,5 @@
 -- Reads one hold: by id, or the one that counts for an equal call (root_id, call_digest). With `sealed`, its
--- encrypted call as well.
+-- encrypted call as well; with `confirm`, what is found must be on replicas' disks.
 
 local hold
 if asked.id then
@@ -10,4 +10,5 @@ else
 end
 if hold == nil then return { 'none' } end
 if hold == false then return { 'tampered' } end
+if asked.confirm then confirm() end
 return { 'found', fields(hold.id), asked.sealed and redis.call('GET', key('sealed', hold.id)) }
