@@ -138,12 +138,18 @@ def read_all(reply: Reply) -> tuple[Hold, ...]:
 
 
 def unexpected(reply: Reply) -> Rejected | Unavailable:
+    """The fault of an answer that is not the one asked for."""
     if reply == [b"tampered"]:
         return Rejected(Code.HOLD_TAMPERED, "a stored hold was changed by someone else")
     return Unavailable(Code.STORE_DOWN, "the store answered a script with something else than its result")
 
 
 def read_news(entry: Entry, cursor: str) -> HoldNews:
+    """What an event of the stream says.
+
+    Raises:
+        Missed: it cannot be read, so that something was missed.
+    """
     try:
         return HoldNews(
             cursor=cursor,
@@ -172,4 +178,5 @@ def _moment(text: str) -> datetime:
 
 
 def millis(moment: datetime) -> str:
+    """A moment as the scripts write it: milliseconds since 1970, in decimal."""
     return str(max(0, (moment - _EPOCH) // timedelta(milliseconds=1)))
