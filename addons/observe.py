@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from mitmproxy import http
 from mitmproxy.connection import Client
@@ -11,6 +12,7 @@ from mitmproxy.connection import Client
 from addons.conversation import answer_client
 from addons.dial import Dials
 from addons.exchange import Exchange, Exchanges
+from proxy.claims import Claim
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.problems import form_of
@@ -104,8 +106,9 @@ class Observe:
             await self._settle(exchange, Event.LOST if exchange.sent else Event.UNSENT)
 
     async def written(self) -> None:
-        """Return once every outcome noted so far has its line, or could not get one."""
-        await asyncio.gather(*self._writing, return_exceptions=True)
+        """Return once every outcome has its line and every claim its end, or could not get them."""
+        while self._writing:
+            await asyncio.gather(*self._writing, return_exceptions=True)
 
     def _forwarded(self, flow: http.HTTPFlow) -> Exchange | None:
         """The exchange, if this response comes from the origin and not from us."""
@@ -118,18 +121,26 @@ class Observe:
         if exchange.settled or exchange.outcome is None or exchange.outcome.claim is None:
             return
         exchange.settled = True
+        await asyncio.shield(self._noted(self._tell(exchange.outcome.claim, event)))
+
+    async def _tell(self, claim: Claim, event: Event) -> None:
         try:
-            await self._gate.holding.claims.settle(exchange.outcome.claim, event)
+            await self._gate.holding.claims.settle(claim, event)
         except (Rejected, Unavailable) as fault:
             # The claim stays: whatever happened, this call will not be sent a second time by itself.
-            logger.error("hold %s could not be settled as %s: %s", exchange.outcome.claim.hold_id, event.value, fault)
+            logger.error("hold %s could not be settled as %s: %s", claim.hold_id, event.value, fault)
 
     def _write(self, exchange: Exchange, fault: Code | None) -> None:
         if not exchange.recorded:
             exchange.recorded = True
-            task = asyncio.ensure_future(self._record(exchange, fault))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
+            self._noted(self._record(exchange, fault))
+
+    def _noted(self, writing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """What is being written, whoever waits for it and leaves."""
+        task = asyncio.ensure_future(writing)
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+        return task
 
     async def _record(self, exchange: Exchange, fault: Code | None) -> None:
         assert exchange.outcome is not None

@@ -6,12 +6,13 @@ connections with it and is replaced; a supervisor that dies takes its workers al
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -238,39 +239,54 @@ async def run_proxy(
     policy = load_policy(settings, dev=dev)
     prepare(settings)
     host, wanted = listen or (settings.listen.host, settings.listen.port)
-    held = reserve(host, wanted)
-    embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
-    was_running = embedded is not None and embedded.directory.exists() and embedded.alive()
-    url = embedded.start() if embedded is not None else str(settings.redis_url)
-    launch = Launch(
-        config=settings.file.absolute(),
-        host=host,
-        port=held.getsockname()[1],
-        store_url=url,
-        fast_url=settings.redis_fast_url or "",
-        dev=dev,
-        workers=workers or settings.workers,
-        ephemeral=ephemeral,
-    )
-    ready = Ready(
-        host=host,
-        port=launch.port,
-        workers=launch.workers,
-        deployment=settings.deployment,
-        ca_file=settings.state / "ca" / "ca.pem",
-        signed=policy.bundle.signed,
-        bundle_version=policy.bundle.version,
-        store="embedded" if embedded is not None else repr(RedisServer(url)),
-        ephemeral=ephemeral and embedded is None,
-    )
-    ended = asyncio.Event()
-    keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
-    try:
-        return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
-    finally:
-        held.close()
-        ended.set()
-        if keeping is not None:
-            await keeping  # a start under way must not outlive the stop
-        if embedded is not None and not was_running:
-            embedded.stop()
+    with contextlib.closing(reserve(host, wanted)) as held, _alone(settings.state):
+        embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
+        url = embedded.start() if embedded is not None else str(settings.redis_url)
+        launch = Launch(
+            config=settings.file.absolute(),
+            host=host,
+            port=held.getsockname()[1],
+            store_url=url,
+            fast_url=settings.redis_fast_url or "",
+            dev=dev,
+            workers=workers or settings.workers,
+            ephemeral=ephemeral,
+        )
+        ready = Ready(
+            host=host,
+            port=launch.port,
+            workers=launch.workers,
+            deployment=settings.deployment,
+            ca_file=settings.state / "ca" / "ca.pem",
+            signed=policy.bundle.signed,
+            bundle_version=policy.bundle.version,
+            store="embedded" if embedded is not None else repr(RedisServer(url)),
+            ephemeral=ephemeral and embedded is None,
+        )
+        ended = asyncio.Event()
+        keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
+        try:
+            return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
+        finally:
+            ended.set()
+            if keeping is not None:
+                await keeping  # a start under way must not outlive the stop
+            if embedded is not None:
+                embedded.stop()
+
+
+@contextlib.contextmanager
+def _alone(state: Path) -> Iterator[None]:
+    """Nobody else runs a proxy on this state directory: whose private store would it be, and who would stop it?
+
+    Raises:
+        Rejected(CONFIG_INVALID): somebody does.
+    """
+    lock = os.open(state / "run.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with contextlib.closing(os.fdopen(lock)):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            detail = f"state: another intent-proxy runs on {state}: stop it, or give this one a state of its own"
+            raise Rejected(Code.CONFIG_INVALID, detail, field="state") from None
+        yield

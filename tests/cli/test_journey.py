@@ -3,6 +3,7 @@
 `make env` · `init` · `run` · `session new` · the agent's calls · `holds release`.
 """
 
+import fcntl
 import json
 import os
 import signal
@@ -94,6 +95,18 @@ def test_a_taken_port_is_one_clear_line_and_nothing_starts(home: Path, way: str)
     assert (ran.code, ran.out) == (Exit.REFUSED, "")
     assert ran.err.count("\n") == 1 and f"{address} is already in use" in ran.err
     assert not (home / "state" / "valkey").exists()
+
+
+def test_two_proxies_do_not_run_on_one_state_directory(home: Path) -> None:
+    state = home / "state"
+    state.mkdir(mode=0o700, exist_ok=True)
+    with (state / "run.lock").open("w") as lock:
+        (state / "run.lock").chmod(0o600)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = cli("run", "--listen", "127.0.0.1:0")
+    assert (ran.code, ran.out) == (Exit.REFUSED, "")
+    assert ran.err.count("\n") == 1 and f"another intent-proxy runs on {state}" in ran.err
+    assert not (state / "valkey").exists()
 
 
 def test_a_policy_nobody_signed_does_not_run(home: Path) -> None:

@@ -366,3 +366,22 @@ def test_a_quarantine_ends_a_delivery_under_way(town: Town) -> None:
         gate.open()
     lines = [line for line in town.house.journal("hold") if line["hold_id"] == hold]
     assert lines[-1]["event"] == "lost"
+
+
+@pytest.mark.system
+def test_a_node_that_stops_says_what_it_does_not_know(town: Town) -> None:
+    """Last, for it ends the house: a delivery whose origin does not answer is uncertain before the worker has gone."""
+    chain, url, gate = town.house.chain(), fresh(town, "plain"), Gate()
+    town.plain.on("POST", url[url.index("/v1") :], Reply(before=gate))
+    try:
+        hold = pay(town, url, chain)
+        town.house.decide(hold, Verdict.ALLOW)
+        gate.wait_until_reached()
+        assert town.house.stop() == 0
+    finally:
+        gate.open()
+    lines = town.house.journal()
+    (allowed,) = [line for line in lines if line.get("hold_id") == hold and line.get("verdict") == "allow"]
+    assert "lost" in {line["event"] for line in lines if line["kind"] == "hold" and line["hold_id"] == hold}
+    ended = [line for line in lines if line["kind"] == "outcome" and line["decision_id"] == allowed["decision_id"]]
+    assert len(ended) == 1

@@ -16,6 +16,7 @@ from certs import Authority, Leaf
 from h2client import Http2Wire, fields, open_http2
 from h2origin import Http2Origin
 from houses import House, house
+from nodes import wait_for
 from rawclient import Wire, request_bytes
 from reservoirs import Reservoir, Taken, content, told
 from towns import ROOMY
@@ -272,7 +273,7 @@ def test_a_spooled_body_goes_up_no_faster_than_it_is_taken(place: Place, way: st
 def test_what_an_origin_does_not_take_waits_on_disk_and_ends_with_its_sender(place: Place) -> None:
     far, house = place.far["plain"], place.house
     url = far.url("/v1/files/1")
-    signed = house.signed("POST", url, chain=house.chain(), body=BODY, intent="")
+    signed, before = house.signed("POST", url, chain=house.chain(), body=BODY, intent=""), len(house.journal("outcome"))
     far.stop()
     try:
         with house.open(url, timeout_s=WAIT_S) as wire:
@@ -282,7 +283,7 @@ def test_what_an_origin_does_not_take_waits_on_disk_and_ends_with_its_sender(pla
         wait_for_spools(house, 0)
     finally:
         far.go_on()
-    outcome = house.journal("outcome")[-1]
+    (outcome,) = wait_for(lambda: house.journal("outcome")[before:], "the outcome is written")
     assert outcome["error"] == "client.gone"
     assert int(str(outcome["bytes_up"])) < SIZE
 

@@ -55,6 +55,8 @@ AFTERWARDS = {
     "addons.observe:_counting": "the origin has answered",
     "addons.observe:_counting.<locals>.count": "the origin's body is on its way back",
     "addons.observe:Observe._settle": "the origin has answered; the hold is told",
+    "addons.observe:Observe._noted": "the origin has answered; what is written is kept track of",
+    "addons.observe:Observe._tell": "the origin has answered; the hold is told",
     "proxy.claims:Claims.settle": "the origin has answered; the hold is told",
     "proxy.holding:Holding._on_record": "the origin has answered; the hold is told",
     "proxy.audit.reviews:on_record": "the origin has answered; the hold is told",
