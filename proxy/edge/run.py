@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 READY_WITHIN_S = 30.0
 DRAIN_S = 10.0
-RESTART_AFTER_S = (0.2, 1.0, 2.0)  # growing pauses for a worker that keeps dying; short: service returns within 5 s
+RESTART_AFTER_S = (0.2, 0.5, 1.0)  # growing pauses for a worker that keeps dying; short: service returns within 5 s
 HEALTHY_AFTER_S = 30.0
 STORE_LOOK_S = 1.0
 
