@@ -26,7 +26,8 @@ test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes 
 	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-system: $(STAMP) $(CLIENTS_STAMP) ## network, browser and foreign-client tests (≤ 10 minutes)
-	@$(PYTEST) -m "system and not long" -n 2 --dist loadfile --no-loadscope-reorder || [ $$? -eq 5 ]  # 5: none are marked so
+	@$(PYTEST) -m "system and alone and not long"
+	@$(PYTEST) -m "system and not alone and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-long: $(STAMP) ## torture, soak, image and mutants
 	@HYPOTHESIS_PROFILE=long $(PYTEST) -m long --timeout 3600 || [ $$? -eq 5 ]

@@ -329,6 +329,7 @@ ROWS = (
 
 
 @pytest.mark.system
+@pytest.mark.alone
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_nothing_forbidden_leaves_the_agent_is_told_and_service_returns(town: FragileTown, row: Row) -> None:
     assert returns(town, BACK_S + EPOCH_S), "it serves before"
@@ -378,6 +379,7 @@ CLOCK = Row(name="the clock is a year ahead, or behind", fault=names_away, meanw
 
 
 @pytest.mark.system
+@pytest.mark.alone
 def test_a_clock_that_is_a_year_wrong_is_a_503_and_service_returns(tmp_path: Path) -> None:
     file = tmp_path / "offset"
     with running(tmp_path, worker=worker(file)) as town:

@@ -97,7 +97,7 @@ RETURNING = {
 """Functions that have done all they are for when they return."""
 
 
-pytestmark = pytest.mark.system  # of all tests these take longest; make test is for between two changes
+pytestmark = [pytest.mark.system, pytest.mark.alone]  # of all tests these take longest
 
 
 @pytest.fixture(scope="module")
