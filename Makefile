@@ -25,7 +25,7 @@ demo: $(STAMP) ## the story of an agent that strays, on real parts; KEEP=DIR kee
 test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes on two cores)
 	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
-test-system: $(STAMP) $(CLIENTS_STAMP) ## network, browser and foreign-client tests (≤ 10 minutes)
+test-system: $(STAMP) $(CLIENTS_STAMP) ## tests with networks, foreign programs, faults and the whole demo (≤ 10 minutes)
 	@$(PYTEST) -m "system and alone and not long"
 	@$(PYTEST) -m "system and not alone and not long" -n 2 --dist loadfile --no-loadscope-reorder
 

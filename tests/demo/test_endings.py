@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from clones import environment, processes_of, temporary
 
+pytestmark = pytest.mark.system  # a whole demo for each of its ends
+
 DEMO = (sys.executable, "-m", "proxy.cli.main", "demo")
 PROMPT = "Press Enter to run it here"
 DEADLINE_S = 60.0

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from clones import ROOT, clone, environment, processes_of, temporary
 
+pytestmark = pytest.mark.system  # a clone, with an environment of its own
+
 README = (ROOT / "README.md").read_text("utf-8")
 HOLDS = (ROOT / "docs" / "holds.md").read_text("utf-8")
 RUN_BY_ITSELF = {"make test"}  # it is what runs this

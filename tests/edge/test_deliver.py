@@ -21,6 +21,8 @@ from proxy.core.model import HoldState, Verdict
 from proxy.policy.bundle import sign_bundle
 from proxy.review.granting import Width
 
+pytestmark = pytest.mark.system  # what is waited for is waited for by the clock of the store
+
 DELIVERED = (
     CLUSTERS
     + """\
@@ -368,7 +370,6 @@ def test_a_quarantine_ends_a_delivery_under_way(town: Town) -> None:
     assert lines[-1]["event"] == "lost"
 
 
-@pytest.mark.system
 def test_a_node_that_stops_says_what_it_does_not_know(town: Town) -> None:
     """Last, for it ends the house: a delivery whose origin does not answer is uncertain before the worker has gone."""
     chain, url, gate = town.house.chain(), fresh(town, "plain"), Gate()

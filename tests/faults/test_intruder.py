@@ -22,6 +22,8 @@ from proxy.core.release import state_release
 from proxy.stores.redis import PREFIX
 from proxy.stores.redis_holds import RedisHolds
 
+pytestmark = pytest.mark.system  # two nodes, and a call for every value of every field
+
 FIELDS = (
     *(
         "id",
@@ -139,7 +141,6 @@ def trials(nodes: Nodes, bring: Callable[[Nodes, Call], None], *, with_state: bo
             yield Trial(name=f"{name} {what}", call=call, writes=writes)
 
 
-@pytest.mark.system
 @pytest.mark.parametrize(
     ("bring", "with_state"),
     [
@@ -167,7 +168,6 @@ def test_no_value_of_any_field_lets_a_call_pass(
         assert [name for name in unnamed if not name.startswith(LIKE_ANOTHERS)] == []
 
 
-@pytest.mark.system
 def test_a_released_call_passes_once_and_as_it_was_approved_whatever_is_changed(nodes: Nodes) -> None:
     tried = list(trials(nodes, approve, with_state=False))
     nodes.write_many({trial.call.id: trial.writes for trial in tried})
