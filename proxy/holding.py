@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from proxy.audit.records import hold_fields
 from proxy.audit.reviews import is_reviewers, on_record, review_fields
 from proxy.claims import LONGEST_RELEASE, Claims
+from proxy.core.credential import Credential
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -20,7 +21,7 @@ from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import TELLING, as_sealed, told
+from proxy.core.reviewed import TELLING, as_sealed, check_shown, told
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
@@ -227,14 +228,14 @@ class Holding:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    async def check_release(self, identity: Identity, call: Call, hold: Hold) -> Cleared:
+    async def check_release(self, identity: Identity, call: Call, hold: Hold, credential: Credential | None) -> Cleared:
         """The reviewer's signed word that this very call may be sent, and the stored call to send.
 
         What was shown is what is sent: a call with the same digest may still differ in headers no reviewer saw.
 
         Redis carries the approval, it does not authorise: the statement is verified here, over the digest of the
         bytes that will be sent, and who may say it is taken from the sealed record and the mandate. The proof must be
-        no weaker than the one the call was held with.
+        no weaker than the one the call was held with, and `credential`, which it would be sent with, the one shown.
 
         Raises:
             Rejected: any of it does not hold.
@@ -246,6 +247,7 @@ class Holding:
                 Code.PROOF_WEAK,
                 f"the call was held with {filed.proof.label} proof; repeat it with the same or stronger",
             )
+        check_shown(filed.decision, credential)
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")

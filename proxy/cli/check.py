@@ -10,6 +10,7 @@ from proxy.cli.where import AsJson, Config, find_config
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
 from proxy.core.model import Bundle
+from proxy.edge.secrets import secret_faults
 from proxy.policy.bundle import faults_of, read_floor, verify_bundle
 
 _FAULT = re.compile(r"(?P<file>[^:\n]+)(?::(?P<line>\d+))?: (?P<text>.*)", re.DOTALL)
@@ -27,7 +28,7 @@ def check(config: Config = None, as_json: AsJson = False) -> int:
       intent-proxy check --json
     """
     path = find_config(config)
-    faults = faults_of(path)
+    faults = faults_of(path) or _of_secrets(path)
     if as_json:
         document({"ok": not faults, "faults": [_fault(line) for line in faults], "signature": _signature(path, faults)})
     elif faults:
@@ -38,6 +39,11 @@ def check(config: Config = None, as_json: AsJson = False) -> int:
     else:
         _praise(path)
     return Exit.REFUSED if faults else Exit.OK
+
+
+def _of_secrets(path: Path) -> tuple[str, ...]:
+    deployment = open_deployment(path)
+    return secret_faults(deployment.settings, deployment.bundle(dev=True))
 
 
 def _praise(path: Path) -> None:
