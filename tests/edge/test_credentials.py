@@ -3,26 +3,17 @@
 import base64
 import json
 import secrets
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
 from houses import WAYS
-from keepers import PLACEHOLDER, Keeper, fresh, open_keeper, spellings
+from keepers import PLACEHOLDER, VALUES, Keeper, fresh, spellings
 from nodes import wait_for_state
 from origin_replies import Reply, Request, echo
 
 from proxy.core.model import HoldState, Verdict
 
-VALUES = {name: fresh(name) for name in ("erp-token", "api-key", "query-key", "password")}
 TOKEN = VALUES["erp-token"]
-
-
-@pytest.fixture(scope="module")
-def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
-    with open_keeper(tmp_path_factory.mktemp("keeper"), values=VALUES) as running:
-        yield running
-    assert not [line for line in running.house.output if "failed; it is closed" in line], "no layer ever raises"
 
 
 def path() -> str:

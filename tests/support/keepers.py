@@ -14,9 +14,11 @@ from textwrap import dedent
 from urllib.parse import quote
 
 from certs import Authority
+from h2origin import Http2Origin
 from houses import House, house
 from origins import Origin
 from towns import ROOMY
+from wsends import Listener
 
 CANARY = f"cnry{secrets.token_hex(8)}"
 PLACEHOLDER = "put-your-token-here"
@@ -47,7 +49,7 @@ clusters:
     risk: routine
     hosts: [erp.example]
     schemes: [http, https]
-    ports: [@http@, @https@]
+    ports: [@http@, @https@, @ws@]
     addresses: [127.0.0.0/8]
     credential: {secret: erp-token, as: bearer, over_http: true}
     operations:
@@ -61,6 +63,10 @@ clusters:
         methods: [POST]
         path: /v1/uploads/{id}
         body: unexamined
+      - name: hear
+        methods: [GET]
+        path: /v1/live/{topic}
+        websocket: true
   - id: payments
     risk: routine
     hosts: [erp.example]
@@ -73,6 +79,18 @@ clusters:
         methods: [POST]
         path: /v1/payments/{id}
     review: {always: true, effect: deliver}
+"""
+    + """\
+  - id: ledger
+    risk: routine
+    hosts: [erp.example]
+    ports: [@h2@]
+    addresses: [127.0.0.0/8]
+    http2: true
+    credential: {secret: api-key, header: X-Erp}
+    operations:
+      - {name: read, methods: [GET], path: "/v1/ledger/{id}"}
+      - {name: upload, methods: [POST], path: "/v1/uploads/{id}", body: unexamined}
 """
     + one("header", "{secret: api-key, header: X-Api-Key, over_http: true}")
     + one("query", "{secret: query-key, query: key, over_http: true}")
@@ -93,6 +111,8 @@ class Keeper:
     house: House
     plain: Origin
     tls: Origin
+    h2: Http2Origin
+    sockets: Listener
     folder: Path
 
     def origin(self, way: str) -> Origin:
@@ -125,12 +145,16 @@ def spellings(secret: str) -> tuple[bytes, ...]:
     return plain, quote(secret, safe="").encode(), base64.b64encode(plain), base64.b64encode(b"svc:" + plain)
 
 
+VALUES = {name: fresh(name) for name in ("erp-token", "api-key", "query-key", "password")}
+"""The secrets as they are at the start."""
+
+
 @contextmanager
-def open_keeper(folder: Path, *, values: dict[str, str], workers: int = 1) -> Iterator[Keeper]:
-    """Build and run one; `values` are those of `erp-token`, `api-key`, `query-key` and `password`."""
+def open_keeper(folder: Path, *, workers: int = 1) -> Iterator[Keeper]:
+    """Build and run one."""
     authority, kept = Authority(), folder / "secrets"
     kept.mkdir(mode=0o700)
-    for name, value in values.items():
+    for name, value in VALUES.items():
         write_secret(kept / name, value)
     printer = kept / "printer.py"
     printer.write_text(f"print(open({str(kept / 'api-key')!r}).read(), end='')\n")
@@ -143,9 +167,12 @@ def open_keeper(folder: Path, *, values: dict[str, str], workers: int = 1) -> It
           lost: {{file: secrets/lost}}
           printed: {{command: ["{sys.executable}", "{printer}"], every: 1d}}
         """
-    with Origin() as plain, Origin(tls=authority.server("erp.example")) as tls:
-        text = CLUSTERS.replace("@https@", str(tls.port)).replace("@http@", str(plain.port))
+    leaf = authority.server("erp.example")
+    with Origin() as plain, Origin(tls=leaf) as tls, Http2Origin(tls=leaf) as h2, Listener() as sockets:
+        text = CLUSTERS
+        for mark, port in (("https", tls.port), ("http", plain.port), ("h2", h2.port), ("ws", sockets.port)):
+            text = text.replace(f"@{mark}@", str(port))
         settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{dedent(extra)}"
         names = {f"{host}.example": ["127.0.0.1"] for host in HOSTS}
         with house(folder, clusters=text, extra=settings, names=names, workers=workers) as running:
-            yield Keeper(house=running, plain=plain, tls=tls, folder=kept)
+            yield Keeper(house=running, plain=plain, tls=tls, h2=h2, sockets=sockets, folder=kept)
