@@ -37,8 +37,8 @@ def secret_faults(settings: Settings, bundle: Bundle, environment: Mapping[str, 
             continue
         name = cluster.credential.secret
         if name not in settings.secrets:
-            hint = instead(name, settings.secrets) if settings.secrets else ""
-            said = f"there is no secret {shown(name)} in {settings.file.name}{hint}; add it under secrets there"
+            mend = instead(name, settings.secrets) if settings.secrets else "; add it under secrets there"
+            said = f"there is no secret {shown(name)} in {settings.file.name}{mend}"
             faults[f"{cluster.at.file}:{cluster.at.line}: credential of cluster {shown(cluster.id)}: {said}"] = None
         elif why := _missing(settings.secrets[name], environment):
             faults[f"{settings.place_of_secret(name)}: secrets.{name}: {why}"] = None
