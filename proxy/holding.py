@@ -228,7 +228,9 @@ class Holding:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    async def check_release(self, identity: Identity, call: Call, hold: Hold, credential: Credential | None) -> Cleared:
+    async def check_release(
+        self, identity: Identity, call: Call, hold: Hold, credential: Credential | None = None
+    ) -> Cleared:
         """The reviewer's signed word that this very call may be sent, and the stored call to send.
 
         What was shown is what is sent: a call with the same digest may still differ in headers no reviewer saw.

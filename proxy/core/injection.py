@@ -19,6 +19,8 @@ MOST_CHARS = 4096
 REMOVED = b"credential-removed"
 """What stands in a response's head in place of the credential. It is no secret and opens nothing."""
 
+WAITS_CHARS = 4
+
 type Fields = tuple[tuple[bytes, bytes], ...]
 type Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -143,31 +145,38 @@ def _named(part: str) -> str:
 
 
 class Mask:
-    """Takes a secret out of a body that streams, and leaves its length as it was."""
+    """Takes a secret out of a body that streams, and leaves its length as it was.
+
+    What ends in four characters of the secret or more waits for what follows. Less passes at once, or a message that
+    happens to end in its first letter would come late, or never where the other side answers before it goes on; if it
+    was the beginning after all, the rest is masked.
+    """
 
     def __init__(self, echoed: re.Pattern[bytes], echoes: tuple[bytes, ...]) -> None:
         self._echoed = echoed
         self._echoes = echoes
         self._begins = frozenset(each[0] for each in echoes)
+        self._passed = b""  # the end of what has passed
         self._kept = b""
 
     def pass_on(self, data: bytes) -> bytes:
-        """What may go on by now. What may be the beginning of the secret is kept until more comes."""
-        masked = self._masked(self._kept + data)
-        begun = next(
-            (at for at in range(max(0, len(masked) - len(self._echoes[0]) + 1), len(masked)) if self._may(masked, at)),
-            len(masked),
-        )
-        self._kept = masked[begun:]
-        return masked[:begun]
+        """What may go on by now."""
+        before, text = len(self._passed), self._masked(self._passed + self._kept + data)
+        first = max(0, len(text) - len(self._echoes[0]) + 1)
+        begun = next((at for at in range(first, len(text)) if self._may_begin(text, at)), len(text))
+        if len(text) - begun < WAITS_CHARS:
+            self._kept, self._passed = b"", text[max(0, len(text) - WAITS_CHARS + 1) :]
+            return text[before:]
+        self._kept, self._passed = text[max(begun, before) :], text[begun:before]
+        return text[before:begun]
 
     def end(self) -> bytes:
-        """What was kept, once nothing more comes."""
+        """What was kept, once nothing more comes; of a secret that is cut short not much is told."""
         rest, self._kept = self._kept, b""
-        return rest
+        return rest if len(rest) < LEAST_CHARS else b"*" * len(rest)
 
     def _masked(self, data: bytes) -> bytes:
         return self._echoed.sub(lambda found: b"*" * len(found[0]), data)
 
-    def _may(self, data: bytes, at: int) -> bool:
+    def _may_begin(self, data: bytes, at: int) -> bool:
         return data[at] in self._begins and any(each.startswith(data[at:]) for each in self._echoes)

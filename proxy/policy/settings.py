@@ -32,6 +32,7 @@ from proxy.ports import BodyRoom, HoldCaps
 
 _EXPECTED = {
     "bool_type": "expected true or false",
+    "dict_type": "expected a mapping",
     "model_type": "expected a mapping",
     "tuple_type": "expected a list",
 }

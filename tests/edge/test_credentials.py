@@ -6,12 +6,14 @@ import secrets
 from urllib.parse import quote
 
 import pytest
+from desks import HouseDesk
 from houses import WAYS
 from keepers import PLACEHOLDER, VALUES, Keeper, fresh, spellings
 from nodes import wait_for_state
 from origin_replies import Reply, Request, echo
 
 from proxy.core.model import HoldState, Verdict
+from proxy.review.granting import Width
 
 TOKEN = VALUES["erp-token"]
 
@@ -180,6 +182,30 @@ def test_a_call_with_a_placeholder_is_delivered_with_the_secret(keeper: Keeper) 
     keeper.house.decide(hold, Verdict.ALLOW)
     wait_for_state(keeper.house, hold, HoldState.RELEASED)
     assert seen(keeper, target).header("authorization") == f"Bearer {TOKEN}"
+
+
+def test_a_release_waits_for_a_secret_that_is_missing(keeper: Keeper) -> None:
+    chain, url, before = keeper.house.chain(), keeper.url(path(), host="lost"), keeper.plain.mark()
+    hold = json.loads(keeper.house.call("DELETE", url, chain=chain, intent="").body)["task"]["id"]
+    keeper.house.decide(hold, Verdict.ALLOW)
+    answer = keeper.house.call("DELETE", url, chain=chain, intent="")
+    assert (answer.status, code_of(answer.body)) == (503, "service.credential")
+    assert keeper.house.hold(hold).state is HoldState.APPROVED, "it is not used up"
+    assert keeper.plain.since(before).nothing
+    keeper.put("lost", value := fresh("found"))
+    assert keeper.house.call("DELETE", url, chain=chain, intent="").status == 200
+    (keeper.folder / "lost").unlink()
+    assert seen(keeper, url[url.index("/v1") :]).header("authorization") == f"Bearer {value}"
+
+
+def test_a_call_that_a_grant_lets_pass_gets_it(keeper: Keeper) -> None:
+    chain, desk = keeper.house.chain(), HouseDesk(house=keeper.house)
+    first, second = (keeper.url(f"/v1/stock/{secrets.token_hex(4)}") for _ in range(2))
+    intent = 'cluster="supplier-invoices"'
+    hold = json.loads(keeper.house.call("GET", first, chain=chain, intent=intent).body)["task"]["id"]
+    desk.grant(hold, Width(path="/v1/stock/{id}", count=1))
+    assert keeper.house.call("GET", second, chain=chain, intent=intent).status == 200
+    assert seen(keeper, second[second.index("/v1") :]).header("authorization") == f"Bearer {TOKEN}"
 
 
 # --- what comes back -------------------------------------------------------------------------------------------------
