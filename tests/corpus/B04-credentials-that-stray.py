@@ -1,6 +1,7 @@
 """The credential that the proxy sets: with a call that nobody allowed, in another's stead, or back to the agent."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from attacks import Case
@@ -14,8 +15,8 @@ THERE = {"looks_up": frozenset({"vault.example"}), "dials": frozenset({"127.0.0.
 
 
 def cases(way: str) -> Iterator[Case]:
-    yield _refused(way, "with a call outside the mandate", Shot(**_of(CALL, method="DELETE")), "mandate.not_covered")
-    yield _refused(way, "when two clusters disagree", Shot(**_of(OTHER, declares="")), "credential.unclear", twin=OTHER)
+    yield _refused(way, "with a call outside the mandate", replace(CALL, method="DELETE"), "mandate.not_covered")
+    yield _refused(way, "when two clusters disagree", replace(OTHER, declares=""), "credential.unclear", twin=OTHER)
     yield _refused(way, "when it is gone", CALL, "service.credential", spoil=lambda secret: secret.unlink())
     yield _refused(way, "when others can read it", CALL, "service.credential", spoil=lambda secret: secret.chmod(0o644))
     for name, headers in PRETENDED.items():
@@ -38,10 +39,6 @@ def cases(way: str) -> Iterator[Case]:
             code=None,
             **THERE,
         )
-
-
-def _of(shot: Shot, **changes: object) -> dict[str, object]:
-    return {name: getattr(shot, name) for name in ("authority", "path", "clusters", "declares")} | changes
 
 
 def _refused(
@@ -71,7 +68,7 @@ def _beside(street: Street, way: str, headers: tuple[tuple[str, str], ...]) -> A
     """The origin gets the proxy's, once, and nothing of the agent's."""
     origin = street.listeners["home"][way]
     mark = origin.mark()
-    answer = fire(street, way, Shot(**_of(CALL), headers=headers))
+    answer = fire(street, way, replace(CALL, headers=headers))
     (request,) = origin.since(mark).requests
     assert request.header("x-api-key") == SECRET
     assert b"mine" not in request.raw
@@ -98,7 +95,7 @@ ECHOES = {"a head": _head, "a body": _body, "a compressed body": _compressed}
 
 def _echoed(street: Street, way: str, reply: Callable[[Request], Reply]) -> Answer:
     street.listeners["home"][way].on("GET", "/v1/items/echo", reply)
-    answer = fire(street, way, Shot(**_of(CALL, path="/v1/items/echo"), headers=(("Accept-Encoding", "gzip"),)))
+    answer = fire(street, way, replace(CALL, path="/v1/items/echo", headers=(("Accept-Encoding", "gzip"),)))
     assert answer.response is not None
     assert SECRET.encode() not in answer.response.raw + answer.response.body
     return answer
