@@ -39,7 +39,7 @@ class Credential:
                 return "Authorization"
             case Way.HEADER:
                 return self.name
-            case Way.QUERY:
+            case _:
                 return f"the query parameter {self.name}"
 
 
@@ -62,7 +62,7 @@ def normal_credential(credential: Credential) -> dict[str, Json]:
             normal["as"] = "bearer"
         case Way.BASIC:
             normal["basic"] = {"user": credential.name}
-        case Way.HEADER | Way.QUERY:
+        case _:
             normal[credential.way.value] = credential.name
     if credential.over_http:
         normal["over_http"] = True

@@ -103,7 +103,7 @@ def inject(injection: Injection, fields: Fields, target: bytes) -> tuple[Fields,
             return _with(fields, b"Authorization", value.encode("ascii")), target
         case Way.HEADER:
             return _with(fields, credential.name.encode("ascii"), injection.value.encode("ascii")), target
-        case Way.QUERY:
+        case _:
             return fields, _with_parameter(target.decode("ascii"), credential.name, injection.value).encode("ascii")
 
 
