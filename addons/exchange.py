@@ -16,6 +16,7 @@ from addons.conversation import Conversation
 from addons.intake import Intake
 from addons.valve import Valves
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.injection import Injection
 from proxy.core.model import IPAddress, Unread, Verdict
 from proxy.core.problems import Answer
 from proxy.delivering import Delivery
@@ -61,6 +62,11 @@ class Exchange:
     def claimed(self) -> bool:
         """Whether it is a released call, the one that its release lets pass."""
         return self.outcome is not None and self.outcome.claim is not None
+
+    @property
+    def injection(self) -> Injection | None:
+        """What is set on it as it leaves."""
+        return self.outcome.injection if self.outcome is not None and self.under_way else None
 
     @property
     def spooled(self) -> bool:
@@ -115,13 +121,17 @@ class Exchanges:
         exchange = self.find(flow)
         return exchange is not None and exchange.outcome is not None and address in exchange.outcome.addresses
 
-    def on_whose_behalf(self, flow: http.HTTPFlow) -> tuple[str, str] | None:
-        """The mandate and the agent that a call is made for. A connection may remember who authenticated on it
-        (Negotiate, NTLM), so it never serves another.
+    def on_whose_behalf(self, flow: http.HTTPFlow) -> tuple[str, ...] | None:
+        """The mandate and the agent that a call is made for, and the credential it bears. A connection may remember who
+        authenticated on it (Negotiate, NTLM), so it never serves another.
         """
         exchange = self.find(flow)
         identity = None if exchange is None or exchange.admission is None else exchange.admission.identity
-        return None if identity is None else (identity.mandate.root_id, identity.mandate.sub_path)
+        if exchange is None or identity is None:
+            return None
+        injection = exchange.injection
+        bears = "" if injection is None else injection.credential.words
+        return identity.mandate.root_id, identity.mandate.sub_path, bears
 
     def is_claimed(self, flow: http.HTTPFlow) -> bool:
         """Whether this is a released call, which dials a connection of its own."""

@@ -18,10 +18,13 @@ from mitmproxy.proxy.layers.http._events import (
     RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
+    ResponseHeaders,
     ResponseProtocolError,
+    ResponseTrailers,
 )
 
 from addons.conversation import Conversation
+from addons.credentials import without_credential
 from addons.exchange import Exchanges
 from addons.http1 import Commands, RefusedHead, RefusedHeadHook, UnwantedBody
 from addons.http2 import BodyFault, RefusedHeaders
@@ -52,6 +55,8 @@ class GatedStream(UploadStream):
         if self._switched:
             yield from self.passthrough(event)
             return
+        if isinstance(event, ResponseHeaders | ResponseTrailers):
+            without_credential(event, self._exchanges.find(self.flow))
         match event:
             case RefusedHeaders():
                 yield from self._refuse_head(event)

@@ -35,6 +35,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http2 import StreamState
 
+from addons.credentials import CredentialHeaders
 from addons.heads import HOP_BY_HOP, HeadFault
 from addons.http1 import Commands
 from addons.http1_client import INTERIM_RESPONSES, RESPONSE_HEAD_TIMEOUT_S
@@ -108,7 +109,8 @@ class StrictHttp2Client(Http2Side):
         self.streams[wire_id] = StreamState.EXPECTING_HEADERS
         if request.data.method == b"HEAD":
             self._to_head.add(wire_id)
-        self.h2_conn.send_headers(wire_id, _fields(request), end_stream=event.end_stream)
+        hidden = event.hidden if isinstance(event, CredentialHeaders) else frozenset[bytes]()
+        self.h2_conn.send_headers(wire_id, _fields(request, _SECRET | hidden), end_stream=event.end_stream)
 
     # --- from the origin ---------------------------------------------------------------------------------------------
 
@@ -224,7 +226,7 @@ class StrictHttp2Client(Http2Side):
         yield from self._broken(ProtocolError("its settings, or a head, were not complete in time"))
 
 
-def _fields(request: http.Request) -> list[tuple[bytes, bytes]]:
+def _fields(request: http.Request, secret: frozenset[bytes]) -> list[tuple[bytes, bytes]]:
     """The judged call in the form of HTTP/2 (RFC 9113 §8.3.1); secrets stay out of the compression table."""
     headers = [(name.lower(), value) for name, value in request.headers.fields]
     (authority,) = (value for name, value in headers if name == b"host")
@@ -234,9 +236,7 @@ def _fields(request: http.Request) -> list[tuple[bytes, bytes]]:
         (b":authority", authority),
         (b":path", request.data.path),
     ]
-    kept = [
-        NeverIndexedHeaderTuple(name, value) if name in _SECRET else (name, value)
-        for name, value in headers
-        if name not in _NOT_SENT
+    kept = [(name, value) for name, value in headers if name not in _NOT_SENT]
+    return [
+        NeverIndexedHeaderTuple(name, value) if name in secret else (name, value) for name, value in [*pseudo, *kept]
     ]
-    return [*pseudo, *kept]

@@ -9,18 +9,21 @@ from ipaddress import ip_address
 
 from mitmproxy import http
 from mitmproxy.connection import Server
-from mitmproxy.proxy import commands, events
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     GetHttpConnection,
     GetHttpConnectionCompleted,
     HttpLayer,
     HTTPMode,
+    HttpStream,
     RegisterHttpConnection,
 )
+from mitmproxy.proxy.layers.http._events import RequestHeaders
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import LayerStack
 
+from addons.credentials import with_credential
 from addons.exchange import Exchanges, Upstream
 from addons.gated import GatedStream
 from addons.http1 import Commands, StrictHttp1Server
@@ -72,6 +75,14 @@ class GatedHttpLayer(HttpLayer):
         context, http2 = self.context.fork(), self._client2 is not None
         self.streams[stream_id] = GatedStream(context, stream_id, self._exchanges, http2=http2)
         yield from self.event_to_child(self.streams[stream_id], events.Start())
+
+    def event_to_child(self, child: layer.Layer | HttpStream, event: events.Event) -> Commands:
+        """As mitmproxy does; a request's head that goes to an origin gets its credential here, and nowhere before."""
+        if isinstance(event, RequestHeaders) and not isinstance(child, HttpStream):
+            exchange = self._exchanges.find(self.streams[event.stream_id].flow)
+            (server,) = (each for each in self._upstreams if self.connections.get(each) is child)
+            event = with_credential(event, exchange, leads_to=self._upstreams[server].named, tls=server.tls)
+        yield from super().event_to_child(child, event)
 
     # --- upstream connections ----------------------------------------------------------------------------------------
 

@@ -37,6 +37,7 @@ class Observe:
         if exchange is None or exchange.outcome is None or flow.response is None:
             return
         exchange.status = flow.response.status_code
+        self._gate.injecting.answered(exchange.injection, flow.response.status_code)
         if flow.response.status_code == 101 and exchange.conversation is not None:
             answer_client(flow.response, exchange.conversation)
         elif flow.response.status_code < 200:
@@ -164,12 +165,17 @@ class Observe:
         self._exchanges.drop(exchange)
 
 
-def _counting(exchange: Exchange) -> Callable[[bytes], bytes]:
-    def count(data: bytes) -> bytes:
+def _counting(exchange: Exchange) -> Callable[[bytes], list[bytes]]:
+    """What a response's body passes through. Nothing is a list of nothing: an empty chunk would end the message."""
+    mask = exchange.injection.body() if exchange.injection is not None else None
+
+    def count(data: bytes) -> list[bytes]:
+        if mask is not None:
+            data = mask.pass_on(data) if data else mask.end()
         exchange.bytes_down += len(data)
         if exchange.delivery is not None:
             exchange.delivery.take(data)
-        return data
+        return [data] if data else []
 
     return count
 

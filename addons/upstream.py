@@ -19,10 +19,10 @@ class StrictHttpClient(layer.Layer):
     _registered = False
 
     def __init__(
-        self, context: Context, *, named: tuple[str, int], alone: bool, behalf: tuple[str, str] | None = None
+        self, context: Context, *, named: tuple[str, int], alone: bool, behalf: tuple[str, ...] | None = None
     ) -> None:
         super().__init__(context)
-        self.behalf = behalf  # the mandate and agent whose calls it carries
+        self.behalf = behalf  # the mandate and agent whose calls it carries, and the credential they bear
         self.named = named  # the host and port it was asked for by; while it connects, `address` is the chosen one
         self.alone = alone
 

@@ -44,6 +44,7 @@ from proxy.deciding import Deciding
 from proxy.granting import Granting
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
+from proxy.injecting import Injecting, under_grants
 from proxy.policy.inforce import one_policy
 from proxy.ports import Control, Journal, Replays, Resolver
 from proxy.recording import NO_PREFERENCE, Admission, Outcome, Recorder
@@ -80,6 +81,7 @@ class Gate:
         control: Control,
         journal: Journal,
         resolver: Resolver,
+        injecting: Injecting,
         keyed_hash: Callable[[str], str],
         settings: GateSettings,
         clock: Callable[[], datetime],
@@ -93,6 +95,7 @@ class Gate:
         self._replays = replays
         self._control = control
         self._resolver = resolver
+        self.injecting = injecting
         self.recorder = Recorder(policy=policy, journal=journal, keyed_hash=keyed_hash, clock=clock, new_id=new_id)
         self.settings = settings
         self._clock = clock
@@ -201,19 +204,15 @@ class Gate:
     async def refuse(self, admission: Admission, fault: Rejected | Unavailable) -> Outcome:
         """Record a refusal that was clear before the body came, or that the wire or a broken part demanded."""
         decision = self.recorder.refused(admission, fault)
-        # The part that fails may be the journal or the clock; the answer is a refusal all the same.
-        # What is left of the two seconds is short; the journal writes the line even when nobody waits for it.
+        # The part that fails may be the journal or the clock; the answer is a refusal all the same. What is left of the
+        # two seconds is short; the journal writes the line even when nobody waits for it.
         with suppress(TimeoutError, Unavailable):
             async with asyncio.timeout(REFUSAL_DEADLINE_S):
                 await self.recorder.decision(admission, decision, admission.call)
         return Outcome(decision=decision, call=admission.call)
 
     def view(self) -> ControlView:
-        """What is stopped at this moment.
-
-        Raises:
-            Unavailable(VIEW_STALE): nobody has told us for too long.
-        """
+        """What is stopped at this moment. Raises Unavailable(VIEW_STALE): nobody has told us for too long."""
         return self._control.view()
 
     def check_standing(self, mandate: Mandate, view: ControlView, *, filed: bool = False) -> None:
@@ -311,7 +310,7 @@ class Gate:
 
     async def _granted(self, identity: Identity, call: Call, decision: Decision) -> Outcome | None:
         """What a route grant makes of a call that is held: it stands for a release, after everything before that."""
-        if decision.verdict is not Verdict.HOLD:
+        if decision.verdict is not Verdict.HOLD or not under_grants(decision):
             return None
         grants = await self._granting.find(identity, call, decision, self.view())
         if not grants:
@@ -346,7 +345,7 @@ class Gate:
         """What a hold's state means for the call that found it; an approved one lets it pass, once."""
         if hold.state is not HoldState.APPROVED or gone.is_set():
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
-        cleared = await self.holding.check_release(identity, call, hold)
+        cleared = await self.holding.check_release(identity, call, hold, decision.credential)
         if not cleared.here:
             return Outcome(decision=elsewhere(as_held(decision, hold)), call=call, hold=hold)
         released, addresses = await self._resolved(after_release(decision, hold_id=hold.id), cleared.call)
@@ -377,6 +376,7 @@ class Gate:
         """Resolve an allowed call's destination, once, after policy passed; a forbidden address makes it a denial."""
         if decision.verdict is not Verdict.ALLOW:
             return decision, ()
+        self.injecting.for_call(decision, call)  # where there is none, nothing is claimed or spent for the call
         found = await self._resolver.resolve(call.host, call.port)
         try:
             return decision, check_addresses(found, decision.addresses, port=call.port, own=self.settings.own)
@@ -386,14 +386,15 @@ class Gate:
     async def _recorded(self, admission: Admission, outcome: Outcome, started_s: float) -> Outcome:
         """The outcome, once its line is durable; a claim whose line could not be written is given back."""
         latency_us = int((self._timer() - started_s) * 1_000_000)
-        decision = replace(outcome.decision, latency_us=latency_us)
+        outcome = replace(outcome, decision=replace(outcome.decision, latency_us=latency_us))
         try:
-            await self.recorder.decision(admission, decision, outcome.call)
+            outcome = replace(outcome, injection=self.injecting.for_call(outcome.decision, outcome.call))
+            await self.recorder.decision(admission, outcome.decision, outcome.call)
         except BaseException:
             if outcome.claim is not None:
                 await asyncio.shield(self.holding.claims.give_back(outcome.claim))
             raise
-        return replace(outcome, decision=decision)
+        return outcome
 
 
 def _late() -> Unavailable:

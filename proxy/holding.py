@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from proxy.audit.records import hold_fields
 from proxy.audit.reviews import given_fields, is_reviewers, on_record, review_fields
 from proxy.claims import LONGEST_RELEASE, Claims
+from proxy.core.credential import Credential
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -21,7 +22,7 @@ from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.resolution import read_resolution
 from proxy.core.reviewed import as_held as as_held
-from proxy.core.reviewed import as_sealed, ended, told
+from proxy.core.reviewed import as_sealed, check_shown, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault
@@ -227,14 +228,16 @@ class Holding:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    async def check_release(self, identity: Identity, call: Call, hold: Hold) -> Cleared:
+    async def check_release(
+        self, identity: Identity, call: Call, hold: Hold, credential: Credential | None = None
+    ) -> Cleared:
         """The reviewer's signed word that this very call may be sent, and the stored call to send.
 
         What was shown is what is sent: a call with the same digest may still differ in headers no reviewer saw.
 
         Redis carries the approval, it does not authorise: the statement is verified here, over the digest of the
         bytes that will be sent, and who may say it is taken from the sealed record and the mandate. The proof must be
-        no weaker than the one the call was held with.
+        no weaker than the one the call was held with, and `credential`, which it would be sent with, the one shown.
 
         Raises:
             Rejected: any of it does not hold.
@@ -248,6 +251,7 @@ class Holding:
             )
         if filed.sub_path != identity.mandate.sub_path:
             raise Rejected(Code.HOLD_NOT_PERMITTED, "another agent of this mandate asked for the call: it may send it")
+        check_shown(filed.decision, credential)
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")

@@ -335,3 +335,17 @@ class Vault(Protocol):
         Raises:
             Rejected(PROOF_SESSION): not one of ours, or changed.
         """
+
+
+class Secrets(Protocol):
+    """The secrets that clusters name, as this node has them."""
+
+    def current(self, name: str) -> str:
+        """The value now; whoever changes it need not restart anybody.
+
+        Raises:
+            Unavailable(CREDENTIAL_DOWN): there is none that may be used. Where it should come from is told to nobody.
+        """
+
+    def refused(self, name: str) -> None:
+        """An origin did not take it (401): a newer one may be there already."""

@@ -9,6 +9,7 @@ from proxy.claims import Claim
 from proxy.core.clusters import Policy
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.injection import Injection
 from proxy.core.model import Call, Decision, Hold, Intent, IPAddress, Leg, Received, Verdict
 from proxy.core.problems import Prefer
 from proxy.identify import Identity
@@ -43,6 +44,7 @@ class Outcome:
     hold: Hold | None = None
     addresses: tuple[IPAddress, ...] = ()
     claim: Claim | None = None
+    injection: Injection | None = None  # what is set on the call as it leaves
     waited: bool = False  # the connection waited for a reviewer, as Prefer asked
 
 

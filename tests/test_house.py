@@ -34,6 +34,7 @@ ROOMS = {
         "delivering.py",
         "holding.py",
         "granting.py",
+        "injecting.py",
         "identify.py",
         "internal.py",
         "stores",

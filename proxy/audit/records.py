@@ -67,6 +67,7 @@ def decision_fields(
         "latency_us": decision.latency_us,
         "hold_id": _text(decision.hold_id),
         "call_digest": call_digest,
+        "credential": decision.credential.words if decision.credential is not None else None,
     }
     if mandate is not None:
         fields |= _mandate_fields(mandate)

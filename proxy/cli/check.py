@@ -10,6 +10,7 @@ from proxy.cli.where import AsJson, Config, find_config
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
 from proxy.core.model import Bundle
+from proxy.edge.secrets import secret_faults
 from proxy.policy.bundle import faults_of, read_floor, verify_bundle
 
 _FAULT = re.compile(r"(?P<file>[^:\n]+)(?::(?P<line>\d+))?: (?P<text>.*)", re.DOTALL)
@@ -19,17 +20,19 @@ def check(config: Config = None, as_json: AsJson = False) -> int:
     """Check every configuration file and print all faults at once, each with file and line.
 
     Whether an operator signed them is said, too, but is no fault: files are
-    checked before they are signed. Exit codes: 0 nothing is wrong, 1 something
-    is.
+    checked before they are signed. Secrets that clusters name are looked for on
+    this machine, and not shown; commands are not run. Exit codes: 0 nothing is
+    wrong, 1 something is.
 
     Examples:
       intent-proxy check
       intent-proxy check --json
     """
     path = find_config(config)
-    faults = faults_of(path)
+    wrong = faults_of(path)
+    faults = wrong or _of_secrets(path)
     if as_json:
-        document({"ok": not faults, "faults": [_fault(line) for line in faults], "signature": _signature(path, faults)})
+        document({"ok": not faults, "faults": [_fault(line) for line in faults], "signature": _signature(path, wrong)})
     elif faults:
         screen = Screen()
         for line in faults:
@@ -38,6 +41,11 @@ def check(config: Config = None, as_json: AsJson = False) -> int:
     else:
         _praise(path)
     return Exit.REFUSED if faults else Exit.OK
+
+
+def _of_secrets(path: Path) -> tuple[str, ...]:
+    deployment = open_deployment(path)
+    return secret_faults(deployment.settings, deployment.bundle(dev=True))
 
 
 def _praise(path: Path) -> None:

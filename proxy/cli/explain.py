@@ -18,6 +18,7 @@ from proxy.core.bodies.coding import BodyCaps
 from proxy.core.bodies.reading import Reading
 from proxy.core.canonical import canonicalise, with_body
 from proxy.core.clusters import Policy, compile_policy
+from proxy.core.credential import normal_credential
 from proxy.core.decide import Question, decide
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
@@ -226,4 +227,5 @@ def _json(given: Given, question: Question, decision: Decision) -> Json:
         ],
         "review": {"who": list(decision.review.who), "ttl_s": decision.review.ttl_s},
         "next_step": None if words is None else words.next_step,
+        "credential": None if decision.credential is None else normal_credential(decision.credential),
     }

@@ -160,6 +160,7 @@ def held_json(held: HeldCall) -> dict[str, Json]:
             "method": call.method,
             "url": shown.url,
             "headers": [[name, value] for name, value in shown.headers],
+            "credential": None if (credential := shown.stored.decision.credential) is None else credential.words,
             "body_bytes": call.body_bytes,
             "body_sha256": _sha256(call),
             "body_base64": None if shown.body is None else base64.b64encode(shown.body).decode("ascii"),
@@ -198,6 +199,8 @@ def _show_call(screen: Screen, shown: Shown, title: str) -> None:
     screen.say(f"  {call.method} {shown.url}")
     for name, value in shown.headers:
         screen.say(f"  {name}: {value}")
+    if (credential := shown.stored.decision.credential) is not None:
+        screen.say(f"  (and {credential.words}, which the proxy sets, whatever stands above as {credential.replaces})")
     if call.body == b"":
         screen.say("  (no body)")
         return

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 from proxy.core.bodies.normal import body_from_normal, normal_body
 from proxy.core.bodies.rules import ANY_BODY
+from proxy.core.credential import credential_from_normal, normal_credential
 from proxy.core.denials import Denials, compile_denials
 from proxy.core.encoding import Json, canonical_json, sha256_b64u
 from proxy.core.matching import Destination, PreparedOperation, prepare
@@ -30,6 +31,7 @@ from proxy.core.shown import some_of
 from proxy.core.templates import parse_template
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
+_CLUSTER_MAY = frozenset({"credential"})
 _FIXED: Mapping[str, Json] = {"limits": {}, "mode": "enforce"}  # not settable in this version, but part of the form
 _OPERATION = frozenset({"name", "methods", "path", "query"})
 _OPERATION_MAY = frozenset({"body", "websocket"})
@@ -64,6 +66,7 @@ def normalised(cluster: Cluster) -> dict[str, Json]:
             **({"effect": review.effect.value} if review.effect is not Effect.RETRY else {}),
             **({"idempotency_key": True} if review.idempotency_key else {}),
         },
+        **({"credential": normal_credential(cluster.credential)} if cluster.credential is not None else {}),
         **_FIXED,
     }
 
@@ -108,7 +111,7 @@ def from_normalised(value: Json) -> Cluster:
         Rejected(CONFIG_INVALID): not exactly what `normalised` writes.
     """
     try:
-        cluster = _cluster(as_members(value, _CLUSTER | set(_FIXED), "a pinned cluster"))
+        cluster = _cluster(as_members(value, _CLUSTER | set(_FIXED), "a pinned cluster", may=_CLUSTER_MAY))
         if normalised(cluster) != value:
             raise not_normal("a pinned cluster must be in normal form: members as written by this program, sets sorted")
         digest = cluster_digest(cluster)
@@ -146,6 +149,7 @@ def _cluster(value: Mapping[str, Json]) -> Cluster:
         ),
         digest="",
         at=RuleRef(id=name, file="", line=1),
+        credential=credential_from_normal(value["credential"]) if "credential" in value else None,
     )
 
 

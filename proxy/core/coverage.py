@@ -6,7 +6,7 @@ neither permits nor restricts. One that would cover but for a body that cannot b
 """
 
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import unquote
@@ -15,6 +15,7 @@ from proxy.core.bodies.narrowing import narrowing_faults
 from proxy.core.bodies.reading import Reading
 from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import CompiledCluster, Policy
+from proxy.core.credential import Credential
 from proxy.core.delegation import location_covers
 from proxy.core.errors import Code, Rejected
 from proxy.core.folding import same_parameter
@@ -111,11 +112,13 @@ def cover_one(policy: Policy, grant: Grant, reading: Reading, there: Destination
     cluster = current.cluster
     terms: tuple[Cluster, ...] = (cluster,)
     addresses: tuple[IPNetwork, ...] | None = cluster.addresses
+    other = False  # credential than the sponsor saw
     if cluster.digest != grant.digest:
         approved = _approved(policy, grant, reading, there)
         terms = (cluster, approved) if approved is not None else terms
         addresses = both_networks(cluster.addresses, approved.addresses) if approved is not None else None
-    reach = Reach.CHANGED if addresses is None else Reach.COVERED
+        other = approved is None or approved.credential != cluster.credential
+    reach = Reach.CHANGED if addresses is None or other else Reach.COVERED
     return Covering(
         grant=grant,
         reach=reach if fit.fault is None else Reach.UNREAD,
@@ -256,18 +259,58 @@ def dialable(policy: Policy, mandate: Mandate, coverage: Coverage, there: Destin
     if coverage.chosen is not None:
         rules = [each.addresses for each in coverage.found if each.reach >= coverage.reach]
     else:
-        rules = [
-            compiled.cluster.addresses
-            for grant in mandate.leaf.grants
-            if (compiled := policy.clusters.get(grant.cluster)) is not None
-            and compiled.reaches(there)
-            and next(_location_faults(grant, there), None) is None
-        ]
+        rules = [compiled.cluster.addresses for _, compiled in _there(policy, mandate.leaf.grants, there)]
     common: tuple[IPNetwork, ...] | None = ()
     for rule in rules:
         if rule and common is not None:
             common = both_networks(common, rule) if common else rule
     return common
+
+
+# --- credentials -----------------------------------------------------------------------------------------------------
+
+
+def credential_for(
+    policy: Policy, mandate: Mandate, coverage: Coverage, there: Destination, *, declared: str | None
+) -> Credential | None:
+    """What is set on the call when it leaves: the credential of the declared cluster, else of all that might be meant.
+
+    Those are the leaf's clusters that reach the call, or, when nothing does (a human may still release it), those with
+    this destination, as far as the sponsor approved their credential. One without says something else than one with.
+
+    Raises:
+        Rejected(CREDENTIAL_UNCLEAR): they do not say the same, or it may not be sent over plain HTTP.
+    """
+    meant = [grant for grant in mandate.leaf.grants if declared in (None, grant.cluster)]
+    if coverage.chosen is not None:
+        clusters = [each.cluster for each in coverage.found if each.grant in meant and each.reach >= coverage.reach]
+    else:
+        clusters = [_as_approved(policy, grant, compiled.cluster) for grant, compiled in _there(policy, meant, there)]
+    found = {cluster.credential for cluster in clusters}
+    names = ", ".join(sorted({cluster.id for cluster in clusters}))
+    if len(found) > 1:
+        detail = f"the clusters {names} do not say the same of its credential: declare which one it serves"
+        raise Rejected(Code.CREDENTIAL_UNCLEAR, detail)
+    credential = found.pop() if found else None
+    if credential is not None and there.scheme != "https" and not credential.over_http:
+        detail = f"the credential of {names} is not sent over plain HTTP: use https"
+        raise Rejected(Code.CREDENTIAL_UNCLEAR, detail)
+    return credential
+
+
+def _as_approved(policy: Policy, grant: Grant, cluster: Cluster) -> Cluster:
+    """The cluster, with no credential if the sponsor did not approve this one."""
+    pinned = policy.pins.get(grant.digest)
+    same = pinned is not None and pinned.cluster.credential == cluster.credential
+    return cluster if same else replace(cluster, credential=None)
+
+
+def _there(policy: Policy, grants: Iterable[Grant], there: Destination) -> Iterator[tuple[Grant, CompiledCluster]]:
+    """The granted clusters with this destination, whatever may be asked there."""
+    for grant in grants:
+        compiled = policy.clusters.get(grant.cluster)
+        if compiled is not None and compiled.reaches(there) and next(_location_faults(grant, there), None) is None:
+            yield grant, compiled
 
 
 # --- near misses -----------------------------------------------------------------------------------------------------

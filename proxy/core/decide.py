@@ -9,7 +9,8 @@ from proxy.core.bodies.coding import USUAL_CAPS, BodyCaps
 from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
-from proxy.core.coverage import Coverage, Reach, cover, dialable, nearest
+from proxy.core.coverage import Coverage, Reach, cover, credential_for, dialable, nearest
+from proxy.core.credential import Credential
 from proxy.core.errors import Code, Rejected
 from proxy.core.matching import Destination, destination_of
 from proxy.core.model import (
@@ -83,11 +84,17 @@ def decide(question: Question) -> Decision:
     there, reading = destination_of(call), Reading(call, question.caps)
     coverage, terms = _NOTHING, NO_TERMS
     networks: tuple[IPNetwork, ...] | None = ()
+    credential: Credential | None = None
+    unclear: Rejected | None = None
     if mandate is not None:
         declared = question.intent.cluster
         coverage = cover(question.policy, mandate, reading, there, declared=declared)
         terms = terms_of(question.policy, mandate, coverage, call, declared=declared)
         networks = dialable(question.policy, mandate, coverage, there)
+        try:
+            credential = credential_for(question.policy, mandate, coverage, there, declared=declared)
+        except Rejected as fault:
+            unclear = fault
     finding = (
         # 1. kill switch, quarantined agent, bad proof, revoked or lapsed mandate or sponsor: deny
         _no_authority(question)
@@ -100,6 +107,8 @@ def decide(question: Question) -> Decision:
         # 4. an explicit deny rule, which needs no mandate: deny
         or _denied(question, call, there)
         # 5. hold caps: counted by the store in the one step that files a hold (`Holds.file`), so nothing is asked here
+        # no release says which of several credentials it would be sent with: deny
+        or (None if unclear is None else _refused(unclear))
         # 6. no granted cluster covers it: hold if a human may approve it, else deny
         or _outside(question, reading, there, coverage, terms)
         # 7. a covering cluster requires review or changed since approval: hold
@@ -107,7 +116,8 @@ def decide(question: Question) -> Decision:
         # 8. allow
         or _Finding(code=Code.ALLOWED, message="allowed", verdict=Verdict.ALLOW)
     )
-    return _decision(question, finding, coverage, terms, networks or ())
+    decision = _decision(question, finding, coverage, terms, networks or ())
+    return decision if decision.verdict is Verdict.DENY else replace(decision, credential=credential)
 
 
 def after_release(decision: Decision, *, hold_id: str) -> Decision:

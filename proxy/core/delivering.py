@@ -4,9 +4,11 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from proxy.core.credential import Credential
 from proxy.core.digest import is_sensitive
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
+from proxy.core.injection import replaces_field, replaces_parameter
 from proxy.core.model import Call, Decision, Effect, Unread
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -17,22 +19,22 @@ _MEMBERS = frozenset({"format", "status", "headers", "body", "bytes", "complete"
 
 def delivers(decision: Decision, call: Call) -> bool:
     """Whether a released call is to be sent by a node itself: the rule says so, and nothing of the call forbids it."""
-    return decision.review.effect is Effect.DELIVER and undeliverable(call) is None
+    return decision.review.effect is Effect.DELIVER and undeliverable(call, decision.credential) is None
 
 
-def undeliverable(call: Call) -> str | None:
+def undeliverable(call: Call, credential: Credential | None = None) -> str | None:
     """Why a node may not send this call by itself; None: it may.
 
     Its agent's credentials and signatures are the agent's to use: whatever may be one, in a header or in the query,
-    leaves the call to the agent.
+    leaves the call to the agent. Not what its `credential` takes the place of when it is sent: that is never sent.
     """
     if isinstance(call.body, Unread):
         return "its body was too large to be kept"
     if call.websocket:
         return "a WebSocket needs its agent at the other end"
-    if any(is_sensitive(name) for name, _ in call.headers):
+    if any(is_sensitive(name) and not replaces_field(credential, name) for name, _ in call.headers):
         return "a header may be its agent's credential or signature"
-    if any(is_sensitive(name) for name, _ in call.parameters):
+    if any(is_sensitive(name) and not replaces_parameter(credential, name) for name, _ in call.parameters):
         return "a query parameter may be its agent's credential or signature"
     return None
 

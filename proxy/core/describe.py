@@ -1,6 +1,7 @@
 """A cluster in plain words, for the sponsor who is about to sign for it."""
 
 from proxy.core.bodies.words import body_words
+from proxy.core.credential import Credential
 from proxy.core.model import Cluster, Effect, Operation, QueryRule, Risk
 from proxy.core.shown import any_of, shown
 from proxy.core.spans import span
@@ -26,8 +27,15 @@ def describe_cluster(cluster: Cluster) -> tuple[str, ...]:
         *(() if operations else ("It permits no operation.",)),
         f"Its risk is {_RISKS[cluster.risk]}.",
         f"A call must come with at least {cluster.proof.label} proof.",
+        *(() if cluster.credential is None else (f"{credential_words(cluster.credential)}.",)),
         _review_words(cluster),
     )
+
+
+def credential_words(credential: Credential) -> str:
+    """`Each call gets the secret erp-token as a bearer token, whatever its agent sent as Authorization`."""
+    plain = ", also over plain HTTP, where everybody on the way can read it" if credential.over_http else ""
+    return f"Each call gets {credential.words}{plain}, whatever its agent sent as {credential.replaces}"
 
 
 def operation_words(operation: Operation) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from proxy.core.bodies.changes import body_changes
 from proxy.core.compare import repeated, required, sets, values
+from proxy.core.credential import Credential
 from proxy.core.describe import operation_words
 from proxy.core.model import Cluster, Constraints, Grant, Manifest, Operation, QueryRule, Risk
 from proxy.core.shown import shown, some_of
@@ -39,7 +40,23 @@ def _cluster(old: Cluster, new: Cluster) -> Iterator[str]:
     yield from sets("scheme", old.schemes, new.schemes)
     yield from _addresses(old, new)
     yield from _operations(old, new)
+    yield from _credential(old.credential, new.credential)
     yield from _review(old, new)
+
+
+def _credential(old: Credential | None, new: Credential | None) -> Iterator[str]:
+    if old == new:
+        return
+    if old is None or new is None:
+        verb, there = ("removes", old) if new is None else ("adds", new)
+        yield f"{verb} the credential: {_credential_words(there)}"
+    else:
+        yield f"changes the credential from {_credential_words(old)} to {_credential_words(new)}"
+
+
+def _credential_words(credential: Credential | None) -> str:
+    assert credential is not None
+    return f"{credential.words}{', also over plain HTTP' if credential.over_http else ''}"
 
 
 def _addresses(old: Cluster, new: Cluster) -> Iterator[str]:

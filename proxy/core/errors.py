@@ -66,6 +66,7 @@ class Code(StrEnum):
     NOT_COVERED = "mandate.not_covered"
     CLUSTER_CHANGED = "cluster.changed_since_approval"
     CLUSTER_REVIEW = "cluster.review_required"
+    CREDENTIAL_UNCLEAR = "credential.unclear"
 
     # holds
     HOLD_PENDING = "hold.pending"
@@ -99,6 +100,7 @@ class Code(StrEnum):
     BUSY = "service.busy"
     SPOOL = "service.spool"
     RESOLVER_DOWN = "service.resolver"
+    CREDENTIAL_DOWN = "service.credential"
 
     # what people write
     CONFIG_INVALID = "config.invalid"

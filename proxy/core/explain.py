@@ -27,6 +27,7 @@ class Explanation:
     near: tuple[str, ...]  # granted operations that came near, and what each lacked
     changes: tuple[str, ...]  # how the cluster differs from what the sponsor approved
     next_step: str  # what a person can do about it
+    credential: str = ""  # what the proxy sets on the call as it leaves
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -34,7 +35,8 @@ class Explanation:
         rule = () if self.rule is None else (f"Rule: {self.rule}",)
         sections = (("Failed", self.failed), ("Near", self.near), ("Changed since approval", self.changes))
         listed = (f"{title}: {item}" for title, items in sections for item in items)
-        return (self.verdict, *rule, *listed, self.next_step)
+        credential = (f"Credential: {self.credential}",) if self.credential else ()
+        return (self.verdict, *rule, *listed, *credential, self.next_step)
 
 
 def explain(decision: Decision, call: Call, policy: Policy, mandate: Mandate | None) -> Explanation:
@@ -49,6 +51,7 @@ def explain(decision: Decision, call: Call, policy: Policy, mandate: Mandate | N
         near=tuple(_near(item) for item in decision.nearest),
         changes=tuple(_changes(decision, policy, mandate)),
         next_step=_next_step(decision, mandate),
+        credential="" if decision.credential is None else f"the proxy sends {decision.credential.words}",
     )
 
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from proxy.core.bodies.rules import ANY_BODY, BodyRule
+from proxy.core.credential import Credential
 from proxy.core.errors import Code
 
 IPAddress = IPv4Address | IPv6Address
@@ -176,6 +177,7 @@ class Cluster:
     digest: str  # base64url SHA-256 of the RFC 8785 form of the normalised cluster
     at: RuleRef
     http2: bool = False  # offer HTTP/2 to agents that come here; a matter of transport, so not in the digest
+    credential: Credential | None = None  # set on calls as they leave, in place of whatever the agent sent there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -449,6 +451,7 @@ class Decision:
     retry_after_s: int | None = None
     hold_id: str | None = None
     unexamined: bool = False  # an allow under which the body may stream through as it comes
+    credential: Credential | None = None  # what is set on the call as it leaves, if it does
 
     def __bool__(self) -> bool:
         raise TypeError("a decision is not true or false: compare decision.verdict with `is Verdict.ALLOW`")

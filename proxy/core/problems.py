@@ -63,6 +63,7 @@ _LATER = "Nothing was sent. Send the same call again, freshly signed, after the 
 _OPERATOR = "Nothing was sent. Stop and tell your user: an operator has to look at the proxy."
 _UNCERTAIN = "Do not send it again: a person has to find out whether it arrived. Tell your user, and ask later."
 _WITHIN = f"Stop; http://{INTERNAL_HOST}/mandate says what your mandate covers."
+_DECLARE = "Name cluster and task in Agent-Intent, then send it again."
 _MEND = "Correct the request as described, then send it again."
 
 GUIDES: Mapping[Code, Guide] = {
@@ -106,12 +107,7 @@ GUIDES: Mapping[Code, Guide] = {
     Code.SPONSOR_UNKNOWN: Guide(403, "The sponsor is not known here", Next.STOP, _RENEW),
     Code.SPONSOR_LAPSED: Guide(403, "Nobody answers for this mandate any more", Next.STOP, _RENEW),
     Code.INTENT_MALFORMED: Guide(400, "Agent-Intent cannot be read", Next.FIX, _MEND),
-    Code.INTENT_REQUIRED: Guide(
-        403,
-        "This agent must declare its intent",
-        Next.FIX,
-        "Name cluster and task in Agent-Intent, then send it again.",
-    ),
+    Code.INTENT_REQUIRED: Guide(403, "This agent must declare its intent", Next.FIX, _DECLARE),
     Code.INTENT_NOT_GRANTED: Guide(403, "The declared cluster does not permit this call", Next.STOP, _WITHIN),
     Code.INTENT_CONFLICT: Guide(
         403, "The call and its tunnel do not say the same", Next.FIX, "Open a tunnel of its own."
@@ -137,6 +133,7 @@ GUIDES: Mapping[Code, Guide] = {
     Code.NOT_COVERED: Guide(403, "The mandate does not cover this call", Next.STOP, _WITHIN),
     Code.CLUSTER_CHANGED: Guide(403, "The rules changed since the mandate was signed", Next.STOP, _RENEW),
     Code.CLUSTER_REVIEW: Guide(403, "A person must approve this call", Next.STOP, _WITHIN),
+    Code.CREDENTIAL_UNCLEAR: Guide(403, "It is not clear which credential the call gets", Next.FIX, _DECLARE),
     Code.HOLD_PENDING: Guide(403, "The call awaits review", Next.WAIT, "Wait for the decision."),
     Code.HOLD_DENIED: Guide(403, "A person refused this call", Next.STOP, "Stop; do not try it in another way."),
     Code.HOLD_EXPIRED: Guide(
@@ -186,6 +183,7 @@ GUIDES: Mapping[Code, Guide] = {
     Code.DRAINING: Guide(503, "This node is shutting down", Next.RETRY, _LATER),
     Code.SPOOL: Guide(503, "The proxy has no room for the body", Next.RETRY, _LATER),
     Code.RESOLVER_DOWN: Guide(503, "The proxy cannot look up the destination's name", Next.RETRY, _LATER),
+    Code.CREDENTIAL_DOWN: Guide(503, "The proxy has no credential for this call now", Next.RETRY, _LATER),
     Code.CONFIG_INVALID: Guide(503, "The configuration is not valid", Next.STOP, _OPERATOR),
     Code.BUNDLE_INVALID: Guide(503, "The policy bundle is not valid", Next.STOP, _OPERATOR),
     Code.STATEMENT_INVALID: Guide(400, "The statement is not valid", Next.FIX, _MEND),

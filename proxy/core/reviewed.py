@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from proxy.core.credential import Credential
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import RouteGrant, read_grant
 from proxy.core.model import Bundle, Decision, Hold, HoldState, StoredCall, Verdict
@@ -190,3 +191,14 @@ def sent_away(decision: Decision) -> Decision:
 def elsewhere(decision: Decision) -> Decision:
     """What a released call is told at a node that may not send it."""
     return replace(decision, message="the call is released for the node it was filed at: send it again there")
+
+
+def check_shown(filed: Decision, credential: Credential | None) -> None:
+    """Reject to send a released call with another credential than its reviewer saw.
+
+    Raises:
+        Rejected(RELEASE_INVALID)
+    """
+    if filed.credential != credential:
+        detail = "the credential it would be sent with is not the one that its reviewer saw"
+        raise Rejected(Code.RELEASE_INVALID, detail, field="credential")

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
+from proxy.core.credential import credential_from_normal, normal_credential
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import (
@@ -67,7 +68,7 @@ def stored_from_bytes(data: bytes) -> StoredCall:
             node=root.text("node") if root.names("node") else "",
         )
         exact = root.text("format") == _FORMAT and stored_to_bytes(stored) == data
-    except (ValueError, KeyError, TypeError, OverflowError) as fault:
+    except (Rejected, ValueError, KeyError, TypeError, OverflowError) as fault:
         raise _tampered(type(fault).__name__) from None
     if not exact:
         raise _tampered("another form")
@@ -149,6 +150,9 @@ class _Members:
 
     def object(self, name: str) -> "_Members":
         return _Members(self._value[name])
+
+    def plain(self, name: str) -> Json:
+        return self._value[name]
 
     def items(self, name: str) -> list[Json]:
         value = self._value[name]
@@ -265,6 +269,7 @@ def _decision_members(decision: Decision) -> Json:
         "latency_us": decision.latency_us,
         "retry_after_s": decision.retry_after_s,
         "hold_id": decision.hold_id,
+        **({} if decision.credential is None else {"credential": normal_credential(decision.credential)}),
     }
 
 
@@ -307,6 +312,7 @@ def _decision(members: _Members) -> Decision:
         latency_us=members.number("latency_us"),
         retry_after_s=members.maybe_number("retry_after_s"),
         hold_id=members.maybe_text("hold_id"),
+        credential=credential_from_normal(members.plain("credential")) if members.names("credential") else None,
     )
 
 

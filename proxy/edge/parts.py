@@ -31,10 +31,12 @@ from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
 from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
+from proxy.edge.secrets import secret_sources
 from proxy.gate import Gate, GateSettings
 from proxy.granting import Granting
 from proxy.holding import Holding
 from proxy.identify import Identifier
+from proxy.injecting import Injecting
 from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.inforce import PolicyInForce
@@ -51,6 +53,7 @@ from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
 from proxy.stores.redis_probe import probe
 from proxy.stores.redis_replays import RedisReplays
+from proxy.stores.secrets import SecretSources
 from proxy.stores.spool import Spools
 from proxy.stores.statements import Statements
 
@@ -76,6 +79,7 @@ class Parts:
     upstream_roots: str
     policy: PolicyInForce
     control: RedisControl
+    secrets: SecretSources
     clock: ClockWatch
     journal: FileJournal
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
@@ -203,6 +207,7 @@ async def _assemble(
         response_bytes=settings.holds.response_bytes,
         response_ttl_s=int(settings.holds.response_ttl.total_seconds()),
     )
+    secrets_named = secret_sources(settings)
     gate = Gate(
         policy=policy,
         identifier=identifier,
@@ -220,6 +225,7 @@ async def _assemble(
         control=control,
         journal=journal,
         resolver=SystemResolver(deadline_s=RESOLVE_WITHIN_S),
+        injecting=Injecting(secrets_named),
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
@@ -255,6 +261,7 @@ async def _assemble(
         upstream_roots=upstream_roots(settings, state),
         policy=policy,
         control=control,
+        secrets=secrets_named,
         clock=clock,
         journal=journal,
         proofs_count_from=await replays.ready(),

@@ -19,6 +19,7 @@ from pathlib import Path
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.edge.door import Door
 from proxy.edge.parts import load_policy, prepare
+from proxy.edge.secrets import secret_faults
 from proxy.edge.sockets import reserve
 from proxy.policy.settings import load_settings
 from proxy.stores.embedded import EmbeddedStore
@@ -238,6 +239,8 @@ async def run_proxy(
     settings = load_settings(config)
     policy = load_policy(settings, dev=dev)
     prepare(settings)
+    for line in secret_faults(settings, policy.bundle):
+        logger.error("%s", line)
     host, wanted = listen or (settings.listen.host, settings.listen.port)
     with contextlib.closing(reserve(host, wanted)) as held, _alone(settings.state):
         embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None

@@ -123,6 +123,7 @@ def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None
         parts.control.follow(),
         parts.policy.follow(lambda bundle: parts.journal.append("policy", policy_fields(bundle))),
         parts.clock.follow(),
+        parts.secrets.follow(),
         parts.gate.holding.follow_news(record=parts.slot == 0),
         _end_with_supervisor(stop),
     )

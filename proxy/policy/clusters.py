@@ -22,6 +22,7 @@ from proxy.core.names import DEFAULT_PORTS, ip_literal
 from proxy.core.reviewers import most_people
 from proxy.core.templates import parse_template
 from proxy.policy.bodies import no_body_rule, read_body
+from proxy.policy.credentials import read_credential
 from proxy.policy.document import (
     THE_FILE,
     Fields,
@@ -113,6 +114,7 @@ class Rules:
         )
         if cluster.http2 and "https" not in schemes:
             entry.fault("http2", "HTTP/2 is spoken inside TLS only; add https to schemes, or leave http2 out")
+        cluster = replace(cluster, credential=read_credential(entry, cluster))
         entry.take("mode", _mode, None)
         entry.done(later=LATER)
         return replace(cluster, digest=cluster_digest(cluster)) if entry.clean else cluster

@@ -14,6 +14,7 @@ from proxy.core.model import AgentClass, Effect, Review, Risk
 from proxy.core.names import DEFAULT_PORTS
 from proxy.policy.body_schemas import BODY
 from proxy.policy.clusters import MAX_QUORUM, METHOD_PATTERN, PROOFS
+from proxy.policy.credentials import CREDENTIAL
 from proxy.policy.document import DURATION_PATTERN, ID_PATTERN
 from proxy.policy.pieces import Schema, listing, record
 from proxy.policy.settings import Settings
@@ -175,6 +176,7 @@ _CLUSTER = record(
             "type": "boolean",
             "default": False,
         },
+        "credential": CREDENTIAL,
         "review": _REVIEW,
         "mode": {"description": "Only enforce, in this version.", "const": "enforce", "default": "enforce"},
     },

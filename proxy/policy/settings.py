@@ -13,6 +13,7 @@ from proxy.core.verify import Lifetimes
 from proxy.policy.document import THE_FILE
 from proxy.policy.faults import Faults, instead, refuse_any, shown
 from proxy.policy.files import read_guarded
+from proxy.policy.secrets import SECRET, SecretSource
 from proxy.policy.values import (
     IDENTIFIER,
     LISTEN,
@@ -31,6 +32,7 @@ from proxy.ports import BodyRoom, HoldCaps
 
 _EXPECTED = {
     "bool_type": "expected true or false",
+    "dict_type": "expected a mapping",
     "model_type": "expected a mapping",
     "tuple_type": "expected a list",
 }
@@ -157,6 +159,9 @@ class Settings(_Part):
     redis_replicas: Annotated[int, count(0, 10)] = _key(
         0, "On how many replicas' disks a decision about a hold must be before it counts."
     )
+    secrets: dict[Annotated[str, IDENTIFIER], Annotated[SecretSource, SECRET]] = Field(
+        default_factory=dict, description="Secrets that clusters may name: where each comes from, never what it is."
+    )
     upstream_cas: tuple[Annotated[Path, PATH], ...] = _key(
         (), "PEM files of CAs trusted for upstream TLS besides the system's."
     )
@@ -167,6 +172,7 @@ class Settings(_Part):
     journal: JournalSettings = Field(default_factory=JournalSettings, description="Where checkpoints also go.")
 
     _file: Path = PrivateAttr(default=Path("proxy.yaml"))
+    _secret_lines: dict[str, int] = PrivateAttr(default_factory=dict)
 
     def model_post_init(self, context: Any, /) -> None:
         if isinstance(context, Path):
@@ -176,6 +182,17 @@ class Settings(_Part):
     def file(self) -> Path:
         """The proxy.yaml this was read from."""
         return self._file
+
+    def place_of_secret(self, name: str) -> str:
+        """`proxy.yaml:7`: where a secret is told of, or could be."""
+        line = self._secret_lines.get(name)
+        return self._file.name if line is None else f"{self._file.name}:{line}"
+
+    def note_places(self, root: Table) -> None:
+        """Keep the lines that messages name."""
+        table = root.get("secrets")
+        entries = table.entries if isinstance(table, Table) else ()
+        self._secret_lines.update({name.text: name.line for name, _ in entries})
 
     @property
     def directory(self) -> Path:
@@ -245,7 +262,9 @@ def read_settings(data: bytes, faults: Faults, *, file: Path) -> Settings | None
     if root is None:
         return None
     try:
-        return Settings.model_validate(plain(root), context=file)
+        settings = Settings.model_validate(plain(root), context=file)
+        settings.note_places(root)
+        return settings
     except ValidationError as refused:
         for error in refused.errors(include_url=False, include_input=False):
             _add(error, root, faults)

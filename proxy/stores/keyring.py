@@ -19,7 +19,6 @@ import enum
 import fcntl
 import logging
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,6 +31,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from proxy.core.encoding import b64u, from_epoch, to_epoch, unb64u
 from proxy.core.errors import Code, Rejected
+from proxy.stores.closedfiles import mark_of, read_closed
 from proxy.stores.files import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,6 @@ MAX_RING_BYTES = 64 * 1024
 
 _FORM = "intent-proxy-keyring 1"
 _HASH = "hash"
-_WRITABLE = stat.S_IWGRP | stat.S_IRWXO
 
 
 class Role(enum.StrEnum):
@@ -223,7 +222,7 @@ class RingFile(Rings):
 
     def current(self) -> Keyring:
         try:
-            now = _mark(self.path.stat() if self._mounted else self.path.lstat())
+            now = mark_of(self.path.stat() if self._mounted else self.path.lstat())
         except OSError as fault:
             return self._kept((), f"{self.path} cannot be read: {fault.strerror}")
         if now in (self._seen, self._refused):
@@ -244,8 +243,8 @@ class RingFile(Rings):
         return self._ring
 
     def _read(self) -> tuple[tuple[int, ...], Keyring]:
-        about, data = _read_secret(self.path, mounted=self._mounted)
-        return _mark(about), read_keyring(data, where=str(self.path))
+        about, data = read_closed(self.path, limit_bytes=MAX_RING_BYTES, mounted=self._mounted)
+        return mark_of(about), read_keyring(data, where=str(self.path))
 
     @contextmanager
     def changing(self) -> Iterator[Keyring]:
@@ -273,37 +272,3 @@ class RingFile(Rings):
         if why:
             detail = f"{self.path} cannot be changed here ({why}): change it where it comes from, then run keys rewrap"
             raise Rejected(Code.CONFIG_INVALID, detail, field="secret")
-
-
-def _mark(about: os.stat_result) -> tuple[int, ...]:
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
-
-
-def _read_secret(path: Path, *, mounted: bool) -> tuple[os.stat_result, bytes]:
-    follow = 0 if mounted else os.O_NOFOLLOW
-    try:
-        descriptor = os.open(path, os.O_RDONLY | follow | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise
-    except OSError as fault:
-        raise Rejected(Code.CONFIG_INVALID, f"{path} cannot be opened: {fault.strerror}", field="secret") from None
-    try:
-        about = os.fstat(descriptor)
-        _check_secret(path, about, mounted=mounted)
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return about, file.read(MAX_RING_BYTES + 1)
-    finally:
-        os.close(descriptor)
-
-
-def _check_secret(path: Path, about: os.stat_result, *, mounted: bool) -> None:
-    owners = {os.geteuid(), 0} if mounted else {os.geteuid()}
-    closed = _WRITABLE if mounted else stat.S_IRWXG | stat.S_IRWXO
-    mode, wanted = stat.S_IMODE(about.st_mode), "0640 or less" if mounted else "0600"
-    for wrong, expected in (
-        (not stat.S_ISREG(about.st_mode), "be a file"),
-        (about.st_uid not in owners, f"belong to user {os.geteuid()}, got user {about.st_uid}: chown it"),
-        (bool(mode & closed), f"be closed to others, got {mode:04o}: chmod {wanted} it"),
-    ):
-        if wrong:
-            raise Rejected(Code.CONFIG_INVALID, f"{path} must {expected}", field="secret")

@@ -29,6 +29,7 @@ from proxy.audit.records import (
 )
 from proxy.audit.starts import Previous, compose_start
 from proxy.core.control import Act, read_statement, state
+from proxy.core.credential import Credential, Way
 from proxy.core.encoding import Json, b64u, sha256_b64u
 from proxy.core.errors import Code
 from proxy.core.grants import RouteGrant
@@ -82,6 +83,7 @@ def decision(**changes: object) -> Decision:
         bundle_sha256="ab" * 32,
         latency_us=412,
         hold_id="h-1",
+        credential=Credential(secret="erp-token", way=Way.BEARER),
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
 
@@ -193,6 +195,7 @@ def test_a_decision_says_who_what_why_and_under_whose_name() -> None:
         "latency_us": 412,
         "hold_id": "h-1",
         "call_digest": "call-digest",
+        "credential": "the secret erp-token as a bearer token",
         "keyid": "thumbprint",
         "nonce_sha256": sha256_b64u(b"n0nce-n0nce-n0nce-n0nce"),
         "source": "192.0.2.10",

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.core.canonical import canonicalise
+from proxy.core.credential import Credential, Way
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import (
     Decision,
@@ -57,6 +58,7 @@ FULL = Decision(
     latency_us=250,
     retry_after_s=5,
     hold_id="h-1",
+    credential=Credential(secret="erp-token", way=Way.BASIC, name="svc"),
 )
 DROPPED = object()
 BARE = Decision(decision_id="d-2", verdict=Verdict.DENY, code=Code.UNDECIDED, message="", at=FULL.at)
@@ -185,6 +187,8 @@ def test_changing_nothing_is_no_change() -> None:
         pytest.param("extra", 1, id="a member more"),
         pytest.param("decision.extra", 1, id="a member more further in"),
         pytest.param("decision.nearest.0.rule.line", DROPPED, id="a member less"),
+        pytest.param("decision.credential", {"secret": "erp-token"}, id="a credential set in no way"),
+        pytest.param("decision.credential", "erp-token", id="a credential that is text"),
         pytest.param("call", [], id="a list for an object"),
         pytest.param("call.headers", {}, id="an object for a list"),
         pytest.param("call.headers.0", ["Host"], id="half a header"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from h2towns import Http2Town, open_http2_town
+from keepers import Keeper, open_keeper
 from towns import Town, open_town
 
 
@@ -16,5 +17,12 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
 @pytest.fixture(scope="session")
 def http2_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http2Town]:
     with open_http2_town(tmp_path_factory.mktemp("http2-town")) as running:
+        yield running
+    assert not [line for line in running.house.output if "failed; it is closed" in line], "no layer ever raises"
+
+
+@pytest.fixture(scope="session")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    with open_keeper(tmp_path_factory.mktemp("keeper")) as running:
         yield running
     assert not [line for line in running.house.output if "failed; it is closed" in line], "no layer ever raises"

@@ -220,8 +220,8 @@ READ = 'operation "read" of cluster "invoices"'
         ),
         pytest.param(
             added("colour: red"),
-            f'5: unknown key "colour" in {OF[3:]}; expected one of addresses, description, hosts, http2, id, '
-            "mode, operations, ports, proof, review, risk, schemes",
+            f'5: unknown key "colour" in {OF[3:]}; expected one of addresses, credential, description, hosts, http2, '
+            "id, mode, operations, ports, proof, review, risk, schemes",
             id="a key like no other",
         ),
         pytest.param(

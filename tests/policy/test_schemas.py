@@ -80,6 +80,8 @@ BODIES: dict[str, dict[str, object]] = {
     },
 }
 
+WAYS: dict[str, object] = {"as": "bearer", "header": "X-Api-Key", "query": "key", "basic": {"user": "svc"}}
+
 WHOLE: dict[str, dict[str, object]] = {
     "proxy": {
         "version": 1,
@@ -99,6 +101,11 @@ WHOLE: dict[str, dict[str, object]] = {
         "redis_replicas": 1,
         "secret_file": "/run/secrets/intent-proxy",
         "upstream_cas": ["ca.pem"],
+        "secrets": {
+            "erp": {"file": "/run/secrets/erp"},
+            "crm": {"environment": "CRM_TOKEN"},
+            "hr": {"command": ["vault", "read"], "every": "5m", "inherits": ["HOME"]},
+        },
         "lifetimes": {"root_max": "30d", "leaf_max": "15m", "sponsor_grace": "7d"},
         "limits": {
             "headers": "64KiB",
@@ -162,7 +169,18 @@ WHOLE: dict[str, dict[str, object]] = {
                         for kind, body in BODIES.items()
                     ),
                 ],
-            }
+            },
+            *(
+                {
+                    "id": f"set-{way}",
+                    "hosts": ["erp.example"],
+                    "schemes": ["http"],
+                    "risk": "routine",
+                    "credential": {"secret": "erp", way: said, "over_http": True},
+                    "operations": [{"name": "read", "methods": ["GET"], "path": "/"}],
+                }
+                for way, said in WAYS.items()
+            ),
         ],
         "deny": [
             {

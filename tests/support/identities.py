@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from proxy.core.bodies.rules import ANY_BODY, BodyRule
 from proxy.core.clusters import cluster_digest
+from proxy.core.credential import Credential
 from proxy.core.encoding import Json, b64u, parse_json, unb64u
 from proxy.core.errors import Code
 from proxy.core.keys import ED25519, PrivateKey, private_key, sign
@@ -153,6 +154,7 @@ def cluster(
     proof: Proof = Proof.SESSION,
     risk: Risk = Risk.ROUTINE,
     review: Review | None = None,
+    credential: Credential | None = None,
 ) -> Cluster:
     """A cluster with its true digest. Hosts may be written `*.example.com`, addresses as CIDR."""
     draft = Cluster(
@@ -166,6 +168,7 @@ def cluster(
         proof=proof,
         risk=risk,
         review=review or Review(),
+        credential=credential,
         digest="",
         at=RuleRef(id=id, file="clusters.yaml", line=3),
     )

@@ -41,6 +41,7 @@ NAMES: Mapping[str, Sequence[object]] = {
         "partner.example",
         "open.partner.example",
         "secret.partner.example",
+        "vault.example",
     )
 }
 """Every name that is not here is a public address."""
@@ -129,6 +130,21 @@ clusters:
     ports: [{http}, {https}, {proxy}]
     addresses: [127.0.0.0/8, "::1/128"]
     operations: [{{name: ask, methods: [GET], path: "/{{any:rest}}"}}]
+  - id: vault
+    risk: routine
+    hosts: [vault.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    credential: {{secret: vault-key, header: X-Api-Key, over_http: true}}
+    operations: [{{name: read, methods: [GET], path: "/v1/items/{{id}}"}}]
+  - id: vault-too
+    risk: routine
+    hosts: [vault.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    operations: [{{name: read, methods: [GET], path: "/v1/items/{{id}}"}}]
 deny:
   - id: partner-secrets
     hosts: [secret.partner.example]
@@ -139,6 +155,7 @@ deny:
       - {{name: all-at-once, methods: [GET], path: "/catalogue/{{kind}}:all/offers"}}
       - {{name: debug, methods: [GET], path: /catalogue, query: {{debug: ["1"]}}}}
 """
+SECRET = "vault-key-4f9a81c2d7b6"
 USUAL = ("supplier-invoices", "supplier-payments", "partner-services", "public-services")
 
 _YEAR, _DAY = timedelta(days=365), timedelta(days=1)
@@ -233,6 +250,18 @@ class Street:
         house.start(workers=1)
         return house
 
+    @property
+    def secret(self) -> Path:
+        """The file with the credential that every node sets at vault.example."""
+        return self.folder / "vault-key"
+
+    def put_secret(self) -> None:
+        """Have it there, closed to others."""
+        draft = self.secret.with_suffix(".new")
+        draft.touch(mode=0o600)
+        draft.write_text(SECRET)
+        draft.replace(self.secret)
+
     # --- what happened -----------------------------------------------------------------------------------------------
 
     def trace(self) -> Trace:
@@ -296,19 +325,24 @@ def open_street(folder: Path) -> Iterator[Street]:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         clusters = CLUSTERS.format(http=home["plain"].port, https=home["tls"].port, proxy=port)
-        settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}"
+        secrets = f"secrets:\n  vault-key: {{file: {folder / 'vault-key'}}}\n"
+        settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{secrets}"
         upstream = f"http://127.0.0.1:{trap.port}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         variables = {name: upstream for upper in names for name in (upper, upper.lower())} | {"NO_PROXY": ""}
         house = _deploy(folder / "node", clusters=clusters, extra=settings, variables=variables)
         ends.callback(lambda: house.process is not None and house.stop())
         house.start(workers=WORKERS, listen_port=port)
-        yield Street(house=house, folder=folder, clusters=clusters, settings=settings, listeners=listeners, ends=ends)
+        street = Street(
+            house=house, folder=folder, clusters=clusters, settings=settings, listeners=listeners, ends=ends
+        )
+        street.put_secret()
+        yield street
         assert not any("ended with status" in line for line in house.output), "".join(house.output)
 
 
 def _listeners(authority: Authority, ends: ExitStack) -> dict[str, dict[str, Origin]]:
-    at_home = authority.server("erp.example", "self.example", "*.partner.example", "127.0.0.1", "::1")
+    at_home = authority.server("erp.example", "self.example", "vault.example", "*.partner.example", "127.0.0.1", "::1")
     abroad = authority.server("erp.example", "evil.example", "*.public.example", "*.partner.example", PUBLIC)
     listeners: dict[str, dict[str, Origin]] = {"home": {}, "world": {}, "six": {}, "trap": {}}
     for way in houses.WAYS:

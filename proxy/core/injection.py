@@ -1,0 +1,182 @@
+"""A credential on its way out, and out of everything that comes back.
+
+The judged call never holds the secret: it is set on a copy of the head, between the house and the wire.
+"""
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from urllib.parse import quote, quote_plus, unquote_plus
+
+from proxy.core.credential import Credential, Way
+from proxy.core.folding import same_parameter
+
+LEAST_CHARS = 8
+"""A shorter secret can be guessed, and cannot be told from other text where it is masked."""
+MOST_CHARS = 4096
+
+REMOVED = b"credential-removed"
+"""What stands in a response's head in place of the credential. It is no secret and opens nothing."""
+
+WAITS_CHARS = 4
+
+type Fields = tuple[tuple[bytes, bytes], ...]
+type Origin = tuple[str, str, int]
+"""Scheme, host and port."""
+
+_HTML_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
+_HTML = {**_HTML_TEXT, ord('"'): "&quot;", ord("'"): "&#x27;"}
+_LINE_END = re.compile(r"\r?\n\Z")
+_TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
+def read_secret(data: bytes) -> str:
+    """The secret in these bytes, without one line end behind it.
+
+    Raises:
+        ValueError: it cannot be one; nothing of it is repeated in the words.
+    """
+    text = _LINE_END.sub("", data.decode("latin-1"))
+    if not LEAST_CHARS <= len(text) <= MOST_CHARS:
+        raise ValueError(f"must have {LEAST_CHARS} to {MOST_CHARS} characters, got {len(text)}")
+    if not _TEXT.fullmatch(text):
+        raise ValueError("must be one line of printable ASCII without space around it")
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """A credential with its value, for one call to one place. The value is in no `repr`."""
+
+    credential: Credential
+    to: Origin
+    value: str = field(repr=False)
+    echoes: tuple[bytes, ...] = field(init=False, repr=False)
+    """The secret in every spelling in which an origin is likely to repeat it, the longest first."""
+    echoed: re.Pattern[bytes] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        echoes = tuple(sorted(_spellings(self.credential, self.value), key=lambda each: (-len(each), each)))
+        object.__setattr__(self, "echoes", echoes)
+        object.__setattr__(self, "echoed", re.compile(b"|".join(re.escape(each) for each in echoes)))
+
+    def in_head(self, text: bytes) -> bytes:
+        """A piece of a response's head without the secret."""
+        return self.echoed.sub(REMOVED, text)
+
+    def fields(self, fields: Fields) -> Fields:
+        """A response's fields without the secret."""
+        return tuple((self.in_head(name), self.in_head(value)) for name, value in fields)
+
+    def body(self) -> "Mask":
+        """What a response's body is passed through."""
+        return Mask(self.echoed, self.echoes)
+
+
+def _spellings(credential: Credential, value: str) -> set[bytes]:
+    spelt = {value, quote(value, safe=""), quote(value), quote_plus(value)}
+    spelt |= {json.dumps(value)[1:-1], value.replace("/", r"\/"), value.translate(_HTML), value.translate(_HTML_TEXT)}
+    spelt |= {re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), each) for each in spelt}
+    plain, for_urls = base64.b64encode(value.encode()), base64.urlsafe_b64encode(value.encode())
+    pair = _basic(credential.name, value).encode("ascii")
+    return {each.encode("ascii") for each in spelt} | {each.rstrip(b"=") for each in (plain, for_urls, pair)}
+
+
+def fits(credential: Credential, value: str) -> bool:
+    """Whether a secret can be set in this way: a bearer token has no space in it (RFC 6750 §2.1)."""
+    return credential.way is not Way.BEARER or " " not in value
+
+
+def inject(injection: Injection, fields: Fields, target: bytes) -> tuple[Fields, bytes]:
+    """The head's fields and target with the credential in place of whatever the agent sent there.
+
+    The origin is asked not to code its response, so that a credential which it repeats can be found in it.
+    """
+    credential = injection.credential
+    fields = _with(fields, b"Accept-Encoding", b"identity")
+    match credential.way:
+        case Way.BEARER:
+            return _with(fields, b"Authorization", f"Bearer {injection.value}".encode("ascii")), target
+        case Way.BASIC:
+            value = f"Basic {_basic(credential.name, injection.value)}"
+            return _with(fields, b"Authorization", value.encode("ascii")), target
+        case Way.HEADER:
+            return _with(fields, credential.name.encode("ascii"), injection.value.encode("ascii")), target
+        case _:
+            return fields, _with_parameter(target.decode("ascii"), credential.name, injection.value).encode("ascii")
+
+
+def _basic(user: str, value: str) -> str:
+    return base64.b64encode(f"{user}:{value}".encode()).decode("ascii")
+
+
+def same_field(name: str, other: str) -> bool:
+    """Whether some server reads two header names as one: case makes no difference, nor does "_" for "-" (CGI)."""
+    return name.lower().replace("_", "-") == other.lower().replace("_", "-")
+
+
+def replaces_field(credential: Credential | None, name: str) -> bool:
+    """Whether a header of this name never leaves, because the credential stands there."""
+    if credential is None or credential.way is Way.QUERY:
+        return False
+    return same_field(name, credential.replaces)
+
+
+def replaces_parameter(credential: Credential | None, name: str) -> bool:
+    """Whether a query parameter of this (decoded) name never leaves, because the credential stands there."""
+    return credential is not None and credential.way is Way.QUERY and same_parameter(credential.name, name)
+
+
+def _with(fields: Fields, name: bytes, value: bytes) -> Fields:
+    """The fields with this one in place of all that some server reads as the same."""
+    wanted = name.decode("ascii")
+    return (*((key, text) for key, text in fields if not same_field(key.decode("latin-1"), wanted)), (name, value))
+
+
+def _with_parameter(target: str, name: str, value: str) -> str:
+    path, _, query = target.partition("?")
+    kept = [part for part in query.split("&") if part and not same_parameter(name, _named(part))]
+    return f"{path}?{'&'.join([*kept, f'{quote(name, safe="")}={quote(value, safe="")}'])}"
+
+
+def _named(part: str) -> str:
+    return unquote_plus(part.partition("=")[0])
+
+
+class Mask:
+    """Takes a secret out of a body that streams, and leaves its length as it was.
+
+    What ends in four characters of the secret or more waits for what follows. Less passes at once, or a message that
+    happens to end in its first letter would come late, or never where the other side answers before it goes on; if it
+    was the beginning after all, the rest is masked.
+    """
+
+    def __init__(self, echoed: re.Pattern[bytes], echoes: tuple[bytes, ...]) -> None:
+        self._echoed = echoed
+        self._echoes = echoes
+        self._begins = frozenset(each[0] for each in echoes)
+        self._passed = b""  # the end of what has passed
+        self._kept = b""
+
+    def pass_on(self, data: bytes) -> bytes:
+        """What may go on by now."""
+        before, text = len(self._passed), self._masked(self._passed + self._kept + data)
+        first = max(0, len(text) - len(self._echoes[0]) + 1)
+        begun = next((at for at in range(first, len(text)) if self._may_begin(text, at)), len(text))
+        if len(text) - begun < WAITS_CHARS:
+            self._kept, self._passed = b"", text[max(0, len(text) - WAITS_CHARS + 1) :]
+            return text[before:]
+        self._kept, self._passed = text[max(begun, before) :], text[begun:before]
+        return text[before:begun]
+
+    def end(self) -> bytes:
+        """What was kept, once nothing more comes; of a secret that is cut short not much is told."""
+        rest, self._kept = self._kept, b""
+        return rest if len(rest) < LEAST_CHARS else b"*" * len(rest)
+
+    def _masked(self, data: bytes) -> bytes:
+        return self._echoed.sub(lambda found: b"*" * len(found[0]), data)
+
+    def _may_begin(self, data: bytes, at: int) -> bool:
+        return data[at] in self._begins and any(each.startswith(data[at:]) for each in self._echoes)

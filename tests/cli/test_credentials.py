@@ -1,0 +1,144 @@
+"""docs/credentials.md, followed line by line; and what `check` and `run` say of secrets that are missing."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import requests
+from clirun import Ran, cli, free_port, running
+from origins import Origin
+
+PAGE = (Path(__file__).parents[2] / "docs" / "credentials.md").read_text("utf-8")
+EXAMPLE = PAGE[PAGE.index("## A whole example") : PAGE.index("## Ways of setting it")]
+SECRET = "tok_4f9a81c2d7b6"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("INTENT_PROXY_CONFIG", raising=False)
+    return tmp_path
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", EXAMPLE, flags=re.DOTALL | re.MULTILINE)
+
+
+def lines() -> list[str]:
+    return [line.removeprefix("$ ") for block in blocks("console") for line in block.splitlines()]
+
+
+def do(line: str) -> Ran:
+    return cli(*shlex.split(line)[1:]).ok()
+
+
+def append(file: str, text: str, *, before: str = "") -> None:
+    path = Path("mine") / file
+    old = path.read_text()
+    path.write_text(old.replace(before, text + before, 1) if before else f"{old}\n{text}")
+
+
+def founded(port: int, listen: int) -> None:
+    """As the page has it up to the policy, at these ports."""
+    init, put, *_ = lines()
+    do(init.replace(":8000", f":{port}"))
+    subprocess.run(["sh", "-c", put], check=True)
+    settings = Path("mine/proxy.yaml")
+    settings.write_text(settings.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{listen}"))
+    secrets, credential = blocks("yaml")
+    append("proxy.yaml", secrets)
+    append("clusters.yaml", credential, before="    operations:\n")
+
+
+@pytest.mark.system
+def test_the_example_works_as_it_is_written(folder: Path) -> None:
+    with Origin() as origin, ExitStack() as stack:
+        founded(origin.port, free_port())
+        variables: dict[str, str] = {}
+        renewed = ""
+        for line in lines()[2:]:
+            line = line.replace(":8000", f":{origin.port}")
+            match shlex.split(line)[:2]:
+                case ["eval", words]:
+                    session = cli(*shlex.split(words.removeprefix("$(").removesuffix(")"))[1:]).ok()
+                    for each in session.out.splitlines():
+                        name, _, value = shlex.split(each)[1].partition("=")
+                        variables[name] = value
+                case ["curl", url]:
+                    headers = {"Authorization": "Bearer placeholder"}
+                    answer = requests.get(url, proxies={"http": variables["HTTP_PROXY"]}, headers=headers, timeout=30)
+                    assert answer.status_code == 200
+                case [_, "run"]:
+                    _, ready = stack.enter_context(running(*shlex.split(line)[1:]))
+                    assert " ready on " in ready
+                case [_, "explain"]:
+                    assert blocks("text")[0].strip() in do(line).out
+                case [_, "manifest"]:
+                    ran = do(line)
+                    renewed = " ".join((ran.out + ran.err).split())
+                case _:
+                    do(line)
+        (request,) = origin.requests
+        assert request.header("authorization") == f"Bearer {SECRET}"
+        assert "adds the credential: the secret erp-token as a bearer token, also over plain HTTP" in renewed
+        assert SECRET not in renewed
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        pytest.param("rm mine/erp.token", "mine/erp.token cannot be read: No such file or directory", id="it is gone"),
+        pytest.param("chmod 644 mine/erp.token", "got 0644: chmod", id="others can read it"),
+        pytest.param("echo short > mine/erp.token", "must have 8 to 4096 characters, got 5", id="it is too short"),
+        pytest.param(
+            "sed -i 's/{file: erp.token}/{environment: NO_SUCH_TOKEN}/' mine/proxy.yaml",
+            "the variable NO_SUCH_TOKEN is not set; set it where the proxy is started",
+            id="the variable is not set",
+        ),
+        pytest.param(
+            "sed -i 's/{file: erp.token}/{command: [no-such-vault]}/' mine/proxy.yaml",
+            'there is no program "no-such-vault" to run; name it with its whole path',
+            id="there is no such program",
+        ),
+        pytest.param(
+            "sed -i 's/erp-token:/erp-tokn:/' mine/proxy.yaml",
+            'there is no secret "erp-token" in proxy.yaml; did you mean "erp-tokn"?',
+            id="nobody says where it is",
+        ),
+    ],
+)
+def test_check_says_what_is_missing_and_where(folder: Path, spoil: str, told: str) -> None:
+    founded(8000, 8080)
+    assert cli("check", "-c", "mine").ok().err != ""
+    subprocess.run(["sh", "-c", spoil], check=True)
+    ran = cli("check", "-c", "mine")
+    assert (ran.code, told in ran.out) == (1, True), ran.out + ran.err
+    (fault,) = cli("check", "-c", "mine", "--json").json["faults"]
+    file, line = ("clusters.yaml", 8) if "no secret" in told else ("proxy.yaml", 14)
+    assert (fault["file"], fault["line"]) == (file, line)
+    assert SECRET not in ran.out + ran.err
+
+
+def test_a_command_is_not_run_by_check(folder: Path) -> None:
+    founded(8000, 8080)
+    subprocess.run(
+        ["sed", "-i", "s/{file: erp.token}/{command: [touch, mine-was-run]}/", "mine/proxy.yaml"], check=True
+    )
+    cli("check", "-c", "mine").ok()
+    assert not Path("mine-was-run").exists()
+
+
+@pytest.mark.system
+def test_run_says_what_is_missing_and_serves(folder: Path) -> None:
+    founded(8000, free_port())
+    Path("mine/erp.token").unlink()
+    cli("bundle", "sign", "-c", "mine").ok()
+    with running("run", "-c", "mine", errors=subprocess.STDOUT) as (process, first):
+        assert "proxy.yaml:14: secrets.erp-token: " in first
+        assert "cannot be read" in first
+        assert process.stdout is not None
+        assert " ready on " in process.stdout.readline()

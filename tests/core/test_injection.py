@@ -1,0 +1,213 @@
+"""A credential on its way out, and out of everything that comes back."""
+
+import base64
+import html
+import json
+from urllib.parse import parse_qsl, quote, quote_plus
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.core.credential import Credential, Way
+from proxy.core.injection import REMOVED, Fields, Injection, fits, inject, read_secret
+
+VALUE = "s3/cr+et \"&<'x=="
+OF = {
+    Way.BEARER: Credential(secret="s", way=Way.BEARER),
+    Way.HEADER: Credential(secret="s", way=Way.HEADER, name="X-Api-Key"),
+    Way.QUERY: Credential(secret="s", way=Way.QUERY, name="key"),
+    Way.BASIC: Credential(secret="s", way=Way.BASIC, name="svc"),
+}
+IDENTITY = (b"Accept-Encoding", b"identity")
+
+
+def injection(way: Way = Way.BEARER, value: str = VALUE) -> Injection:
+    return Injection(credential=OF[way], to=("https", "erp.example", 443), value=value)
+
+
+def sent(way: Way, fields: Fields = (), target: bytes = b"/a?b=1") -> tuple[Fields, bytes]:
+    return inject(injection(way, "secret-value"), fields, target)
+
+
+# --- the secret ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "value"),
+    [
+        pytest.param(b"12345678", "12345678", id="as it is"),
+        pytest.param(b"12345678\n", "12345678", id="one line end is not of it"),
+        pytest.param(b"12345678\r\n", "12345678", id="nor is the other kind"),
+        pytest.param(b"Token 12345", "Token 12345", id="a space within"),
+        pytest.param(b"x" * 4096, "x" * 4096, id="the longest"),
+    ],
+)
+def test_what_can_be_a_secret(data: bytes, value: str) -> None:
+    assert read_secret(data) == value
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        pytest.param(b"", "8 to 4096 characters, got 0", id="nothing"),
+        pytest.param(b"1234567\n", "got 7", id="too short to be told from other text"),
+        pytest.param(b"x" * 4097, "got 4097", id="too long"),
+        pytest.param(b"12345678\n\n", "one line", id="two line ends"),
+        pytest.param(b"1234\n5678", "one line", id="two lines"),
+        pytest.param(b" 12345678", "without space around it", id="space before it"),
+        pytest.param(b"12345678 ", "without space around it", id="space behind it"),
+        pytest.param("pässword1".encode(), "printable ASCII", id="other letters"),
+        pytest.param(b"1234\x005678", "printable ASCII", id="a control character"),
+    ],
+)
+def test_what_cannot(data: bytes, why: str) -> None:
+    with pytest.raises(ValueError, match=why) as refused:
+        read_secret(data)
+    assert "1234" not in str(refused.value)
+
+
+def test_a_bearer_token_has_no_space() -> None:
+    assert not fits(OF[Way.BEARER], "Token 12345")
+    assert fits(OF[Way.BEARER], "Token-12345")
+    assert fits(OF[Way.HEADER], "Token 12345")
+
+
+def test_no_repr_tells_it() -> None:
+    assert VALUE not in repr(injection())
+    assert "s3/cr" not in repr(injection())
+
+
+# --- out -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("way", "before", "after"),
+    [
+        pytest.param(
+            Way.BEARER,
+            ((b"Accept", b"*/*"), (b"authorization", b"Bearer mine"), (b"Cookie", b"a=b")),
+            ((b"Accept", b"*/*"), (b"Cookie", b"a=b"), IDENTITY, (b"Authorization", b"Bearer secret-value")),
+            id="in place of the agent's own",
+        ),
+        pytest.param(
+            Way.BASIC,
+            (),
+            (IDENTITY, (b"Authorization", b"Basic " + base64.b64encode(b"svc:secret-value"))),
+            id="as a password",
+        ),
+        pytest.param(
+            Way.HEADER,
+            ((b"X_API_KEY", b"a"), (b"x-api-key", b"b"), (b"X-Api-Keys", b"c"), (b"\xff", b"d")),
+            ((b"X-Api-Keys", b"c"), (b"\xff", b"d"), IDENTITY, (b"X-Api-Key", b"secret-value")),
+            id="in place of all that servers read as the same",
+        ),
+        pytest.param(
+            Way.QUERY,
+            ((b"accept-encoding", b"gzip"), (b"Key", b"stays")),
+            ((b"Key", b"stays"), IDENTITY),
+            id="a header of the parameter's name is another thing",
+        ),
+    ],
+)
+def test_the_fields_that_leave(way: Way, before: Fields, after: Fields) -> None:
+    fields, target = sent(way, before)
+    assert fields == after
+    assert way is Way.QUERY or target == b"/a?b=1"
+
+
+@pytest.mark.parametrize(
+    ("target", "leaves"),
+    [
+        pytest.param(b"/a", b"/a?key=secret-value", id="no query"),
+        pytest.param(b"/a?", b"/a?key=secret-value", id="an empty one"),
+        pytest.param(b"/a?b=1&&c=%26", b"/a?b=1&c=%26&key=secret-value", id="others stay as they are written"),
+        pytest.param(b"/a?key=x&b=1&key=y", b"/a?b=1&key=secret-value", id="the agent's own goes"),
+        pytest.param(b"/a?k%65y=x&key&b=key", b"/a?b=key&key=secret-value", id="however it is spelt"),
+        pytest.param(b"/a?key[]=x&key[a]=y&keys=1", b"/a?keys=1&key=secret-value", id="and what extends it"),
+    ],
+)
+def test_the_target_that_leaves(target: bytes, leaves: bytes) -> None:
+    assert sent(Way.QUERY, (), target)[1] == leaves
+
+
+def test_what_has_a_meaning_in_a_query_is_escaped() -> None:
+    target = inject(injection(Way.QUERY), (), b"/a")[1].decode()
+    assert parse_qsl(target.partition("?")[2]) == [("key", VALUE)]
+
+
+# --- back ------------------------------------------------------------------------------------------------------------
+
+ECHOES = (
+    VALUE,
+    quote(VALUE),
+    quote(VALUE, safe=""),
+    quote_plus(VALUE),
+    quote(VALUE, safe="").replace("%2F", "%2f").replace("%2B", "%2b").replace("%3C", "%3c").replace("%3D", "%3d"),
+    json.dumps(VALUE)[1:-1],
+    html.escape(VALUE),
+    html.escape(VALUE, quote=False),
+    base64.b64encode(VALUE.encode()).decode().rstrip("="),
+    base64.urlsafe_b64encode(VALUE.encode()).decode().rstrip("="),
+)
+
+
+@pytest.mark.parametrize("echo", dict.fromkeys(ECHOES))
+def test_a_head_does_not_repeat_it(echo: str) -> None:
+    fields = injection().fields(((b"Location", f"https://erp.example/?k={echo}&a=1".encode()), (b"X", b"other")))
+    assert fields == ((b"Location", b"https://erp.example/?k=" + REMOVED + b"&a=1"), (b"X", b"other"))
+
+
+def test_nor_the_pair_that_a_password_was_sent_in() -> None:
+    pair = base64.b64encode(f"svc:{VALUE}".encode())
+    assert injection(Way.BASIC).in_head(b"Basic " + pair) == b"Basic " + REMOVED + b"=" * pair.count(b"=")
+
+
+def passed(parts: list[bytes], value: str = VALUE) -> bytes:
+    mask = injection(value=value).body()
+    return b"".join(mask.pass_on(part) for part in parts) + mask.end()
+
+
+def is_masked(result: bytes, text: bytes, echo: bytes) -> bool:
+    """Whether all of every echo is masked, but for its first three characters."""
+    places = [at for at in range(len(text)) if text.startswith(echo, at)]
+    whole = text.replace(echo, b"*" * len(echo))
+    beginnings = {at + more for at in places for more in range(3)}
+    return len(result) == len(text) and all(
+        got == hidden or (at in beginnings and got == plain)
+        for at, (got, hidden, plain) in enumerate(zip(result, whole, text, strict=True))
+    )
+
+
+@pytest.mark.parametrize("echo", dict.fromkeys(ECHOES))
+def test_a_body_does_not_repeat_it_wherever_it_is_cut(echo: str) -> None:
+    text = f"before {echo} between {echo}{echo} after".encode()
+    assert passed([text]) == text.replace(echo.encode(), b"*" * len(echo))
+    for at in range(len(text)):
+        assert is_masked(passed([text[:at], text[at:]]), text, echo.encode()), at
+    assert is_masked(passed([text[at : at + 1] for at in range(len(text))]), text, echo.encode())
+
+
+def test_only_what_looks_much_like_it_comes_late() -> None:
+    mask = injection(value="abcdefgh").body()
+    assert mask.pass_on(b"a message that ends in abc") == b"a message that ends in abc"
+    assert mask.pass_on(b"defgh!") == b"*****!", "it was the beginning after all"
+    assert mask.pass_on(b"-abcd") == b"-"
+    assert mask.pass_on(b"e") == b""
+    assert mask.pass_on(b"x") == b"abcdex"
+    assert mask.pass_on(b"ab") == b"ab"
+    assert mask.pass_on(b"cd") == b"", "the rest of it waits"
+    assert mask.pass_on(b"efgh") == b"******"
+    assert mask.pass_on(b"abcdef") == b""
+    assert mask.end() == b"abcdef"
+    assert mask.end() == b""
+    mask = injection(value="abcdefghij").body()
+    assert mask.pass_on(b"=abcdefghi") == b"="
+    assert mask.end() == b"*********", "most of a secret is as good as all of it"
+
+
+@given(st.lists(st.sampled_from([b"a", b"b", b"ab", b"abababab", b"x", b"bababa"])))
+def test_the_cuts_make_no_difference_to_what_is_left(parts: list[bytes]) -> None:
+    whole = b"".join(parts)
+    assert len(passed(parts, "abababab")) == len(whole)
+    assert b"abababab" not in passed(parts, "abababab")
