@@ -1,0 +1,366 @@
+"""One connection of the agent's, call by call: read whole, signed, sent to the proxy, and its answer streamed back."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import h11
+
+from proxy.agent.sidecar import heads
+from proxy.agent.sidecar.bodies import Body, Room, TooLarge
+from proxy.agent.sidecar.refusals import (
+    NOT_A_PROXY_CALL,
+    STRANGER,
+    Reason,
+    Refusal,
+    broken,
+    malformed,
+    not_signed,
+    too_large,
+)
+from proxy.agent.sidecar.route import HEAD_BYTES, Answered, Refused
+from proxy.agent.sidecar.streams import Stream, relay
+from proxy.agent.sidecar.tally import MAX_ANSWER_BYTES, Tally, reads
+from proxy.agent.signer import Signer
+from proxy.core.errors import Rejected
+
+IDLE_S = 75.0  # as the proxy's own
+HEAD_S = 10.0
+BODY_S = 60.0  # for every piece of a body
+LINGER_S = 2.0
+
+type Upstream = Callable[[], Awaitable[Stream | Answered]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What all connections of one sidecar share."""
+
+    signer: Signer
+    tally: Tally
+    room: Room
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connect:
+    """The agent asks for a tunnel; `received` is what it sent before it was answered."""
+
+    authority: str
+    received: bytes
+
+
+class Exchange:
+    """Serves one client connection: the agent's own, or what is inside a tunnel that ends here."""
+
+    def __init__(
+        self,
+        client: Stream,
+        upstream: Upstream,
+        means: Means,
+        *,
+        secret: str | None = None,
+        inside: str | None = None,
+        received: bytes = b"",
+    ) -> None:
+        """`inside`: the scheme of calls inside a tunnel. None: the agent's own connection, where `secret` counts."""
+        self._client, self._open = client, upstream
+        self._signer, self._tally, self._room = means.signer, means.tally, means.room
+        self._secret, self._inside = secret, inside
+        self._ours = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        if received:
+            self._ours.receive_data(received)
+        self._upstream: Stream | None = None
+        self._theirs: h11.Connection | None = None
+
+    async def serve(self) -> Connect | None:
+        """Serve calls until the connection ends, or becomes a tunnel. Closes the connection to the proxy."""
+        try:
+            while True:
+                request = await self._head()
+                if request is None:
+                    return None
+                asked = await self._answer(request)
+                if asked is not None:
+                    return asked
+                if self._ours.our_state is not h11.DONE or self._ours.their_state is not h11.DONE:
+                    return None
+                self._ours.start_next_cycle()
+        except OSError:
+            return None  # the agent has left
+        finally:
+            if self._upstream is not None:
+                self._upstream.close()
+
+    def accept(self) -> None:
+        """Tell the agent that its tunnel stands."""
+        self._client.put(b"HTTP/1.1 200 Connection established\r\n\r\n")
+
+    async def pass_on(self, answered: Answered) -> None:
+        """Answer with what the proxy answered to a CONNECT. Its 407 is for us, who have nothing better to show."""
+        status = 403 if answered.head.status_code == 407 else answered.head.status_code
+        lines = [*heads.answered(answered.head.headers.raw_items()), (b"Connection", b"close")]
+        lines = [line for line in lines if line[0].lower() not in (b"content-length", b"transfer-encoding")]
+        lines.append((b"Content-Length", str(len(answered.body)).encode()))
+        self._note(status, lines, answered.body)
+        await self._tell(status, lines, answered.body, reason=bytes(answered.head.reason))
+
+    async def refuse(self, refusal: Refusal) -> None:
+        """Answer with something of our own, and end the connection: what else came on it is not read."""
+        self._tally.failed[str(refusal.code)] += 1
+        await self._tell(refusal.status, refusal.head(closes=True), refusal.body, reason=str(refusal.code).encode())
+        if self._ours.their_state is not h11.DONE:  # closing at once while it still sends would lose it the answer
+            with contextlib.suppress(OSError):
+                async with asyncio.timeout(LINGER_S):
+                    while await self._client.read():
+                        pass
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    async def _head(self) -> h11.Request | None:
+        """The next request's head; None when there is no more, or it was refused."""
+        limit_s = IDLE_S
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                while True:
+                    event = self._ours.next_event()
+                    if isinstance(event, h11.Request):
+                        return event
+                    if event is not h11.NEED_DATA:
+                        return None
+                    data = await self._client.read()
+                    self._ours.receive_data(data)
+                    if data and limit_s == IDLE_S:
+                        limit_s = HEAD_S
+                        limit.reschedule(asyncio.get_running_loop().time() + HEAD_S)
+        except TimeoutError:
+            if limit_s == HEAD_S:
+                await self.refuse(malformed("its head did not come in time", status=408))
+        except h11.RemoteProtocolError as fault:
+            await self.refuse(malformed(str(fault), status=431 if fault.error_status_hint == 431 else 400))
+        return None
+
+    async def _body(self, request: h11.Request, body: Body) -> None:
+        """Read the body to its end.
+
+        Raises:
+            Refused: it is too large, does not come in time, or has trailers.
+        """
+        try:
+            announced = heads.first(request.headers, b"content-length")
+            body.announce(int(announced) if announced else 0)
+            if self._ours.they_are_waiting_for_100_continue:
+                self._client.put(self._ours.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            while True:
+                event = self._ours.next_event()
+                if isinstance(event, h11.Data):
+                    body.add(event.data)
+                elif isinstance(event, h11.EndOfMessage):
+                    if event.headers:
+                        raise Refused(malformed("trailers are not covered by a signature"))
+                    return
+                elif event is h11.NEED_DATA:
+                    async with asyncio.timeout(BODY_S):
+                        self._ours.receive_data(await self._client.read())
+                else:
+                    raise Refused(malformed("its body ended early"))
+        except TooLarge as fault:
+            raise Refused(too_large(self._room.each, crowded=fault.crowded)) from None
+        except TimeoutError:
+            raise Refused(malformed("its body did not come in time", status=408)) from None
+        except h11.RemoteProtocolError as fault:
+            raise Refused(malformed(str(fault))) from None
+
+    # --- one call -----------------------------------------------------------------------------------------------------
+
+    async def _answer(self, request: h11.Request) -> Connect | None:
+        lines = list(request.headers.raw_items())
+        if self._secret is not None and not heads.knows_secret(lines, self._secret):
+            await self.refuse(STRANGER)
+            return None
+        if request.method == b"CONNECT" and self._inside is None:
+            with contextlib.suppress(h11.RemoteProtocolError):
+                self._ours.next_event()  # the end of the message, after which h11 waits for what we say
+            return Connect(authority=request.target.decode("ascii"), received=self._ours.trailing_data[0])
+        body = Body(self._room)
+        try:
+            target, url = self._addressed(request)
+            await self._body(request, body)
+            kept = heads.forwarded(lines, body_bytes=body.size)
+            signed = self._signed(request.method, url, kept, body)
+            await self._send(h11.Request(method=request.method, target=target, headers=[*kept, *signed]), body)
+        except Refused as fault:
+            await self.refuse(fault.refusal)
+        except h11.LocalProtocolError as fault:
+            await self.refuse(malformed(str(fault)))
+        finally:
+            body.close()
+        return None
+
+    def _addressed(self, request: h11.Request) -> tuple[bytes, bytes]:
+        """The target that goes on, and the URL that is signed."""
+        if self._inside is None:
+            target = heads.absolute(request.target)
+            if target is None:
+                raise Refused(NOT_A_PROXY_CALL)
+            return target, target
+        host = heads.first(request.headers, b"host")
+        if host is None or not request.target.startswith(b"/"):
+            raise Refused(malformed("inside a tunnel a request needs a Host and a path"))
+        return request.target, self._inside.encode() + b"://" + host + request.target
+
+    def _signed(self, method: bytes, url: bytes, kept: list[heads.Line], body: Body) -> list[heads.Line]:
+        try:
+            lines = [(name.decode("ascii"), value.decode("utf-8")) for name, value in kept]
+            proof = self._signer.headers_for(method.decode("ascii"), url.decode("ascii"), lines, body.digests)
+        except Rejected as fault:
+            raise Refused(not_signed(fault.code, fault.detail)) from None
+        except UnicodeDecodeError:
+            raise Refused(malformed("a header line is neither ASCII nor UTF-8")) from None
+        return [(name.encode("ascii"), value.encode("ascii")) for name, value in proof]
+
+    async def _send(self, request: h11.Request, body: Body) -> None:
+        """Send one signed request, and bring its answer back."""
+        upstream = await self._ready()
+        if isinstance(upstream, Answered):
+            await self.pass_on(upstream)
+            return
+        assert self._theirs is not None
+        sending = asyncio.create_task(_write(upstream, self._theirs, request, body))
+        watching = asyncio.create_task(self._watch(upstream))
+        try:
+            await self._receive(upstream, self._theirs, watching)
+        except _NoAnswer as fault:
+            self._leave()
+            raise Refused(broken(fault.why)) from None
+        finally:
+            await _end(sending)
+            await _end(watching)
+        theirs = self._theirs
+        if theirs is None or theirs.our_state is not h11.DONE or theirs.their_state is not h11.DONE:
+            self._leave()
+        else:
+            theirs.start_next_cycle()
+
+    async def _ready(self) -> Stream | Answered:
+        """A connection to the proxy on which nothing is under way; the one of the call before, if it still stands."""
+        if self._upstream is not None and not self._upstream.has_ended:
+            return self._upstream
+        self._leave()
+        opened = await self._open()
+        if not isinstance(opened, Answered):
+            self._upstream, self._theirs = opened, h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+        return opened
+
+    async def _watch(self, upstream: Stream) -> None:
+        """End the call when the agent leaves, so that the proxy learns it. What it sends ahead is kept, once."""
+        with contextlib.suppress(OSError):
+            if data := await self._client.read():
+                self._ours.receive_data(data)
+                return
+        upstream.close()
+
+    def _leave(self) -> None:
+        if self._upstream is not None:
+            self._upstream.close()
+        self._upstream = self._theirs = None
+
+    async def _receive(self, upstream: Stream, theirs: h11.Connection, watching: "asyncio.Task[None]") -> None:
+        """Stream the answer to the agent.
+
+        Raises:
+            _NoAnswer: the proxy ended the connection before its answer began.
+        """
+        head: h11.Response | None = None
+        seen: bytearray | None = None
+        while True:
+            try:
+                event = theirs.next_event()
+                if event is h11.NEED_DATA:
+                    theirs.receive_data(await upstream.read())
+                    continue
+            except (OSError, h11.RemoteProtocolError) as fault:
+                if head is None:
+                    raise _NoAnswer(str(fault) or type(fault).__name__) from None
+                self._tally.failed[Reason.BROKEN] += 1
+                raise ConnectionError("the answer broke off") from None  # its reader learns it by the same means
+            if isinstance(event, h11.InformationalResponse):
+                if event.status_code == 101:
+                    await _end(watching)
+                    await self._switch(event, upstream, theirs)
+                    return
+            elif isinstance(event, h11.Response):
+                head = event
+                seen = self._begin(event)
+            elif isinstance(event, h11.Data):
+                if seen is not None and len(seen) <= MAX_ANSWER_BYTES:
+                    seen += event.data
+                await self._give(event)
+            elif isinstance(event, h11.EndOfMessage):
+                assert head is not None
+                self._note(head.status_code, list(head.headers.raw_items()), bytes(seen or b""))
+                await self._give(event)
+                return
+            elif head is None:
+                raise _NoAnswer("it closed the connection")
+
+    def _begin(self, head: h11.Response) -> bytearray | None:
+        # The proxy's challenge is for us, who have nothing better to show; a program would ask its user for a password.
+        status = 403 if head.status_code == 407 else head.status_code
+        lines = heads.answered(head.headers.raw_items())
+        self._client.put(self._ours.send(h11.Response(status_code=status, headers=lines, reason=head.reason)) or b"")
+        return bytearray() if reads(status, heads.first(lines, b"content-type") or b"") else None
+
+    async def _give(self, event: h11.Data | h11.EndOfMessage) -> None:
+        self._client.put(self._ours.send(event) or b"")
+        await self._client.drain()
+
+    async def _switch(self, event: h11.InformationalResponse, upstream: Stream, theirs: h11.Connection) -> None:
+        """A WebSocket begins: from here on, bytes pass as they are."""
+        lines = heads.answered(event.headers.raw_items(), switching=True)
+        self._tally.allowed += 1
+        answer = h11.InformationalResponse(status_code=101, headers=lines, reason=event.reason)
+        self._client.put((self._ours.send(answer) or b"") + theirs.trailing_data[0])
+        if early := self._ours.trailing_data[0]:
+            upstream.put(early)
+        await relay(self._client, upstream)
+
+    def _note(self, status: int, lines: list[heads.Line], body: bytes) -> None:
+        texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
+        self._tally.note(status, texts, body)
+
+    async def _tell(self, status: int, lines: list[heads.Line], body: bytes, *, reason: bytes) -> None:
+        """An answer of our own, if none has begun."""
+        if self._ours.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        with contextlib.suppress(OSError):
+            answer = h11.Response(status_code=status, headers=lines, reason=reason)
+            events = (answer, h11.Data(data=body), h11.EndOfMessage())
+            self._client.put(b"".join(self._ours.send(event) or b"" for event in events))
+            await self._client.drain()
+
+
+class _NoAnswer(Exception):
+    """The proxy's connection ended before an answer."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+async def _write(upstream: Stream, theirs: h11.Connection, request: h11.Request, body: Body) -> None:
+    try:
+        upstream.put(theirs.send(request) or b"")
+        for piece in body.pieces():
+            upstream.put(theirs.send(h11.Data(data=piece)) or b"")
+            await upstream.drain()
+        upstream.put(theirs.send(h11.EndOfMessage()) or b"")
+        await upstream.drain()
+    except h11.LocalProtocolError:
+        upstream.close()  # nobody would answer half a request
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError, OSError):
+        await task
