@@ -107,7 +107,8 @@ class Exchange:
 
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with something of our own, and end the connection: what else came on it is not read."""
-        self._tally.failed[str(refusal.code)] += 1
+        if refusal is not STRANGER:  # whoever they are, they are not the agent; and some ask without before they know
+            self._tally.failed[str(refusal.code)] += 1
         await self._tell(refusal.status, refusal.head(closes=True), refusal.body, reason=str(refusal.code).encode())
         if self._ours.their_state is not h11.DONE:  # closing at once while it still sends would lose it the answer
             with contextlib.suppress(OSError):

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
-from proxy.core.problems import Next
 
 
 class Reason(enum.StrEnum):
@@ -29,7 +28,7 @@ class Refusal:
     code: str
     title: str
     detail: str
-    next: Next
+    action: str  # what to do, in the words of `proxy.core.problems`
     after_s: int | None = None
 
     def head(self, *, closes: bool) -> list[tuple[bytes, bytes]]:
@@ -48,7 +47,7 @@ class Refusal:
     @property
     def body(self) -> bytes:
         """Its document (RFC 9457), with the members that the proxy's have."""
-        retry: dict[str, Json] = {"action": self.next.value}
+        retry: dict[str, Json] = {"action": self.action}
         if self.after_s is not None:
             retry["after_s"] = self.after_s
         members: dict[str, Json] = {
@@ -70,7 +69,7 @@ def no_proxy(where: str, why: str) -> Refusal:
         code=Reason.NO_PROXY,
         title="The proxy does not answer",
         detail=f"The sidecar cannot reach the proxy at {where}: {why}. Nothing was sent. Send the call again later.",
-        next=Next.RETRY,
+        action="retry",
         after_s=2,
     )
 
@@ -83,7 +82,7 @@ def broken(why: str) -> Refusal:
         title="The connection to the proxy broke",
         detail=f"The connection to the proxy ended before its answer: {why}. "
         "The call may have been sent; send it again only if it may happen twice.",
-        next=Next.RETRY,
+        action="retry",
         after_s=2,
     )
 
@@ -96,7 +95,7 @@ def untrusted(why: str) -> Refusal:
         title="The proxy's certificate is not the expected one",
         detail=f"The sidecar does not trust the proxy's certificate ({why}). Nothing was sent. "
         "Stop and tell your user: the sidecar needs the proxy's CA (--ca).",
-        next=Next.STOP,
+        action="stop",
     )
 
 
@@ -109,7 +108,7 @@ def not_signed(code: Code, detail: str) -> Refusal:
         code=code,
         title="The call cannot be signed",
         detail=f"Nothing was sent: {detail}. {advice}",
-        next=Next.STOP if stops else Next.FIX,
+        action="stop" if stops else "fix",
     )
 
 
@@ -120,7 +119,7 @@ def malformed(detail: str, *, status: int = 400) -> Refusal:
         code=Code.REQUEST_TIMEOUT if status == 408 else Code.REQUEST_MALFORMED,
         title="The request is malformed",
         detail=f"Nothing was sent: {detail}. Correct the request, then send it again.",
-        next=Next.FIX,
+        action="fix",
     )
 
 
@@ -134,7 +133,7 @@ def too_large(limit: int, *, crowded: bool) -> Refusal:
         code=Reason.TOO_LARGE,
         title="The body is too large to be signed",
         detail=f"Nothing was sent: a signature covers the whole body, of which {limit} bytes are kept. {mend}",
-        next=Next.FIX,
+        action="fix",
     )
 
 
@@ -144,20 +143,20 @@ NOT_A_PROXY_CALL = Refusal(
     title="This is a proxy",
     detail="Name it as your proxy (HTTP_PROXY, HTTPS_PROXY) and call http:// URLs in absolute form, https:// ones by "
     "CONNECT.",
-    next=Next.FIX,
+    action="fix",
 )
 STRANGER = Refusal(
     status=407,
     code=Reason.STRANGER,
     title="This sidecar is somebody else's",
     detail="The sidecar serves only programs that know its secret: use the proxy's URL as it stands in HTTPS_PROXY.",
-    next=Next.STOP,
+    action="stop",
 )
 BUSY = Refusal(
     status=503,
     code=Reason.BUSY,
     title="Too many connections at once",
     detail="The sidecar has all the connections it takes. Nothing was sent. Send the call again later.",
-    next=Next.RETRY,
+    action="retry",
     after_s=2,
 )

@@ -7,6 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import h11
@@ -16,7 +17,7 @@ from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream
 from proxy.core.errors import Code, Rejected
 
 CONNECT_S = 10.0
-TUNNEL_S = 30.0  # for the answer to a CONNECT; the proxy promises a decision sooner
+ANSWER_S = 30.0  # to a CONNECT, and for the proxy's own pages
 HEAD_BYTES = 65_536
 _MAX_ANSWER_BYTES = 65_536
 
@@ -31,7 +32,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The proxy's answer to a CONNECT that it did not accept."""
+    """What the proxy answered."""
 
     head: h11.Response
     body: bytes
@@ -61,6 +62,22 @@ class Route:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody else can answer in the proxy's place."""
+        return self._tls or is_loopback(self.host)
+
+    def trust(self, certificates: bytes) -> None:
+        """Take these, PEM, for the proxy's CA, beside what is trusted already.
+
+        Raises:
+            Rejected(CONFIG_INVALID): there is no certificate in them.
+        """
+        try:
+            self._context.load_verify_locations(cadata=certificates.decode("ascii"))
+        except (ValueError, ssl.SSLError):
+            raise Rejected(Code.CONFIG_INVALID, "the proxy's CA must be PEM certificates", field="ca") from None
 
     async def connect(self) -> Stream:
         """A connection to the proxy.
@@ -100,44 +117,63 @@ class Route:
             Refused: the proxy cannot be reached, or does not answer.
         """
         stream = await self.connect()
-        try:
-            async with asyncio.timeout(TUNNEL_S):
-                answered = await _ask_for_tunnel(stream, authority, lines)
-        except (OSError, h11.RemoteProtocolError) as fault:
-            stream.close()
-            raise Refused(broken(_why(fault))) from None
-        except BaseException:
-            stream.close()
-            raise
-        if answered is None:
+        answered = await _ask(stream, "CONNECT", authority, [("Host", authority), *lines])
+        if 200 <= answered.head.status_code < 300:
             return stream
         stream.close()
         return answered
 
+    async def get(self, url: str, lines: Sequence[tuple[str, str]] = ()) -> Answered:
+        """A page of the proxy's own, by its http:// URL; at most 64 KiB of it.
 
-async def _ask_for_tunnel(stream: Stream, authority: str, lines: Sequence[tuple[str, str]]) -> Answered | None:
+        Raises:
+            Refused: as `tunnel`.
+        """
+        stream = await self.connect()
+        try:
+            return await _ask(stream, "GET", url, [("Host", urlsplit(url).netloc), *lines])
+        finally:
+            stream.close()
+
+
+async def _ask(stream: Stream, method: str, target: str, head: Sequence[tuple[str, str]]) -> Answered:
+    """Send one request without a body, and read its answer; of an accepted CONNECT the head, after which it is open.
+
+    Raises:
+        Refused: there is no answer. The stream is closed.
+    """
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            return await _exchange(stream, h11.Request(method=method, target=target, headers=list(head)))
+    except (OSError, h11.ProtocolError) as fault:
+        stream.close()
+        raise Refused(broken(_why(fault))) from None
+    except BaseException:
+        stream.close()
+        raise
+
+
+async def _exchange(stream: Stream, request: h11.Request) -> Answered:
     connection = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
-    head = [("Host", authority), *lines]
-    stream.put(connection.send(h11.Request(method="CONNECT", target=authority, headers=head)) or b"")
-    stream.put(connection.send(h11.EndOfMessage()) or b"")
-    response: h11.Response | None = None
+    stream.put((connection.send(request) or b"") + (connection.send(h11.EndOfMessage()) or b""))
+    head: h11.Response | None = None
     body = bytearray()
     while True:
         event = connection.next_event()
         if event is h11.NEED_DATA:
             connection.receive_data(await stream.read())
         elif isinstance(event, h11.Response):
-            if 200 <= event.status_code < 300:
-                return None  # a server speaks only when spoken to: nothing can follow the head yet
-            response = event
+            head = event
+            if request.method == b"CONNECT" and 200 <= head.status_code < 300:
+                return Answered(head=head, body=b"")  # a server there speaks only when spoken to: nothing follows yet
         elif isinstance(event, h11.Data):
             body += event.data
             if len(body) > _MAX_ANSWER_BYTES:
                 raise h11.RemoteProtocolError("its answer is too long")
-        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed):
-            if response is None:
+        elif isinstance(event, h11.EndOfMessage | h11.ConnectionClosed) or event is h11.PAUSED:
+            if head is None:
                 raise h11.RemoteProtocolError("it closed the connection")
-            return Answered(head=response, body=bytes(body))
+            return Answered(head=head, body=bytes(body))
 
 
 def _trusting(ca_file: str | None) -> ssl.SSLContext:
@@ -148,6 +184,16 @@ def _trusting(ca_file: str | None) -> ssl.SSLContext:
         raise Rejected(Code.CONFIG_INVALID, detail, field="ca") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def is_loopback(host: str) -> bool:
+    """Whether this is this machine's own address."""
+    try:
+        parsed = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host == "localhost"
+    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
+    return (mapped or parsed).is_loopback
 
 
 def _why(fault: Exception) -> str:

@@ -4,13 +4,12 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from ipaddress import IPv6Address, ip_address
 
 from proxy.agent.sidecar import hello
 from proxy.agent.sidecar.bodies import Room
 from proxy.agent.sidecar.exchange import Connect, Exchange, Means, Upstream
 from proxy.agent.sidecar.refusals import BUSY, not_signed
-from proxy.agent.sidecar.route import Answered, Refused, Route
+from proxy.agent.sidecar.route import Answered, Refused, Route, is_loopback
 from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream, relay
 from proxy.agent.sidecar.tally import Tally
 from proxy.agent.sidecar.trust import Presenter
@@ -50,7 +49,7 @@ class Sidecar:
         Raises:
             Rejected(CONFIG_INVALID): the address is not loopback, or is taken.
         """
-        if not ip_address(host).is_loopback:
+        if not is_loopback(host):
             detail = f"a sidecar listens on loopback only, got {host}: whoever reaches it acts as the agent"
             raise Rejected(Code.CONFIG_INVALID, f"{detail}; use 127.0.0.1 or ::1", field="listen")
         try:
@@ -77,7 +76,7 @@ class Sidecar:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
-        if not peer or not _is_loopback(str(peer[0])):
+        if not peer or not is_loopback(str(peer[0])):
             writer.transport.abort()
             return
         task = asyncio.ensure_future(self._serve(TcpStream(reader, writer)))
@@ -193,9 +192,3 @@ async def _first_bytes(client: Stream) -> bytes:
 
 def _host_of(authority: str) -> str:
     return authority.rpartition(":")[0].removeprefix("[").removesuffix("]")
-
-
-def _is_loopback(address: str) -> bool:
-    parsed = ip_address(address.partition("%")[0])
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return (mapped or parsed).is_loopback
