@@ -46,15 +46,17 @@ class Body:
         """The next piece.
 
         Raises:
-            TooLarge: it is beyond one of the caps.
-            OSError: the disk is full.
+            TooLarge: it is beyond one of the caps, or the disk is full.
         """
         self.announce(self.size + len(piece))
         if self._room.used + len(piece) > self._room.total:
             raise TooLarge(crowded=True)
         self._room.used += len(piece)
         self.digests.add(bytes(piece))
-        self._file.write(piece)
+        try:
+            self._file.write(piece)
+        except OSError:  # the disk is full
+            raise TooLarge(crowded=True) from None
 
     def announce(self, size: int) -> None:
         """Check a length before anything of it is read.

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import h11
@@ -22,6 +21,7 @@ from proxy.agent.sidecar.refusals import (
 from proxy.agent.sidecar.route import HEAD_BYTES, Answered, Refused
 from proxy.agent.sidecar.streams import Stream, relay
 from proxy.agent.sidecar.tally import MAX_ANSWER_BYTES, Tally, reads
+from proxy.agent.sidecar.upstream import NoAnswer, Opening, Upstream, cancel
 from proxy.agent.signer import Signer
 from proxy.core.errors import Rejected
 
@@ -29,8 +29,6 @@ IDLE_S = 75.0  # as the proxy's own
 HEAD_S = 10.0
 BODY_S = 60.0  # for every piece of a body
 LINGER_S = 2.0
-
-type Upstream = Callable[[], Awaitable[Stream | Answered]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +54,7 @@ class Exchange:
     def __init__(
         self,
         client: Stream,
-        upstream: Upstream,
+        opening: Opening,
         means: Means,
         *,
         secret: str | None = None,
@@ -64,14 +62,14 @@ class Exchange:
         received: bytes = b"",
     ) -> None:
         """`inside`: the scheme of calls inside a tunnel. None: the agent's own connection, where `secret` counts."""
-        self._client, self._open = client, upstream
+        self._client = client
         self._signer, self._tally, self._room = means.signer, means.tally, means.room
         self._secret, self._inside = secret, inside
         self._ours = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
         if received:
             self._ours.receive_data(received)
-        self._upstream: Stream | None = None
-        self._theirs: h11.Connection | None = None
+        self._upstream = Upstream(opening)
+        self._is_head = self._reads_text_only = False  # of the call that is under way
 
     async def serve(self) -> Connect | None:
         """Serve calls until the connection ends, or becomes a tunnel. Closes the connection to the proxy."""
@@ -89,8 +87,7 @@ class Exchange:
         except OSError:
             return None  # the agent has left
         finally:
-            if self._upstream is not None:
-                self._upstream.close()
+            self._upstream.close()
 
     def accept(self) -> None:
         """Tell the agent that its tunnel stands."""
@@ -176,6 +173,8 @@ class Exchange:
 
     async def _answer(self, request: h11.Request) -> Connect | None:
         lines = list(request.headers.raw_items())
+        self._is_head = request.method == b"HEAD"
+        self._reads_text_only = heads.reads_text_only(lines)
         if self._secret is not None and not heads.knows_secret(lines, self._secret):
             await self.refuse(STRANGER)
             return None
@@ -222,109 +221,78 @@ class Exchange:
 
     async def _send(self, request: h11.Request, body: Body) -> None:
         """Send one signed request, and bring its answer back."""
-        upstream = await self._ready()
-        if isinstance(upstream, Answered):
-            await self.pass_on(upstream)
+        refused = await self._upstream.begin(request, body)
+        if refused is not None:
+            await self.pass_on(refused)
             return
-        assert self._theirs is not None
-        sending = asyncio.create_task(_write(upstream, self._theirs, request, body))
-        watching = asyncio.create_task(self._watch(upstream))
+        watching = asyncio.create_task(self._watch())
         try:
-            await self._receive(upstream, self._theirs, watching)
-        except _NoAnswer as fault:
-            self._leave()
+            await self._receive(watching)
+        except NoAnswer as fault:
+            if self._client.has_ended:
+                raise ConnectionError("the agent has left") from None
             raise Refused(broken(fault.why)) from None
         finally:
-            await _end(sending)
-            await _end(watching)
-        theirs = self._theirs
-        if theirs is None or theirs.our_state is not h11.DONE or theirs.their_state is not h11.DONE:
-            self._leave()
-        else:
-            theirs.start_next_cycle()
+            await cancel(watching)
+            await self._upstream.end()
 
-    async def _ready(self) -> Stream | Answered:
-        """A connection to the proxy on which nothing is under way; the one of the call before, if it still stands."""
-        if self._upstream is not None and not self._upstream.has_ended:
-            return self._upstream
-        self._leave()
-        opened = await self._open()
-        if not isinstance(opened, Answered):
-            self._upstream, self._theirs = opened, h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
-        return opened
-
-    async def _watch(self, upstream: Stream) -> None:
+    async def _watch(self) -> None:
         """End the call when the agent leaves, so that the proxy learns it. What it sends ahead is kept, once."""
         with contextlib.suppress(OSError):
             if data := await self._client.read():
                 self._ours.receive_data(data)
                 return
-        upstream.close()
+        self._upstream.close()
 
-    def _leave(self) -> None:
-        if self._upstream is not None:
-            self._upstream.close()
-        self._upstream = self._theirs = None
-
-    async def _receive(self, upstream: Stream, theirs: h11.Connection, watching: "asyncio.Task[None]") -> None:
+    async def _receive(self, watching: "asyncio.Task[None]") -> None:
         """Stream the answer to the agent.
 
         Raises:
-            _NoAnswer: the proxy ended the connection before its answer began.
+            NoAnswer: there is none.
         """
-        head: h11.Response | None = None
-        seen: bytearray | None = None
-        while True:
-            try:
-                event = theirs.next_event()
-                if event is h11.NEED_DATA:
-                    theirs.receive_data(await upstream.read())
-                    continue
-            except (OSError, h11.RemoteProtocolError) as fault:
-                if head is None:
-                    raise _NoAnswer(str(fault) or type(fault).__name__) from None
-                self._tally.failed[Reason.BROKEN] += 1
-                raise ConnectionError("the answer broke off") from None  # its reader learns it by the same means
-            if isinstance(event, h11.InformationalResponse):
-                if event.status_code == 101:
-                    await _end(watching)
-                    await self._switch(event, upstream, theirs)
-                    return
-            elif isinstance(event, h11.Response):
-                head = event
-                seen = self._begin(event)
-            elif isinstance(event, h11.Data):
-                if seen is not None and len(seen) <= MAX_ANSWER_BYTES:
-                    seen += event.data
-                await self._give(event)
-            elif isinstance(event, h11.EndOfMessage):
-                assert head is not None
-                self._note(head.status_code, list(head.headers.raw_items()), bytes(seen or b""))
-                await self._give(event)
+        while isinstance(head := await self._upstream.next(), h11.InformationalResponse):
+            if head.status_code == 101:
+                await cancel(watching)
+                await self._switch(head)
                 return
-            elif head is None:
-                raise _NoAnswer("it closed the connection")
-
-    def _begin(self, head: h11.Response) -> bytearray | None:
+        assert isinstance(head, h11.Response)
         # The proxy's challenge is for us, who have nothing better to show; a program would ask its user for a password.
         status = 403 if head.status_code == 407 else head.status_code
         lines = heads.answered(head.headers.raw_items())
-        self._client.put(self._ours.send(h11.Response(status_code=status, headers=lines, reason=head.reason)) or b"")
-        return bytearray() if reads(status, heads.first(lines, b"content-type") or b"") else None
+        kept = bytearray() if reads(status, heads.first(lines, b"content-type") or b"") else None
+        retold = kept is not None and status >= 400 and self._reads_text_only
+        if not retold:
+            await self._give(h11.Response(status_code=status, headers=lines, reason=head.reason))
+        try:
+            while isinstance(event := await self._upstream.next(), h11.Data):
+                if kept is not None and len(kept) <= MAX_ANSWER_BYTES:
+                    kept += event.data
+                if not retold:
+                    await self._give(event)
+        except OSError:
+            self._tally.failed[Reason.BROKEN] += 1
+            raise
+        self._note(status, lines, bytes(kept or b""))
+        if retold:
+            await self._tell(status, *heads.retold(lines, bytes(kept or b"")), reason=bytes(head.reason))
+        else:
+            assert isinstance(event, h11.EndOfMessage)
+            await self._give(event)
 
-    async def _give(self, event: h11.Data | h11.EndOfMessage) -> None:
+    async def _give(self, event: h11.Response | h11.Data | h11.EndOfMessage) -> None:
         self._client.put(self._ours.send(event) or b"")
         await self._client.drain()
 
-    async def _switch(self, event: h11.InformationalResponse, upstream: Stream, theirs: h11.Connection) -> None:
+    async def _switch(self, head: h11.InformationalResponse) -> None:
         """A WebSocket begins: from here on, bytes pass as they are."""
-        lines = heads.answered(event.headers.raw_items(), switching=True)
         self._tally.allowed += 1
-        answer = h11.InformationalResponse(status_code=101, headers=lines, reason=event.reason)
-        self._client.put((self._ours.send(answer) or b"") + theirs.trailing_data[0])
+        lines = heads.answered(head.headers.raw_items(), switching=True)
+        answer = h11.InformationalResponse(status_code=101, headers=lines, reason=head.reason)
+        stream, received = self._upstream.switched()
+        self._client.put((self._ours.send(answer) or b"") + received)
         if early := self._ours.trailing_data[0]:
-            upstream.put(early)
-        await relay(self._client, upstream)
+            stream.put(early)
+        await relay(self._client, stream)
 
     def _note(self, status: int, lines: list[heads.Line], body: bytes) -> None:
         texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
@@ -336,32 +304,7 @@ class Exchange:
             return
         with contextlib.suppress(OSError):
             answer = h11.Response(status_code=status, headers=lines, reason=reason)
-            events = (answer, h11.Data(data=body), h11.EndOfMessage())
+            whole = () if self._is_head else (h11.Data(data=body),)
+            events = (answer, *whole, h11.EndOfMessage())
             self._client.put(b"".join(self._ours.send(event) or b"" for event in events))
             await self._client.drain()
-
-
-class _NoAnswer(Exception):
-    """The proxy's connection ended before an answer."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-
-async def _write(upstream: Stream, theirs: h11.Connection, request: h11.Request, body: Body) -> None:
-    try:
-        upstream.put(theirs.send(request) or b"")
-        for piece in body.pieces():
-            upstream.put(theirs.send(h11.Data(data=piece)) or b"")
-            await upstream.drain()
-        upstream.put(theirs.send(h11.EndOfMessage()) or b"")
-        await upstream.drain()
-    except h11.LocalProtocolError:
-        upstream.close()  # nobody would answer half a request
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError, OSError):
-        await task

@@ -56,8 +56,12 @@ class Route:
             detail = "the proxy must be http://host:port or https://host:port, without credentials"
             raise Rejected(Code.CONFIG_INVALID, detail, field="proxy")
         self.host, self.port = parts.hostname or "", parts.port or 0
-        self._context = _trusting(ca_file)
+        self._outside = _trusting(ca_file)
+        self._inside = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody: inside a tunnel only the proxy answers
+        self._inside.set_alpn_protocols(["http/1.1"])
         self._tls = parts.scheme == "https"
+        if ca_file is not None:
+            self._inside.load_verify_locations(ca_file)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -69,13 +73,13 @@ class Route:
         return self._tls or is_loopback(self.host)
 
     def trust(self, certificates: bytes) -> None:
-        """Take these, PEM, for the proxy's CA, beside what is trusted already.
+        """Take these, PEM, for the CA by which the proxy stands for hosts inside tunnels.
 
         Raises:
             Rejected(CONFIG_INVALID): there is no certificate in them.
         """
         try:
-            self._context.load_verify_locations(cadata=certificates.decode("ascii"))
+            self._inside.load_verify_locations(cadata=certificates.decode("ascii"))
         except (ValueError, ssl.SSLError):
             raise Rejected(Code.CONFIG_INVALID, "the proxy's CA must be PEM certificates", field="ca") from None
 
@@ -91,15 +95,18 @@ class Route:
         except OSError as fault:
             raise Refused(no_proxy(str(self), _why(fault))) from None
         stream = TcpStream(reader, writer)
-        return await self.secured(stream, self.host) if self._tls else stream
+        return await self._secured(stream, self._outside, self.host) if self._tls else stream
 
-    async def secured(self, stream: Stream, hostname: str) -> Stream:
-        """TLS over `stream` with whoever is `hostname` for the proxy's CA.
+    async def stand_in(self, tunnel: Stream, host: str) -> Stream:
+        """TLS inside a tunnel, with the proxy in the place of `host`.
 
         Raises:
             Refused: it cannot be agreed on.
         """
-        tls = TlsStream(stream, self._context, hostname=hostname)
+        return await self._secured(tunnel, self._inside, host)
+
+    async def _secured(self, stream: Stream, context: ssl.SSLContext, hostname: str) -> Stream:
+        tls = TlsStream(stream, context, hostname=hostname)
         try:
             await tls.handshake()
         except ssl.SSLError as fault:

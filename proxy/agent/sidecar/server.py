@@ -1,24 +1,30 @@
 """The sidecar itself: who may connect, and what becomes of each connection."""
 
 import asyncio
+import logging
+import re
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from proxy.agent.sidecar import hello
 from proxy.agent.sidecar.bodies import Room
-from proxy.agent.sidecar.exchange import Connect, Exchange, Means, Upstream
-from proxy.agent.sidecar.refusals import BUSY, not_signed
+from proxy.agent.sidecar.exchange import Connect, Exchange, Means
+from proxy.agent.sidecar.refusals import BUSY, malformed, not_signed
 from proxy.agent.sidecar.route import Answered, Refused, Route, is_loopback
 from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream, relay
 from proxy.agent.sidecar.tally import Tally
 from proxy.agent.sidecar.trust import Presenter
+from proxy.agent.sidecar.upstream import Opening
 from proxy.agent.signer import Signer
 from proxy.core.errors import Code, Rejected
+
+logger = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 512
 FIRST_BYTES_S = 75.0  # for a program to speak inside its tunnel
 _READ_LIMIT = 65_536
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
 
 
 class Sidecar:
@@ -88,6 +94,8 @@ class Sidecar:
             await self._converse(client)
         except OSError:
             pass  # the program has left
+        except Exception as fault:  # noqa: BLE001 (one connection ends, and nobody is shown a stack trace)
+            logger.error("a connection ended by an error of the sidecar itself: %s", type(fault).__name__)
         finally:
             client.close()
 
@@ -99,7 +107,9 @@ class Sidecar:
         asked = await exchange.serve()
         if asked is None:
             return
-        if self._presenter is None:
+        if not _AUTHORITY.fullmatch(asked.authority):
+            await exchange.refuse(malformed("CONNECT needs a host and a port"))
+        elif self._presenter is None:
             await self._tunnel(client, exchange, asked)
         else:
             exchange.accept()
@@ -136,9 +146,10 @@ class Sidecar:
                 return
             received += more
         if not said.speaks_http1:
-            opened = await self._opened(asked.authority)
-            if not isinstance(opened, Answered):
-                await self._join(client, opened, received)
+            with suppress(Refused):  # there is no way to tell it why
+                opened = await self._opened(asked.authority)
+                if not isinstance(opened, Answered):
+                    await self._join(client, opened, received)
             return
         host = _host_of(asked.authority)
         tls = TlsStream(client, presenter.context(host), received=received)
@@ -152,14 +163,14 @@ class Sidecar:
         finally:
             tls.close()
 
-    def _to(self, authority: str, *, host: str | None = None) -> Upstream:
+    def _to(self, authority: str, *, host: str | None = None) -> Opening:
         """How to reach `authority` through the proxy; with `host` by TLS with whoever stands for it there."""
 
         async def connect() -> Stream | Answered:
             opened = await self._opened(authority)
             if host is None or isinstance(opened, Answered):
                 return opened
-            return await self._route.secured(opened, host)
+            return await self._route.stand_in(opened, host)
 
         return connect
 
