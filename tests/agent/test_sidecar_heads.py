@@ -46,9 +46,7 @@ def test_what_connection_names_does_not_go_on() -> None:
         pytest.param([], 0, [], id="no body"),
     ],
 )
-def test_the_length_is_that_of_what_came(
-    given: list[heads.Line], body_bytes: int, announced: list[heads.Line]
-) -> None:
+def test_the_length_is_that_of_what_came(given: list[heads.Line], body_bytes: int, announced: list[heads.Line]) -> None:
     assert heads.forwarded([*PLAIN, *given], body_bytes=body_bytes) == [*PLAIN, *announced]
 
 

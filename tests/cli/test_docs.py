@@ -132,7 +132,9 @@ print(urllib.request.urlopen("https://localhost:8443/v1/invoices/17").status)
 
 def test_the_page_on_sidecars_is_right(reader: Reader) -> None:
     """As its commands stand there, but for where the files and the proxy are."""
-    reader.do("intent-proxy init mine --allow 'GET https://localhost:8443/v1/invoices/{id}' --upstream-ca origin-ca.pem --yes")
+    reader.do(
+        "intent-proxy init mine --allow 'GET https://localhost:8443/v1/invoices/{id}' --upstream-ca origin-ca.pem --yes"
+    )
     reader.do("intent-proxy run -c mine")
     Path("agent.py").write_text(AGENT.replace("8443", str(reader.origin.port)))
     for name, there in (("bot.jws", "manifests/invoice-bot.jws"), ("bot.pem", "keys/invoice-bot.pem")):

@@ -19,7 +19,14 @@ from clirun import PROGRAM, cli, spawn
 from proxy.agent.keyfile import save_key
 from proxy.agent.sidecar.environment import variables
 
-TRUSTING = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO", "DENO_CERT")
+TRUSTING = (
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "GIT_SSL_CAINFO",
+    "DENO_CERT",
+)
 
 
 @pytest.fixture(scope="module")
@@ -153,8 +160,12 @@ def test_a_terminals_interrupt_reaches_the_program_once(options: list[str]) -> N
     ("words", "said"),
     [
         pytest.param(("exec", "--", "true"), "proxy.yaml", id="neither a deployment nor files"),
-        pytest.param(("exec", "--manifest", "a", "--key", "b", "--proxy", "127.0.0.1:1", "--", "true"), "b", id="no key"),
-        pytest.param(("sidecar", "--manifest", "a", "--key", "b", "--proxy", "c", "--listen", "x"), "HOST", id="no port"),
+        pytest.param(
+            ("exec", "--manifest", "a", "--key", "b", "--proxy", "127.0.0.1:1", "--", "true"), "b", id="no key"
+        ),
+        pytest.param(
+            ("sidecar", "--manifest", "a", "--key", "b", "--proxy", "c", "--listen", "x"), "HOST", id="no port"
+        ),
     ],
 )
 def test_what_is_missing_is_said_in_a_line(

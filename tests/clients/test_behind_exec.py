@@ -3,7 +3,6 @@ user learns in the program's own words, and in the summary at the end.
 """
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -221,7 +220,12 @@ type Command = Callable[[Place, str, Path], list[str | Path]]
 
 
 def git(place: Place, name: str, into: Path) -> list[str | Path]:
-    return [foreign.program("git"), "clone", place.town.url("tls", f"/git/{name}.git", host="pypi.example"), into / name]
+    return [
+        foreign.program("git"),
+        "clone",
+        place.town.url("tls", f"/git/{name}.git", host="pypi.example"),
+        into / name,
+    ]
 
 
 def pip(place: Place, name: str, into: Path) -> list[str | Path]:
@@ -264,7 +268,9 @@ class Tool:
 
 
 TOOLS = (
-    Tool(command=git, leaves="agreed/.git/HEAD", shows=("remote: mandate.not_covered", "ID", "a person has been asked")),
+    Tool(
+        command=git, leaves="agreed/.git/HEAD", shows=("remote: mandate.not_covered", "ID", "a person has been asked")
+    ),
     Tool(command=pip, leaves="agreed.py", shows=("mandate.not_covered ID",)),
     Tool(command=uv, leaves="agreed.py", shows=("403 Forbidden",)),  # it shows neither body nor reason phrase
     Tool(command=npm, leaves="node_modules/agreed/index.js", shows=("mandate.not_covered ID",)),
@@ -273,11 +279,13 @@ TOOLS = (
 
 
 @pytest.mark.parametrize("tool", TOOLS, ids=str)
-def test_a_program_fetches_what_was_agreed_and_is_told_of_what_was_not(place: Place, tool: Tool, tmp_path: Path) -> None:
+def test_a_program_fetches_what_was_agreed_and_is_told_of_what_was_not(
+    place: Place, tool: Tool, tmp_path: Path
+) -> None:
     town = place.town
     done = place.run(*tool.command(place, "agreed", tmp_path))
     assert done.exit_code == 0, done
-    assert (tmp_path / tool.leaves).exists(), (done, os.listdir(tmp_path))
+    assert (tmp_path / tool.leaves).exists(), (done, list(tmp_path.iterdir()))
 
     before, known = (town.plain.mark(), town.tls.mark()), town.holds()
     told = place.run(*tool.command(place, "other", tmp_path / "elsewhere"))
