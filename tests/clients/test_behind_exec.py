@@ -1,5 +1,5 @@
-"""Everyday programs, unmodified, behind `intent-proxy exec`: what their mandate covers they do, and of what is held their
-user learns in the program's own words, and in the summary at the end.
+"""Everyday programs, unmodified, behind `intent-proxy exec`: what their mandate covers they do, and of what is held
+their user learns in the program's own words, and in the summary at the end.
 """
 
 import json
@@ -106,8 +106,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     ports = {name: foreign.free_port() for name in ("dav", "ws", "grpc")}
     files = folder / "files"
     for name in ("shared", "private"):
-        (files / name).mkdir(parents=True)
-        (files / name / "letter.txt").write_text(f"from {name}\n")
+        (files / name / "in").mkdir(parents=True)
+        (files / name / "in" / "letter.txt").write_text(f"from {name}\n")
     with ExitStack() as stack:
         for name, command in servers(folder, authority, ports).items():
             if command is not None:
@@ -250,7 +250,7 @@ def rclone(place: Place, name: str, into: Path) -> list[str | Path]:
     share = {"agreed": "/shared", "other": "/private"}[name]
     url = f"https://dav.example:{place.ports['dav']}{share}"
     options = ["--config", into / "rclone.conf", "--retries=1", "--low-level-retries=1"]
-    remote = [":webdav:", "--webdav-url", url, "--webdav-vendor", "other"]
+    remote = [":webdav:in", "--webdav-url", url, "--webdav-vendor", "other"]
     return [foreign.program("rclone"), "copy", *remote, into, *options]
 
 
@@ -261,7 +261,6 @@ class Tool:
     command: Command
     leaves: str
     shows: tuple[str, ...]  # "ID" stands for the hold's
-    summed_up: bool = True
 
     def __str__(self) -> str:
         return self.command.__name__
@@ -271,7 +270,7 @@ TOOLS = (
     Tool(
         command=git, leaves="agreed/.git/HEAD", shows=("remote: mandate.not_covered", "ID", "a person has been asked")
     ),
-    Tool(command=pip, leaves="agreed.py", shows=("mandate.not_covered ID",)),
+    Tool(command=pip, leaves="agreed.py", shows=("No matching distribution",)),  # why, it says with -vv alone
     Tool(command=uv, leaves="agreed.py", shows=("403 Forbidden",)),  # it shows neither body nor reason phrase
     Tool(command=npm, leaves="node_modules/agreed/index.js", shows=("mandate.not_covered ID",)),
     Tool(command=rclone, leaves="letter.txt", shows=("mandate.not_covered", "ID", "a person has been asked")),
