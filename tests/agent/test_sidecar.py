@@ -294,7 +294,8 @@ def test_calls_are_counted_by_what_became_of_them(town: Town, tmp_path: Path) ->
 # --- a proxy that is away ---------------------------------------------------------------------------------------------
 
 
-def test_a_proxy_that_restarts_is_missed_in_words_and_found_again(town: Town, beside: Beside) -> None:
+def test_a_proxy_that_restarts_is_missed_in_words_and_found_again(town: Town, sidecars: dict[str, Beside]) -> None:
+    beside = sidecars["signing"]
     assert call(beside, "GET", town.url("tls", READ)).status_code == 200
     town.house.stop()
     missed = call(beside, "GET", town.url("plain", READ))

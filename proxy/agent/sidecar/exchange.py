@@ -109,6 +109,7 @@ class Exchange:
         await self._tell(refusal.status, refusal.head(closes=True), refusal.body, reason=str(refusal.code).encode())
         if self._ours.their_state is not h11.DONE:  # closing at once while it still sends would lose it the answer
             with contextlib.suppress(OSError):
+                self._client.finish()
                 async with asyncio.timeout(LINGER_S):
                     while await self._client.read():
                         pass

@@ -122,14 +122,14 @@ class TlsStream:
         await self._inner.drain()
 
     def finish(self) -> None:
-        """TLS's peers do not agree on half-closed connections: both directions end."""
-        self.close()
-
-    def close(self) -> None:
         with contextlib.suppress(ssl.SSLError):
             self._tls.unwrap()  # writes our farewell, and would then read the peer's
-        with contextlib.suppress(OSError):
-            self._push()
+        self._push()
+        self._inner.finish()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # an SSLError is one, too
+            self.finish()
         self._inner.close()
 
     @property
