@@ -12,7 +12,9 @@ from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset
 from h2.exceptions import ProtocolError
 from h2.stream import StreamState as H2StreamState
+from hyperframe.frame import GoAwayFrame
 from mitmproxy import http
+from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
@@ -173,6 +175,8 @@ class StrictHttp2Server(Http2Side):
         match event:
             case ResponseHeaders():
                 self._send_head(event.stream_id, event.response, end_stream=event.end_stream)
+                if event.response.headers.get("connection") == "close":
+                    yield from self._leave()
             case ResponseProtocolError():
                 self._give_up(event)
             case Unhurried():
@@ -189,6 +193,13 @@ class StrictHttp2Server(Http2Side):
             kept = [(name, value.strip(b" \t")) for name, value in fields if name not in HOP_BY_HOP]
             status = (b":status", b"%d" % response.status_code)
             self.h2_conn.send_headers(stream_id, [status, *kept], end_stream=end_stream)
+
+    def _leave(self) -> Commands:
+        """Ask the client for no new calls here (RFC 9113 §6.8); those under way are served, and then it ends."""
+        if not self._leaving:
+            self._leaving = True
+            yield from self._flush()
+            yield commands.SendData(self.conn, GoAwayFrame(0, last_stream_id=2**31 - 1).serialize())
 
     def _give_up(self, event: ResponseProtocolError) -> None:
         """No response, or no whole one: say so, as far as it can be said. The stream has mostly answered itself."""

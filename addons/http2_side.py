@@ -41,7 +41,7 @@ class Http2Side(Http2Connection):
         self.h2_conn: StrictH2Connection = wire
         self.untaken: dict[int, int] = {}  # bytes handed to each call's stream that it has not used yet
         self._alarm = Alarm()
-        self._leaving = False  # the peer said that it is going away
+        self._leaving = False  # the peer said that it is going away, or we did
         self.has_ended = False
         self._depth = 0  # what one event leads to may come back here before it is done with
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from proxy.agent.keyfile import fresh_key, load_key
+from proxy.core.content_digest import BodyDigests, digest_field
 from proxy.core.errors import Code, Rejected
 from proxy.core.keys import PrivateKey
 from proxy.core.manifest import issue_child, parse_manifest
@@ -83,14 +84,14 @@ class Signer:
         return other
 
     def headers_for(
-        self, method: str, url: str, headers: Iterable[Header] = (), body: bytes | None = None
+        self, method: str, url: str, headers: Iterable[Header] = (), body: bytes | BodyDigests | None = None
     ) -> tuple[Header, ...]:
         """The lines to add to one attempt of one request: every attempt needs its own.
 
         `url` is what the proxy will receive: scheme, the Host line's authority, raw path and query; a fragment is left
         out, and the handshake of a ws: or wss: URL is signed as the http: or https: request it is. `headers` are the
         final ones; what they have of `OWN_FIELDS` is taken as stale, so remove it from the request. `body` is whole,
-        after every content coding.
+        after every content coding; of one that is not in memory, its digests are.
 
         Raises:
             Rejected: the manifest or its last link has expired, or the request cannot be signed in the profile.
@@ -105,10 +106,14 @@ class Signer:
         """
         return self._sign("CONNECT", authority, (), None)
 
-    def _sign(self, method: str, target: str, headers: Iterable[Header], body: bytes | None) -> tuple[Header, ...]:
+    def _sign(
+        self, method: str, target: str, headers: Iterable[Header], body: bytes | BodyDigests | None
+    ) -> tuple[Header, ...]:
         leaf = self._credential.current()
-        declared = self._declaration()
-        ours = (*declared, ("Intent-Manifest", ", ".join(leaf.tokens)))
+        ours = (*self._declaration(), ("Intent-Manifest", ", ".join(leaf.tokens)))
+        if isinstance(body, BodyDigests):
+            ours += (("Content-Digest", digest_field(body.sha256)),) if body.size else ()
+            body = None
         kept = [line for line in headers if line[0].lower() not in OWN_FIELDS]
         proof = sign_request(
             method=method,

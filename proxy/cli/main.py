@@ -36,6 +36,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "agents": (_POLICY, "agents:app", "The inventory of agents; quarantine."),
     "keys": (_POLICY, "keys:app", "Private keys and their public halves; the secret's rotation."),
     "manifest": (_MANDATES, "manifest:app", "Draft, sign, delegate, renew, read and revoke manifests."),
+    "exec": (_MANDATES, "exec:command", "Run a program whose calls are signed for it."),
+    "sidecar": (_MANDATES, "sidecar:command", "Sign what an agent beside it sends."),
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),
     "grants": (_REVIEW, "grants:app", "What reviewers let pass beyond one call."),
@@ -104,7 +106,8 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing a person may see here is a stack trace."""
     words = _ids_last(sys.argv[1:] if argv is None else argv)
-    as_json = "--json" in words
+    ours = words[: words.index("--")] if "--" in words else words  # what follows is a program's, or ids
+    as_json = "--json" in ours
     given.set(None)
     try:
         check_origin()

@@ -14,7 +14,12 @@ _ALGORITHMS = {"sha-256": hashlib.sha256, "sha-512": hashlib.sha512}
 
 def content_digest(body: bytes) -> str:
     """The Content-Digest field for `body` (RFC 9530 §2)."""
-    return f"sha-256=:{base64.b64encode(hashlib.sha256(body).digest()).decode('ascii')}:"
+    return digest_field(hashlib.sha256(body).digest())
+
+
+def digest_field(sha256: bytes) -> str:
+    """The Content-Digest field for a body with this SHA-256."""
+    return f"sha-256=:{base64.b64encode(sha256).decode('ascii')}:"
 
 
 class BodyDigests:

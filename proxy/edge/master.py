@@ -25,6 +25,7 @@ from addons.intake import Bodies
 from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
+from addons.renewal import Renewal
 from addons.translate import Tunnels, undecided
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority
@@ -152,6 +153,7 @@ class EdgeMaster(master.Master):
             EdgeTls(authority, gate.offers_http2),
             errorcheck.ErrorCheck(),
             self.observe,
+            Renewal(self.exchanges, tunnels),
             Carrier(gate, self.proxyserver.connections),
             # Last: nothing may undo its refusal.
             Enforce(gate, internal, tunnels, self.exchanges, dials, bodies, deliveries),

@@ -9,6 +9,7 @@ import ssl
 import subprocess
 import urllib.request
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -215,3 +216,36 @@ def test_an_upload_that_draws_a_new_boundary_each_time_finds_its_hold_and_its_re
     assert upload().status_code == 200
     (seen,) = origin.since(before).requests
     assert seen.header("content-type") == first.request.headers["content-type"]
+
+
+# --- the end of a tunnel's time ---------------------------------------------------------------------------------------
+
+
+def proxies_for(town: Town, lives_s: int) -> dict[str, str]:
+    """Proxies whose tunnels are proven for this long."""
+    root = town.house.root(exp=datetime.now(UTC) + timedelta(seconds=lives_s))
+    signer = Signer(root, identities.key(identities.AGENT))
+    session = open_session("http://{}:{}".format(*town.house.address), signer)
+    return dict.fromkeys(("http", "https"), session.proxy_url)
+
+
+@pytest.mark.parametrize("path", [READ, OUTSIDE], ids=["an origin's answer", "an answer of ours"])
+@pytest.mark.parametrize(
+    ("lives_s", "closes"), [pytest.param(60, True, id="a minute before its end"), pytest.param(600, False, id="before")]
+)
+def test_a_tunnel_ends_between_two_calls_before_its_proof(town: Town, path: str, lives_s: int, closes: bool) -> None:
+    proxies = proxies_for(town, lives_s)
+    answered = requests.get(town.url("tls", path), proxies=proxies, verify=str(town.house.ca), timeout=20)
+    assert (answered.headers.get("Connection") == "close") is closes
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_signs_each_call_needs_no_other_tunnel(town: Town, way: str) -> None:
+    """Outside a tunnel nothing is inherited, and a signed call's next one is signed, too."""
+    root = town.house.root(exp=datetime.now(UTC) + timedelta(seconds=60))
+    auth = IntentAuth.of(Signer(root, identities.key(identities.AGENT)))
+    proxies = dict.fromkeys(("http", "https"), "http://{}:{}".format(*town.house.address))
+    trust = str(town.house.ca)
+    answered = requests.get(town.url(way, READ), proxies=proxies, verify=trust, auth=auth, timeout=20)
+    assert answered.status_code == 200
+    assert "Connection" not in answered.headers

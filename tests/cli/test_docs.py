@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from certs import Authority
 from clirun import Ran, cli, free_port, running
 from origins import Origin
 
+from proxy.agent.sidecar.environment import variables
+from proxy.agent.sidecar.refusals import Reason
 from proxy.cli.exits import Exit
 from proxy.cli.main import COMMANDS
 
@@ -34,7 +38,9 @@ class Reader:
         command, _, remark = line.partition("    # ")
         command = command.replace("localhost:8443", f"localhost:{self.origin.port}")
         command = command.replace("localhost-8443", f"localhost-{self.origin.port}")
-        command = command.replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}")
+        command = command.replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}").replace(":3128", ":0")
+        if " -- curl" in command and shutil.which("curl") is None:
+            command = command.partition("curl")[0] + "true"
         if " HOLD" in command:
             command = command.replace("HOLD", self._open_hold())
         if " GRANT" in command:
@@ -51,7 +57,7 @@ class Reader:
 
     def _run(self, words: list[str], code: int) -> None:
         assert words[0] == "intent-proxy"
-        if words[1] == "run":
+        if words[1] in ("run", "sidecar"):
             _, line = self.stack.enter_context(running(*words[1:]))
             assert " ready on " in line, line
             return
@@ -86,9 +92,9 @@ class Reader:
         return str(listed[0]["id"]) if listed else "NO-SUCH-HOLD"
 
 
-def shown() -> list[str]:
+def shown(page: Path = DOCS) -> list[str]:
     """Every line after a prompt."""
-    blocks = re.findall(r"^```console\n(.*?)^```", DOCS.read_text(), flags=re.DOTALL | re.MULTILINE)
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
     lines = [line for block in blocks for line in block.splitlines()]
     assert all(line.startswith("$ ") for line in lines)
     return [line.removeprefix("$ ") for line in lines]
@@ -115,3 +121,38 @@ def test_the_manual_shows_every_command() -> None:
     assert named == set(COMMANDS)
     for exit_code in Exit:
         assert re.search(rf"^\|[^|]*\b{int(exit_code)}\b", DOCS.read_text(), flags=re.MULTILINE), exit_code
+
+
+SIDECAR = DOCS.with_name("sidecar.md")
+AGENT = """\
+import urllib.request
+print(urllib.request.urlopen("https://localhost:8443/v1/invoices/17").status)
+"""
+
+
+def test_the_page_on_sidecars_is_right(reader: Reader) -> None:
+    """As its commands stand there, but for where the files and the proxy are."""
+    reader.do(
+        "intent-proxy init mine --allow 'GET https://localhost:8443/v1/invoices/{id}' --upstream-ca origin-ca.pem --yes"
+    )
+    reader.do("intent-proxy run -c mine")
+    Path("agent.py").write_text(AGENT.replace("8443", str(reader.origin.port)))
+    for name, there in (("bot.jws", "manifests/invoice-bot.jws"), ("bot.pem", "keys/invoice-bot.pem")):
+        Path(name).symlink_to(Path("mine", there))
+    Path("ca.pem").symlink_to(Path("mine", "state", "ca", "ca.pem"))
+    lines = shown(SIDECAR)
+    assert len(lines) == 3
+    for line in lines:
+        line = line.replace("https://proxy.example:8080", "http://127.0.0.1:8080")
+        line = f"{line} --listen 127.0.0.1:3128" if " sidecar " in line else line
+        before = reader.origin.mark()
+        reader.do(line.replace("-- python agent.py", f"-- {sys.executable} agent.py"))
+        assert len(reader.origin.since(before).requests) == line.count("agent.py")
+
+
+def test_the_page_on_sidecars_names_every_variable_and_every_code() -> None:
+    page = SIDECAR.read_text()
+    named = set(re.findall(r"`([A-Z_]{5,})`", page))
+    given = {name for name in variables(proxy_url="", trust=Path()) if name.isupper()}
+    assert given | {"SYSTEM_WGETRC"} <= named
+    assert set(re.findall(r"^\| `(sidecar\.\w+)`", page, re.MULTILINE)) == {code.value for code in Reason}

@@ -26,7 +26,9 @@ GROUPS = {
     "audit": ("show", "verify"),
     "ca": ("export",),
 }
-COMMANDS = [("init",), ("run",), ("check",), ("explain",)] + [(g, c) for g, cs in GROUPS.items() for c in cs]
+COMMANDS = [("init",), ("run",), ("check",), ("explain",), ("exec",), ("sidecar",)] + [
+    (g, c) for g, cs in GROUPS.items() for c in cs
+]
 
 
 @pytest.fixture(autouse=True)

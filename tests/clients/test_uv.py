@@ -1,17 +1,13 @@
 """uv (Rust) installs from a package index behind the proxy: one package its mandate covers, one held, one denied."""
 
-import base64
-import hashlib
-import io
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import foreign
 import pytest
+from client_packages import serve_wheels
 from client_town import ClientTown, Told, client_town, seen_by
-from origins import Reply
 
 from proxy.core.model import HoldState, Verdict
 
@@ -35,35 +31,10 @@ PACKAGES = """\
 """
 
 
-def wheel(name: str) -> bytes:
-    """The smallest wheel there is: one module, its metadata and the record of both."""
-    info = f"{name}-1.0.dist-info"
-    files = {
-        f"{name}.py": b"WORD = 'installed'\n",
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n".encode(),
-        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
-    }
-    record = f"{info}/RECORD"
-    lines = [
-        f"{path},sha256={base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b'=').decode()},{len(data)}"
-        for path, data in files.items()
-    ]
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        for path, data in {**files, record: "\n".join([*lines, f"{record},,", ""]).encode()}.items():
-            archive.writestr(path, data)
-    return packed.getvalue()
-
-
 @pytest.fixture(scope="module")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClientTown]:
     with client_town(tmp_path_factory.mktemp("uv"), more=PACKAGES) as running:
-        html = (("Content-Type", "text/html"),)
-        for name in ("agreed", "other"):
-            file, data = f"{name}-1.0-py3-none-any.whl", wheel(name)
-            link = f'<a href="../../files/{file}#sha256={hashlib.sha256(data).hexdigest()}">{file}</a>'
-            running.tls.on("*", f"/simple/{name}/", Reply(headers=html, body=link.encode()))
-            running.tls.on("*", f"/files/{file}", Reply(body=data))
+        serve_wheels(running.tls, "agreed", "other")
         yield running
 
 

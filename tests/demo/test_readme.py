@@ -173,18 +173,21 @@ def test_the_demo_runs_from_make(reader: Reader) -> None:
     assert "steps did what they claim." in reader.output["demo"]
 
 
-def test_programs_that_cannot_sign_come_through_a_session(reader: Reader) -> None:
+def test_programs_that_cannot_sign_come_through_exec_or_a_session(reader: Reader) -> None:
     if shutil.which("curl") is None:
         pytest.skip("curl is missing: apt-get install curl")
-    session, curl, python = commands(section("Programs that cannot sign"))
+    behind, session, curl, python = commands(section("Programs that cannot sign"))
     before = reader.served()
+    signed = reader.run(behind)
+    assert signed.stdout.startswith("# The wire"), signed
+    assert signed.stderr.endswith("intent-proxy: 1 allowed, 0 held, 0 denied\n"), signed
     fetched = reader.run(curl, after=reader.here(session))
     assert fetched.stdout.startswith("# The wire"), fetched
     assert reader.run(python, after=reader.here(session)).stdout == "200\n"
     reader.typed.add(session)
-    assert reader.served()[len(before) :] == ["GET /wire.md", "GET /wire.md"]
-    shown = reader.run(".venv/bin/intent-proxy audit show -c mine --kind decision --last 2 --json").stdout
-    assert shown.count('"verdict": "allow"') == 2, "both came through the proxy"
+    assert reader.served()[len(before) :] == ["GET /wire.md"] * 3
+    shown = reader.run(".venv/bin/intent-proxy audit show -c mine --kind decision --last 3 --json").stdout
+    assert shown.count('"verdict": "allow"') == 3, "all came through the proxy"
     names = set(re.findall(r"export (\w+)=", reader.run(session.removeprefix('eval "$(').removesuffix(')"')).stdout))
     table = section("Programs that cannot sign").partition("|---|---|")[2]
     told = set(re.findall(r"`([A-Z_]{6,})`", table))
@@ -208,7 +211,7 @@ def _plain(text: str) -> str:
 
 def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
     show_list, show, release, deny, route, grants, revoke, arrived, not_arrived, audit, verify = commands(HOLDS)
-    session = reader.here(commands(section("Programs that cannot sign"))[0])
+    session = reader.here(commands(section("Programs that cannot sign"))[1])
     held = []
     for path in ("a/b", "c/d"):
         answer = reader.run(f"curl -s http://localhost:8000/{path}", after=session).stdout

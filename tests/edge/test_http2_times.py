@@ -181,6 +181,22 @@ def test_a_connection_without_a_call_is_ended_after_75_seconds_whatever_it_pings
     assert (goaway.error_code, goaway.last_stream_id) == (0, 1)
 
 
+def test_a_connection_that_is_to_end_takes_its_leave_and_serves_what_is_under_way(agent: tuple[Bench, Peer]) -> None:
+    bench, peer = agent
+    first, second = begin(peer, body=None), begin(peer, body=None)
+    last = response()
+    last.headers["Connection"] = "close"
+    bench.give(ResponseHeaders(first, last, True))
+    bench.give(ResponseEndOfMessage(first))
+    farewell = frames.GoAwayFrame(0, last_stream_id=2**31 - 1).serialize()
+    sent = bench.sent
+    assert sent.endswith(farewell) and b"connection" not in sent
+    assert not bench.closed
+    answer(bench, second)
+    assert bench.sent.count(farewell) == 0
+    assert bench.closed
+
+
 def test_an_answer_that_its_client_does_not_take_keeps_no_connection_for_ever(agent: tuple[Bench, Peer]) -> None:
     bench, peer = agent
     stream_id = begin(peer, body=None)

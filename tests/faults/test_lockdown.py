@@ -123,6 +123,7 @@ async def test_only_the_named_addons_are_loaded(master: EdgeMaster) -> None:
         "proxy.edge.tls.EdgeTls",
         "mitmproxy.addons.errorcheck.ErrorCheck",
         "addons.observe.Observe",
+        "addons.renewal.Renewal",
         "addons.carrier.Carrier",
         "addons.enforce.Enforce",
     ]

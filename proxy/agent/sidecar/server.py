@@ -1,0 +1,205 @@
+"""The sidecar itself: who may connect, and what becomes of each connection."""
+
+import asyncio
+import logging
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from proxy.agent.sidecar import hello
+from proxy.agent.sidecar.bodies import Room
+from proxy.agent.sidecar.exchange import Connect, Exchange, Means
+from proxy.agent.sidecar.refusals import BUSY, malformed, not_signed
+from proxy.agent.sidecar.route import Answered, Refused, Route, is_loopback
+from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream, relay
+from proxy.agent.sidecar.tally import Tally
+from proxy.agent.sidecar.trust import Presenter
+from proxy.agent.sidecar.upstream import Opening
+from proxy.agent.signer import Signer
+from proxy.core.errors import Code, Rejected
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 512
+FIRST_BYTES_S = 75.0  # for a program to speak inside its tunnel
+_READ_LIMIT = 65_536
+_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
+
+
+class Sidecar:
+    """Serves programs on this machine; everything they send goes to one proxy, under one manifest."""
+
+    def __init__(
+        self,
+        route: Route,
+        signer: Signer,
+        *,
+        presenter: Presenter | None = None,
+        secret: str | None = None,
+        room: Room | None = None,
+    ) -> None:
+        """`presenter`: sign each call inside tunnels, too, by standing for the hosts. `secret`: who does not give it as
+        the password of the proxy's URL is refused.
+        """
+        self.tally = Tally()
+        self.address = ("", 0)
+        self._route, self._presenter, self._secret = route, presenter, secret
+        self._means = Means(signer=signer, tally=self.tally, room=room or Room())
+        self._connections: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def serving(self, host: str, port: int) -> AsyncIterator[None]:
+        """Listen on a loopback address until the block ends, and end what is open then. Port 0 is any free one.
+
+        Raises:
+            Rejected(CONFIG_INVALID): the address is not loopback, or is taken.
+        """
+        if not is_loopback(host):
+            detail = f"a sidecar listens on loopback only, got {host}: whoever reaches it acts as the agent"
+            raise Rejected(Code.CONFIG_INVALID, f"{detail}; use 127.0.0.1 or ::1", field="listen")
+        try:
+            server = await asyncio.start_server(self._accept, host, port, limit=_READ_LIMIT)
+        except OSError as fault:
+            detail = f"cannot listen on {host}:{port}: {fault.strerror}"
+            raise Rejected(Code.CONFIG_INVALID, detail, field="listen") from None
+        self.address = server.sockets[0].getsockname()[:2]
+        try:
+            yield
+        finally:
+            server.close()
+            open_now = tuple(self._connections)
+            for task in open_now:
+                task.cancel()
+            await asyncio.gather(*open_now, return_exceptions=True)
+
+    @property
+    def url(self) -> str:
+        """How a program names it as its proxy, with the secret if there is one."""
+        host, port = self.address
+        user = f"agent:{self._secret}@" if self._secret is not None else ""
+        return f"http://{user}{f'[{host}]' if ':' in host else host}:{port}"
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peer = writer.get_extra_info("peername")
+        if not peer or not is_loopback(str(peer[0])):
+            writer.transport.abort()
+            return
+        task = asyncio.ensure_future(self._serve(TcpStream(reader, writer)))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, client: Stream) -> None:
+        try:
+            await self._converse(client)
+        except OSError:
+            pass  # the program has left
+        except Exception as fault:  # noqa: BLE001 (one connection ends, and nobody is shown a stack trace)
+            logger.error("a connection ended by an error of the sidecar itself: %s", type(fault).__name__)
+        finally:
+            client.close()
+
+    async def _converse(self, client: Stream) -> None:
+        exchange = Exchange(client, self._route.connect, self._means, secret=self._secret)
+        if len(self._connections) > MAX_CONNECTIONS:
+            await exchange.refuse(BUSY)
+            return
+        asked = await exchange.serve()
+        if asked is None:
+            return
+        if not _AUTHORITY.fullmatch(asked.authority):
+            await exchange.refuse(malformed("CONNECT needs a host and a port"))
+        elif self._presenter is None:
+            await self._tunnel(client, exchange, asked)
+        else:
+            exchange.accept()
+            await self._inside(client, asked, self._presenter)
+
+    async def _tunnel(self, client: Stream, exchange: Exchange, asked: Connect) -> None:
+        """A tunnel whose CONNECT is signed: the calls inside are between the program and the proxy."""
+        try:
+            opened = await self._opened(asked.authority)
+        except Refused as fault:
+            await exchange.refuse(fault.refusal)
+            return
+        if isinstance(opened, Answered):
+            await exchange.pass_on(opened)
+            return
+        exchange.accept()
+        await self._join(client, opened, asked.received)
+
+    async def _inside(self, client: Stream, asked: Connect, presenter: Presenter) -> None:
+        """A tunnel that ends here, so that each call inside is signed; the proxy is asked with the first of them.
+
+        A program that speaks TLS but not HTTP/1.1 (gRPC) gets a tunnel to the proxy instead.
+        """
+        received = asked.received or await _first_bytes(client)
+        if not received:
+            return
+        if not hello.is_tls(received):
+            plain = Exchange(client, self._to(asked.authority), self._means, inside="http", received=received)
+            await plain.serve()
+            return
+        while (said := hello.read_hello(received)) is None:
+            more = await _first_bytes(client)
+            if not more:
+                return
+            received += more
+        if not said.speaks_http1:
+            with suppress(Refused):  # there is no way to tell it why
+                opened = await self._opened(asked.authority)
+                if not isinstance(opened, Answered):
+                    await self._join(client, opened, received)
+            return
+        host = _host_of(asked.authority)
+        tls = TlsStream(client, presenter.context(host), received=received)
+        try:
+            await tls.handshake()
+        except (ssl.SSLError, OSError):
+            self.tally.distrusted[host] += 1
+            return
+        try:
+            await Exchange(tls, self._to(asked.authority, host=host), self._means, inside="https").serve()
+        finally:
+            tls.close()
+
+    def _to(self, authority: str, *, host: str | None = None) -> Opening:
+        """How to reach `authority` through the proxy; with `host` by TLS with whoever stands for it there."""
+
+        async def connect() -> Stream | Answered:
+            opened = await self._opened(authority)
+            if host is None or isinstance(opened, Answered):
+                return opened
+            return await self._route.stand_in(opened, host)
+
+        return connect
+
+    async def _opened(self, authority: str) -> Stream | Answered:
+        """A tunnel to the proxy, freshly signed.
+
+        Raises:
+            Refused: it cannot be signed, or the proxy does not answer.
+        """
+        try:
+            lines = self._means.signer.connect_headers(authority)
+        except Rejected as fault:
+            raise Refused(not_signed(fault.code, fault.detail)) from None
+        return await self._route.tunnel(authority, lines)
+
+    async def _join(self, client: Stream, opened: Stream, received: bytes) -> None:
+        self.tally.tunnels += 1
+        try:
+            if received:
+                opened.put(received)
+            await relay(client, opened)
+        finally:
+            opened.close()
+
+
+async def _first_bytes(client: Stream) -> bytes:
+    async with asyncio.timeout(FIRST_BYTES_S):
+        return await client.read()
+
+
+def _host_of(authority: str) -> str:
+    return authority.rpartition(":")[0].removeprefix("[").removesuffix("]")
