@@ -271,7 +271,8 @@ ITS_LIBRARY = {
 
 @pytest.mark.parametrize("path", modules("proxy/agent"), ids=named)
 def test_the_agents_side_needs_the_base_distribution_only(path: Path) -> None:
-    assert third_party(path) <= declared() | ITS_LIBRARY.get(path.name, set())
+    extra = declared("sidecar") if path.is_relative_to(ROOT / "proxy/agent/sidecar") else set()
+    assert third_party(path) <= declared() | extra | ITS_LIBRARY.get(path.name, set())
 
 
 @pytest.mark.parametrize("path", modules("proxy", "addons"), ids=named)
