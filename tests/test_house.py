@@ -35,6 +35,7 @@ ROOMS = {
         "holding.py",
         "granting.py",
         "identify.py",
+        "registry.py",
         "internal.py",
         "stores",
         "policy",

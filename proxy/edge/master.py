@@ -28,6 +28,7 @@ from addons.observe import Observe
 from addons.translate import Tunnels, undecided
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority
+from proxy.edge.client_tls import ClientTls
 from proxy.edge.descriptors import most_connections
 from proxy.edge.tls import EdgeTls
 from proxy.gate import Gate
@@ -134,12 +135,14 @@ class EdgeMaster(master.Master):
         deliveries: Deliveries,
         authority: Authority,
         upstream_roots: str | None,
+        client_tls: ClientTls | None = None,
     ) -> None:
         super().__init__(options.Options())
         self.addons = Dispatch(self)
         self.exchanges = Exchanges()
         self.proxyserver = proxyserver.Proxyserver()
         dials, tunnels = Dials(), Tunnels()
+        self.tunnels = tunnels
         self.live = Live(gate, self.exchanges, self.proxyserver.connections)
         self.observe = Observe(gate, self.exchanges, dials, deliveries)
         self.addons.add(
@@ -149,7 +152,7 @@ class EdgeMaster(master.Master):
             Lockdown(),
             Admit(gate, tunnels, self.exchanges),
             Dial(dials, most=most_connections().origins),  # before TLS: it names the host whose certificate is checked
-            EdgeTls(authority, gate.offers_http2),
+            EdgeTls(authority, gate.offers_http2, tunnels=tunnels, client_tls=client_tls or ClientTls()),
             errorcheck.ErrorCheck(),
             self.observe,
             Carrier(gate, self.proxyserver.connections),

@@ -29,6 +29,7 @@ from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
+from proxy.edge.client_tls import ClientTls, load_client_tls
 from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
 from proxy.gate import Gate, GateSettings
@@ -39,6 +40,7 @@ from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
+from proxy.registry import Certificates
 from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir
@@ -74,6 +76,7 @@ class Parts:
     followed: FollowedFile
     authority: Authority
     upstream_roots: str
+    client_tls: ClientTls
     policy: PolicyInForce
     control: RedisControl
     clock: ClockWatch
@@ -98,6 +101,7 @@ async def assemble(
     fast_url: str | None,
     dev: bool,
     ephemeral: bool = False,
+    listen_tls: tuple[str, int] | None = None,
 ) -> Parts:
     """Everything one worker needs, opened and checked.
 
@@ -115,6 +119,7 @@ async def assemble(
             fast_url=fast_url,
             dev=dev,
             ephemeral=ephemeral,
+            listen_tls=listen_tls,
         )
         opened.pop_all()
         return parts
@@ -130,6 +135,7 @@ async def _assemble(
     fast_url: str | None,
     dev: bool,
     ephemeral: bool,
+    listen_tls: tuple[str, int] | None,
 ) -> Parts:
     settings = load_settings(config)
     state = private_dir(settings.state)
@@ -176,8 +182,14 @@ async def _assemble(
     await consumed.ready(now=clock.now())
     followed = FollowedFile(state / "followed.json", writes=slot == 0, clock=now)
     lifetimes = settings.authority
+    client_tls = load_client_tls(settings)
     identifier = Identifier(
-        bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=clock.now
+        bundle=lambda: policy().bundle,
+        mandates=mandates,
+        vault=vault,
+        lifetimes=lifetimes,
+        clock=clock.now,
+        certificates=Certificates(client_tls.anchors),
     )
     holding = Holding(
         bundle=lambda: policy().bundle,
@@ -223,7 +235,7 @@ async def _assemble(
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
-            own=await own_surfaces(listen, store, fast),
+            own=await own_surfaces((listen, listen_tls) if listen_tls else (listen,), store, fast),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,
             challenge_connect=settings.challenge_connect,
@@ -253,6 +265,7 @@ async def _assemble(
         followed=followed,
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
+        client_tls=client_tls,
         policy=policy,
         control=control,
         clock=clock,
@@ -317,6 +330,7 @@ def prepare(settings: Settings) -> None:
     node_identity(state)
     secret_vault(settings)
     upstream_roots(settings, state)
+    load_client_tls(settings)
 
 
 def node_identity(state: Path) -> PrivateKey:
@@ -340,13 +354,14 @@ async def _trusted(store: RedisServer, fast: RedisServer, *, ephemeral: bool, te
         logger.warning("%s", line)
 
 
-async def own_surfaces(listen: tuple[str, int], *stores: RedisServer) -> OwnSurfaces:
+async def own_surfaces(listens: tuple[tuple[str, int], ...], *stores: RedisServer) -> OwnSurfaces:
     """Where agents could reach the proxy itself and its stores, under every address of this machine."""
-    ports = {listen[1]}
+    ports = {port for _, port in listens}
     for store in stores:
         ports |= {port for _, port in store.url.hosts}
         ports |= {node.host[1] for node in await store.primaries() if node.host is not None}
-    return OwnSurfaces(addresses=local_addresses() | {ipaddress.ip_address(listen[0])}, ports=frozenset(ports))
+    ours = {ipaddress.ip_address(host) for host, _ in listens}
+    return OwnSurfaces(addresses=local_addresses() | ours, ports=frozenset(ports))
 
 
 def local_addresses() -> frozenset[IPAddress]:

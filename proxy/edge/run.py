@@ -44,6 +44,7 @@ class Launch:
     dev: bool
     workers: int
     ephemeral: bool = False
+    tls: tuple[str, int] | None = None  # where TLS alone is spoken
     command: tuple[str, ...] = (sys.executable, "-m", "proxy.edge.worker")
 
     def arguments(self, slot: int, ready_fd: int, *, patient: bool = False) -> list[str]:
@@ -60,6 +61,8 @@ class Launch:
             "--ready-fd",
             str(ready_fd),
         ]
+        if self.tls is not None:
+            given += ["--tls-host", self.tls[0], "--tls-port", str(self.tls[1])]
         flags = {"--dev": self.dev, "--ephemeral": self.ephemeral, "--patient": patient}
         return [*given, *(flag for flag, wanted in flags.items() if wanted)]
 
@@ -215,6 +218,7 @@ class Ready:
     bundle_version: int
     store: str  # "embedded" or the Redis URL without its password
     ephemeral: bool = False  # the store may be one that keeps nothing on disk
+    tls: tuple[str, int] | None = None  # where agents reach it over TLS alone
 
 
 async def run_proxy(
@@ -239,6 +243,8 @@ async def run_proxy(
     prepare(settings)
     host, wanted = listen or (settings.listen.host, settings.listen.port)
     held = reserve(host, wanted)
+    held_tls = reserve(settings.tls.listen.host, settings.tls.listen.port) if settings.tls.listen else None
+    tls = None if held_tls is None or not settings.tls.listen else (settings.tls.listen.host, held_tls.getsockname()[1])
     embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
     was_running = embedded is not None and embedded.directory.exists() and embedded.alive()
     url = embedded.start() if embedded is not None else str(settings.redis_url)
@@ -251,6 +257,7 @@ async def run_proxy(
         dev=dev,
         workers=workers or settings.workers,
         ephemeral=ephemeral,
+        tls=tls,
     )
     ready = Ready(
         host=host,
@@ -262,6 +269,7 @@ async def run_proxy(
         bundle_version=policy.bundle.version,
         store="embedded" if embedded is not None else repr(RedisServer(url)),
         ephemeral=ephemeral and embedded is None,
+        tls=tls,
     )
     ended = asyncio.Event()
     keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
@@ -269,6 +277,8 @@ async def run_proxy(
         return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
     finally:
         held.close()
+        if held_tls is not None:
+            held_tls.close()
         ended.set()
         if keeping is not None:
             await keeping  # a start under way must not outlive the stop
