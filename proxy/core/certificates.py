@@ -13,7 +13,6 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     ClientVerifier,
     Criticality,
@@ -90,7 +89,7 @@ def verify_certificate(
     try:
         own, *between = [x509.load_der_x509_certificate(der) for der in shown]
         chain = _verifier(anchors, now).verify(own, between).chain
-        purposes = own.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        own.extensions.get_extension_for_class(x509.ExtendedKeyUsage)  # what it says was verified, if it is there
         spiffe_id = _spiffe_id(own)
         key = own.public_key()
     except VerificationError as fault:
@@ -99,8 +98,6 @@ def verify_certificate(
         raise _refused("the client certificate must be for clients: its extended key usage lacks clientAuth") from None
     except (ValueError, UnsupportedAlgorithm, *_UNREADABLE):
         raise _refused("the client certificate, or one shown with it, cannot be read") from None
-    if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes:
-        raise _refused("the client certificate must be for clients: its extended key usage lacks clientAuth")
     if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:  # the verifier looks at those of CAs alone
         raise _refused(f"the client certificate's RSA key must have at least {MIN_RSA_BITS} bits, got {key.key_size}")
     return ClientCertificate(

@@ -339,15 +339,16 @@ def connect(
     sni: str | None = None,
     timeout_s: float = TIMEOUT_S,
     shows: tuple[Path, Path] | None = None,
+    source: str = "",
 ) -> Wire:
     """A connection to the proxy; with `tls`, TLS to the proxy itself, trusting only that CA; `shows` is a client's
-    certificate and key to show there."""
+    certificate and key to show there, `source` the address to come from."""
     if isinstance(proxy, str):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout_s)
         sock.connect(proxy)
     else:
-        sock = socket.create_connection(proxy, timeout=timeout_s)
+        sock = socket.create_connection(proxy, timeout=timeout_s, source_address=(source, 0) if source else None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire = Wire(sock, timeout_s)
     if tls is not None:
