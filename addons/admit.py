@@ -10,7 +10,8 @@ from addons.exchange import Exchanges
 from addons.gated import GatedStream
 from addons.http1 import RefusedHead
 from addons.http_layer import GatedHttpLayer
-from addons.translate import Tunnels, leg_of, received, response_of, undecided
+from addons.plain import TlsWanted
+from addons.translate import Tunnels, received, response_of, undecided
 from proxy.core.errors import Rejected
 from proxy.gate import Gate
 from proxy.identify import Tunnel
@@ -45,6 +46,8 @@ class Admit:
             stack /= layers.ServerTLSLayer(ctx)
             stack /= layers.ClientTLSLayer(ctx)
             return stack[0]
+        if not inside and not already_tls and ctx.client.id in self._tunnels.tls_only:
+            return TlsWanted(ctx)
         return GatedHttpLayer(ctx, HTTPMode.transparent if inside else HTTPMode.regular, self._exchanges)
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
@@ -52,7 +55,7 @@ class Admit:
         client = flow.client_conn
         target = self._exchanges.take_head(flow.request)
         head = received(flow.request, authority=target.authority, scheme="https" if client.tls_established else "http")
-        leg = leg_of(client, None)
+        leg = self._tunnels.leg_of(client, outside=True)
         opened = await self._gate.open_tunnel(head, leg)
         if isinstance(opened, Tunnel):
             if not client.connected:
@@ -65,11 +68,12 @@ class Admit:
 
     async def refused_head(self, refused: RefusedHead) -> None:
         """A head that could not even be parsed: recorded and answered like every other refusal."""
-        outcome = await self._gate.refuse_wire(leg_of(refused.client, None), Rejected(refused.code, refused.detail))
+        leg = self._tunnels.leg_of(refused.client, outside=True)
+        outcome = await self._gate.refuse_wire(leg, Rejected(refused.code, refused.detail))
         refused.answer = self._gate.answer(outcome, form="inside")
 
     def client_disconnected(self, client: Client) -> None:
-        self._tunnels.by_client.pop(client.id, None)
+        self._tunnels.forget(client.id)
         self._exchanges.valves.forget(client.id)
         for exchange in self._exchanges.of_client(client.id):
             exchange.gone.set()

@@ -9,7 +9,7 @@ from addons.conversation import ask_origin
 from addons.dial import TOKEN_LIFE_S, Dials, DialToken
 from addons.exchange import Exchange, Exchanges
 from addons.intake import Bodies
-from addons.translate import Tunnels, forward, leg_of, received, response_of, undecided
+from addons.translate import Tunnels, forward, received, response_of, undecided
 from proxy.core.content_digest import BodyDigests
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.headers import announced_bytes
@@ -57,7 +57,7 @@ class Enforce:
         scheme = head.scheme if flow.request.is_http2 else flow.request.scheme
         asked = received(flow.request, authority=head.authority, scheme=scheme)
         if exchange.delivery is None:
-            leg = leg_of(flow.client_conn, tunnel, inner_tls=inner_tls)
+            leg = self._tunnels.leg_of(flow.client_conn, inner_tls=inner_tls)
             admission = await self._gate.admit(asked, leg, tunnel)
         else:
             admission = await self._deliveries.admit(asked, exchange.client_id, exchange.delivery)

@@ -18,17 +18,34 @@ from proxy.identify import Tunnel
 
 @dataclass(slots=True)
 class Tunnels:
-    """The accepted CONNECTs of this worker, by client connection: at most one each."""
+    """What is known of this worker's client connections and mitmproxy does not keep, by their ids."""
 
-    by_client: dict[str, Tunnel] = field(default_factory=dict)
+    by_client: dict[str, Tunnel] = field(default_factory=dict)  # accepted CONNECTs: at most one each
+    certificates: dict[str, tuple[bytes, ...]] = field(default_factory=dict)
+    """What clients showed in TLS to the proxy itself, DER; mitmproxy forgets it when TLS begins inside a tunnel."""
+    tls_only: set[str] = field(default_factory=set)  # connections that came in where TLS alone is spoken
+
+    def forget(self, client_id: str) -> None:
+        """The connection has ended."""
+        self.by_client.pop(client_id, None)
+        self.certificates.pop(client_id, None)
+        self.tls_only.discard(client_id)
+
+    def leg_of(self, client: Client, *, inner_tls: bool = False, outside: bool = False) -> Leg:
+        """The client's connection as we see it; `outside` any tunnel, even if one was opened on it."""
+        tunnel = None if outside else self.by_client.get(client.id)
+        return leg_of(client, tunnel, inner_tls=inner_tls, certificates=self.certificates.get(client.id, ()))
 
 
-def leg_of(client: Client, tunnel: Tunnel | None, *, inner_tls: bool = False) -> Leg:
+def leg_of(
+    client: Client, tunnel: Tunnel | None, *, inner_tls: bool = False, certificates: tuple[bytes, ...] = ()
+) -> Leg:
     """The client's connection as we see it; no header has a say in it."""
     address = str(client.peername[0]) if client.peername else "unix"
     local = address == "unix" or ipaddress.ip_address(address.partition("%")[0]).is_loopback
     if tunnel is None:
-        return Leg(id=client.id, source=address, tls=client.tls_established, local=local)
+        tls = client.tls_established
+        return Leg(id=client.id, source=address, tls=tls, local=local, certificates=certificates)
     return Leg(
         id=client.id,
         source=address,
@@ -37,6 +54,7 @@ def leg_of(client: Client, tunnel: Tunnel | None, *, inner_tls: bool = False) ->
         tunnel=(tunnel.host, tunnel.port),
         inner_tls=inner_tls,
         sni=client.sni if inner_tls else None,
+        certificates=certificates,
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from proxy.core.certificates import ClientCertificate, check_bound
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import lines, one_line
 from proxy.core.model import Bundle, Evidence, Intent, Leg, Mandate, Proof, Received, StoredCall
@@ -24,6 +25,7 @@ from proxy.core.proof import (
 from proxy.core.session import SessionGrant, check_channel, check_session, read_basic
 from proxy.core.verify import Lifetimes, verify_chain
 from proxy.ports import Mandates, Vault
+from proxy.registry import Certificates, Registry
 
 TUNNEL_LIFE = timedelta(minutes=5)
 _CACHED_MANDATES = 4096
@@ -39,6 +41,7 @@ class Identity:
     manifest_field: str  # Intent-Manifest as presented; "" for a session
     inheritable_until: datetime | None = None  # how long calls inside a tunnel may rely on it
     filed: bool = False  # of a held call: the leaf's expiry and the proof were judged when it was filed
+    registered: bool = False  # its chain is a root alone, registered for the client certificate that proved it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +86,16 @@ class Identifier:
         vault: Vault,
         lifetimes: Lifetimes,
         clock: Callable[[], datetime],
+        certificates: Certificates | None = None,
     ) -> None:
         self._bundle = bundle
         self._mandates = mandates
         self._vault = vault
         self._lifetimes = lifetimes
         self._clock = clock
-        self._known: OrderedDict[tuple[str, tuple[str, ...]], Mandate] = OrderedDict()
+        self._certificates = certificates or Certificates(())
+        self._registry = Registry(mandates=mandates)
+        self._known: OrderedDict[tuple[str, tuple[str, ...], bool], Mandate] = OrderedDict()
 
     async def identify(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Identity:
         """The identity behind one request head.
@@ -101,9 +107,11 @@ class Identifier:
             Unavailable: a session's mandate could not be looked up.
         """
         inherited = tunnel.identity if tunnel is not None else None
+        certificate = self._certificate(leg)
         found = await self._presented(received, leg, repeats=inherited.manifest_field if inherited is not None else "")
         if inherited is not None and not found:
             found.append(self._inherit(inherited, _Fields.of(received)))
+        await self._with_certificate(certificate, found, received)
         if not found:
             raise Rejected(
                 Code.PROOF_MISSING,
@@ -113,6 +121,7 @@ class Identifier:
         roots = {each.mandate.root_id for each in (*found, *([inherited] if inherited is not None else []))}
         if len(roots) > 1:
             raise Rejected(Code.INTENT_CONFLICT, "the request and its tunnel prove different mandates")
+        self._check_bound(certificate, found)
         return found[0]
 
     async def identify_connect(self, received: Received, leg: Leg) -> Identity | None:
@@ -123,12 +132,15 @@ class Identifier:
             Unavailable: a session's mandate could not be looked up, or our clock is wrong.
         """
         self._clock()  # a wrong clock refuses here: inside, nobody would accept the certificate it makes
+        certificate = self._certificate(leg)
         found = await self._presented(received, leg)
+        await self._with_certificate(certificate, found, received)
         if not found:
             return None
         check_channel(leg)
         if len({each.mandate.root_id for each in found}) > 1:
             raise Rejected(Code.INTENT_CONFLICT, "the CONNECT proves two different mandates")
+        self._check_bound(certificate, found)
         return found[0]
 
     async def _presented(self, received: Received, leg: Leg, *, repeats: str = "") -> list[Identity]:
@@ -147,17 +159,55 @@ class Identifier:
             found.append(await self._by_session(fields, leg))
         return found
 
-    def mandate(self, tokens: tuple[str, ...]) -> Mandate:
+    async def _with_certificate(
+        self, certificate: ClientCertificate | None, found: list[Identity], received: Received
+    ) -> None:
+        """Add the identity that the connection's certificate proves, where nothing stronger was found.
+
+        In a tunnel that was opened with it, it is looked up again: what is registered may have changed since.
+        """
+        if certificate is None or not all(each.evidence.proof is Proof.MTLS for each in found):
+            return
+        mandate = await self._registry.mandate_of(
+            certificate, self._bundle(), lambda tokens: self.mandate(tokens, registered=True), now=self._clock()
+        )
+        if found:  # it inherited that very proof, and what its CONNECT declared
+            found.append(replace(found[0], mandate=mandate))
+            return
+        now = self._clock()
+        found.append(
+            Identity(
+                mandate=mandate,
+                evidence=Evidence(proof=Proof.MTLS, keyid=certificate.thumbprint, created=now, nonce=None),
+                intent=_Fields.of(received).read_intent(),
+                manifest_field="",
+                inheritable_until=certificate.not_after,
+                registered=True,
+            )
+        )
+
+    def _certificate(self, leg: Leg) -> ClientCertificate | None:
+        """What the client showed, if it counts; None when it showed nothing, and most show nothing."""
+        return self._certificates.verified(leg.certificates, now=self._clock()) if leg.certificates else None
+
+    def _check_bound(self, certificate: ClientCertificate | None, found: list[Identity]) -> None:
+        for each in found:
+            check_bound(certificate, each.mandate.leaf, each.mandate.agent)
+
+    def mandate(self, tokens: tuple[str, ...], *, registered: bool = False) -> Mandate:
         """The verified mandate of a chain, from memory when the same bundle verified it before.
+
+        A `registered` one may live as long as a root: its credential is a certificate.
 
         Raises:
             Rejected: the chain does not verify.
         """
         bundle = self._bundle()
-        key = (bundle.sha256, tokens)
+        key = (bundle.sha256, tokens, registered)
         known = self._known.get(key)
         if known is None:
-            known = verify_chain(tokens, bundle, lifetimes=self._lifetimes, now=self._clock())
+            lifetimes = self._lifetimes.lasting() if registered else self._lifetimes
+            known = verify_chain(tokens, bundle, lifetimes=lifetimes, now=self._clock())
             self._known[key] = known
             if len(self._known) > _CACHED_MANDATES:
                 self._known.popitem(last=False)
@@ -171,7 +221,8 @@ class Identifier:
         """
         if identity.filed:
             return identity  # verified anew whenever a node sends its call
-        mandate = self.mandate(tuple(link.token for link in identity.mandate.chain))
+        tokens = tuple(link.token for link in identity.mandate.chain)
+        mandate = self.mandate(tokens, registered=identity.registered)
         return identity if mandate is identity.mandate else replace(identity, mandate=mandate)
 
     def as_filed(self, stored: StoredCall) -> Identity:
@@ -187,7 +238,9 @@ class Identifier:
         if not stored.chain:
             raise Rejected(Code.HOLD_TAMPERED, "the stored call does not say under which manifests it came")
         at = stored.decision.at
-        mandate = verify_chain(stored.chain, self._bundle(), lifetimes=self._lifetimes, now=at)
+        signed = stored.proof in (Proof.REQUEST, Proof.TUNNEL)  # a session may have been opened with a certificate
+        lifetimes = self._lifetimes if signed else self._lifetimes.lasting()
+        mandate = verify_chain(stored.chain, self._bundle(), lifetimes=lifetimes, now=at)
         evidence = Evidence(proof=stored.proof, keyid=mandate.leaf.cnf.kid, created=at, nonce=None)
         intent = stored.decision.intent
         return Identity(mandate=mandate, evidence=evidence, intent=intent, manifest_field="", filed=True)
@@ -213,7 +266,8 @@ class Identifier:
         chain = await self._mandates.get(session_key(grant.root_id, grant.leaf_id))
         if chain is None:
             raise Rejected(Code.MANIFEST_UNKNOWN, "the session's mandate is no longer registered: open a new session")
-        mandate = self.mandate(chain)
+        registered = grant.proof is Proof.MTLS
+        mandate = self.mandate(chain, registered=registered)
         minted_for = (grant.root_id, grant.leaf_id, grant.leaf_kid)
         if (mandate.root_id, mandate.leaf.id, mandate.leaf.cnf.kid) != minted_for:
             raise Rejected(Code.PROOF_SESSION, "the session's registered mandate is not the one it was opened for")
@@ -223,6 +277,7 @@ class Identifier:
             intent=fields.read_intent(),
             manifest_field="",
             inheritable_until=grant.expires_at,
+            registered=registered,
         )
 
     def _inherit(self, outer: Identity, fields: "_Fields") -> Identity:

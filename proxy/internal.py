@@ -11,14 +11,14 @@ from datetime import datetime, timedelta
 from proxy.audit.records import session_fields
 from proxy.core.clusters import Policy
 from proxy.core.documents import hold_document, mandate_document
-from proxy.core.encoding import Json, sha256_b64u, to_epoch
+from proxy.core.encoding import NONCE, Json, sha256_b64u, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import seal
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Call, Proof
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.problems import Answer, document, kept_answer
-from proxy.core.session import SESSION_LIFE_S, SessionGrant, check_channel
+from proxy.core.session import MINTABLE, SESSION_LIFE_S, SessionGrant, check_channel
 from proxy.delivering import Deliveries
 from proxy.gate import Gate
 from proxy.identify import Identity, session_key
@@ -106,10 +106,15 @@ class Internal:
         )
 
     async def _open_session(self, admission: Admission, identity: Identity) -> Answer:
-        if identity.evidence.proof is not Proof.REQUEST or identity.evidence.nonce is None:
-            raise Rejected(Code.PROOF_WEAK, "a session is opened by a signed request: a session cannot open another")
+        if identity.evidence.proof not in MINTABLE:
+            detail = "a session is opened by a signed request or a client certificate: a session cannot open another"
+            raise Rejected(Code.PROOF_WEAK, detail)
         check_channel(admission.leg)
+        nonce = _nonce(admission, identity)
         mandate, now = identity.mandate, self._clock()
+        ends_at = min(now + timedelta(seconds=SESSION_LIFE_S), mandate.not_after)
+        if identity.evidence.proof is Proof.MTLS and identity.inheritable_until is not None:
+            ends_at = min(ends_at, identity.inheritable_until)
         grant = SessionGrant(
             deployment=self._policy().bundle.deployment,
             root_id=mandate.root_id,
@@ -118,7 +123,7 @@ class Internal:
             source=admission.leg.source,
             proof=identity.evidence.proof,
             issued_at=now,
-            expires_at=min(now + timedelta(seconds=SESSION_LIFE_S), mandate.not_after),
+            expires_at=ends_at,
         )
         await self._mandates.put(
             session_key(grant.root_id, grant.leaf_id),
@@ -131,7 +136,7 @@ class Internal:
         claims: dict[str, Json] = {
             "iss": grant.deployment,
             "sub": mandate.root_id,
-            "nonce": identity.evidence.nonce,
+            "nonce": nonce,
             "token": sha256_b64u(token.encode("ascii")),
             "exp": to_epoch(grant.expires_at),
         }
@@ -140,10 +145,20 @@ class Internal:
                 "manifest": mandate.root_id,
                 "token": token,
                 "expires_at": grant.expires_at.isoformat(),
-                "nonce": identity.evidence.nonce,
+                "nonce": nonce,
                 "proof": seal(claims, typ=SESSION_TYP, key=self._node_key),
             }
         )
+
+
+def _nonce(admission: Admission, identity: Identity) -> str:
+    """What the answer is signed over, so that it is one to this very request: the signature's nonce, or the query's."""
+    given = admission.call.parameters if admission.call is not None else ()
+    nonce = identity.evidence.nonce or dict(given).get("nonce", "")
+    if not NONCE.fullmatch(nonce):
+        detail = "without a signature, give 128 to 512 random bits in base64url: POST /session?nonce=…"
+        raise Rejected(Code.PROOF_MALFORMED, detail, field="nonce")
+    return nonce
 
 
 def _refuse_browsers(call: Call) -> None:

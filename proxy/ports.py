@@ -267,11 +267,23 @@ class Consumed(Protocol):
 
 
 class Mandates(Protocol):
-    """Chains registered for session proof, by root id. Content-addressed: verified again by whoever reads them."""
+    """Chains registered for proof that does not bring them along. Signed, so verified again by whoever reads them.
+
+    For sessions by root id (`put`, `get`). For client certificates by name (`register`, …), as `proxy.registry` gives
+    names: under one there may be several, and that is for whoever reads them to judge.
+    """
 
     async def put(self, root_id: str, chain: tuple[str, ...], *, until: datetime) -> None: ...
 
     async def get(self, root_id: str) -> tuple[str, ...] | None: ...
+
+    async def register(self, name: str, manifest_id: str, manifest: str) -> None:
+        """Keep a manifest under a name until it is taken away; one of the same id is kept once."""
+
+    async def registered(self, name: str) -> tuple[str, ...]:
+        """Every manifest under a name, in no order."""
+
+    async def unregister(self, name: str, manifest_id: str) -> None: ...
 
 
 class Control(Protocol):

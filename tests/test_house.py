@@ -36,6 +36,7 @@ ROOMS = {
         "granting.py",
         "injecting.py",
         "identify.py",
+        "registry.py",
         "internal.py",
         "stores",
         "policy",

@@ -1,6 +1,5 @@
 """Files of manifests: one compact JWS, or a chain of them, root first."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from proxy.core.errors import Code, Rejected
@@ -48,4 +47,4 @@ def write_chain_file(path: Path, tokens: tuple[str, ...]) -> None:
 
 def lasting(lifetimes: Lifetimes) -> Lifetimes:
     """`lifetimes` for a chain at rest: its last link may be long-lived, because an agent will delegate under it."""
-    return replace(lifetimes, leaf_max_s=max(lifetimes.leaf_max_s, lifetimes.root_max_s))
+    return lifetimes.lasting()

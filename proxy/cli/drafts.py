@@ -8,6 +8,7 @@ from pathlib import Path
 from proxy.cli.deployment import agent_in
 from proxy.core.delegation import is_location, location_covers
 from proxy.core.describe import operation_words
+from proxy.core.encoding import SHA256_B64U
 from proxy.core.errors import Code, Rejected
 from proxy.core.manifest import MAX_DEPTH
 from proxy.core.model import Agent, Bundle, Cluster, Constraints, Grant
@@ -39,6 +40,7 @@ class ManifestDraft:
     may_delegate_to: frozenset[str]
     kid: str | None  # the agent's key it is bound to; None: the only one it has
     grants: tuple[Grant, ...]
+    certificate: str | None = None  # x5t#S256 of the client certificate it is bound to besides
 
 
 def draft_for(agent: Agent, clusters: Iterable[Cluster], *, purpose: str, lifetime_s: int) -> ManifestDraft:
@@ -90,6 +92,8 @@ def draft_text(draft: ManifestDraft, bundle: Bundle, *, sign: str) -> str:
         lines.append(f"may_delegate_to: [{', '.join(sorted(draft.may_delegate_to))}]")
     if draft.kid is not None:
         lines.append(f"key: {json.dumps(draft.kid)} # which of the agent's keys may act under it")
+    if draft.certificate is not None:
+        lines.append(f"certificate: {json.dumps(draft.certificate)} # the client certificate it is bound to")
     lines.append("clusters:")
     for grant in draft.grants:
         operations = {operation.name: operation for operation in bundle.clusters[grant.cluster].operations}
@@ -121,6 +125,7 @@ def read_draft(path: Path, bundle: Bundle) -> ManifestDraft:
         depth=fields.take("depth", whole(0, MAX_DEPTH), 1),
         may_delegate_to=frozenset(fields.take("may_delegate_to", listed(identifier, empty=True), ())),
         kid=fields.take("key", word, "") or None,
+        certificate=fields.take("certificate", _thumbprint, None),
         grants=tuple(_grant(entry, bundle) for entry in fields.each("clusters", "cluster", named_by="cluster")),
     )
     fields.done()
@@ -192,6 +197,13 @@ def _entries(fields: Fields, key: str) -> Iterator[tuple[str, Node, str]]:
         yield from ((name.text, value, f"{key} {shown(name.text)}") for name, value in node.entries)
     elif node is not None:
         fields.fault(key, f"expected a mapping from names to lists of values, got {node}")
+
+
+def _thumbprint(node: Node) -> str:
+    text = word(node)
+    if not SHA256_B64U.fullmatch(text):
+        raise Misread(node, f"expected the SHA-256 of a certificate in base64url, got {shown(text)}")
+    return text
 
 
 def _location(node: Node) -> str:

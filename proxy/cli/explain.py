@@ -33,6 +33,7 @@ class Proven(StrEnum):
 
     REQUEST = Proof.REQUEST.label
     TUNNEL = Proof.TUNNEL.label
+    MTLS = Proof.MTLS.label
     SESSION = Proof.SESSION.label
 
 

@@ -2,7 +2,7 @@
 
 import typer
 
-from proxy.cli import manifest_sign, manifest_use
+from proxy.cli import manifest_register, manifest_sign, manifest_use
 
 app = typer.Typer(help="What a sponsor signs for an agent: who may do what, for which purpose, until when.")
 
@@ -14,5 +14,8 @@ for _command in (
     manifest_use.show,
     manifest_use.verify,
     manifest_use.revoke,
+    manifest_register.register,
+    manifest_register.registered,
+    manifest_register.unregister,
 ):
     app.command()(_command)

@@ -21,6 +21,12 @@ Lifetime = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="The file to write.", show_default=False)]
 File = Annotated[Path, typer.Argument(metavar="FILE", help="A manifest, or a chain of them.")]
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        help="Bind it to this client certificate (PEM): it counts only where that is shown, too.", show_default=False
+    ),
+]
 Granted = Annotated[
     list[str] | None,
     typer.Option(

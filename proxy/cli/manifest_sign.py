@@ -11,8 +11,9 @@ from proxy.cli.chains import read_links
 from proxy.cli.deployment import Deployment, agent_in, open_deployment, this_second
 from proxy.cli.drafts import ManifestDraft, draft_for, draft_text, locations_of, read_draft
 from proxy.cli.exits import Exit
-from proxy.cli.manifest_options import Agent, Clusters, Granted, Lifetime, Out, Purpose, Yes
+from proxy.cli.manifest_options import Agent, Certificate, Clusters, Granted, Lifetime, Out, Purpose, Yes
 from proxy.cli.manifest_words import manifest_json
+from proxy.cli.publickeys import certificate_thumbprint
 from proxy.cli.screen import GOOD, Screen, document
 from proxy.cli.signers import As, KeyFile
 from proxy.cli.signing import Signing, agreed, prepare, present_root, preview, sign_and_keep
@@ -59,6 +60,7 @@ def sign(
     cluster: Clusters = None,
     purpose: Purpose = None,
     lifetime: Lifetime = None,
+    certificate: Certificate = None,
     out: Out = None,
     key: KeyFile = None,
     name: As = None,
@@ -86,6 +88,8 @@ def sign(
         raise typer.BadParameter("name a draft, or --agent, --cluster and --purpose")
     else:
         drafted = _drafted(bundle, agent, cluster, purpose, lifetime)
+    if certificate is not None:
+        drafted = replace(drafted, certificate=certificate_thumbprint(certificate))
     wish = Signing(deployment=deployment, bundle=bundle, draft=drafted, key=key, name=name, now=this_second())
     path = out or deployment.manifest_file(drafted.agent)
     return _sign(wish, path, replaced=present_root(path), yes=yes, as_json=as_json)
@@ -98,6 +102,7 @@ def renew(
     agent: Agent = None,
     granted: Granted = None,
     lifetime: Lifetime = None,
+    certificate: Certificate = None,
     key: KeyFile = None,
     name: As = None,
     yes: Yes = False,
@@ -127,6 +132,7 @@ def renew(
         depth=old.del_max_depth,
         may_delegate_to=old.may_delegate_to,
         kid=old.cnf.kid,
+        certificate=old.certificate if certificate is None else certificate_thumbprint(certificate),
         grants=_with_more(
             {
                 grant.cluster: _at_present(grant, bundle.clusters[grant.cluster])

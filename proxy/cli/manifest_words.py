@@ -30,6 +30,7 @@ def show_manifest(screen: Screen, manifest: Manifest, bundle: Bundle, *, now: da
             ("ends", until(manifest.exp, now)),
             ("delegation", _delegation(manifest)),
             ("acting key", manifest.cnf.kid),
+            ("bound to", f"client certificate {manifest.certificate}" if manifest.certificate else ""),
             ("id", manifest.id if signed else ""),
         ],
         indent=2,
@@ -70,6 +71,7 @@ def manifest_json(manifest: Manifest) -> dict[str, Json]:
         "max_depth": manifest.del_max_depth,
         "may_delegate_to": sorted(manifest.may_delegate_to),
         "acting_key": manifest.cnf.kid,
+        "certificate": manifest.certificate,
         "grants": [detail_claims(grant) for grant in manifest.grants],
     }
 

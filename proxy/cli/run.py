@@ -61,6 +61,7 @@ def _announce(ready: Ready) -> None:
     workers = "1 worker" if ready.workers == 1 else f"{ready.workers} workers"
     policy = f"policy version {ready.bundle_version}, signed" if ready.signed else "UNSIGNED policy (--dev)"
     store = f"store {ready.store}{', whose restart may lose every hold (--ephemeral)' if ready.ephemeral else ''}"
-    parts = (f"ready on {address}", ready.deployment, workers, policy, store, f"CA {ready.ca_file}")
+    tls = f" and https://{Listen(host=ready.tls[0], port=ready.tls[1])}" if ready.tls is not None else ""
+    parts = (f"ready on {address}{tls}", ready.deployment, workers, policy, store, f"CA {ready.ca_file}")
     screen.say("intent-proxy " + " · ".join(parts), style=GOOD if ready.signed and not ready.ephemeral else WARN)
     sys.stdout.flush()

@@ -81,6 +81,7 @@ def prepare(wish: Signing) -> Draft:
         exp=wish.now + timedelta(seconds=draft.lifetime_s),
         del_max_depth=draft.depth,
         may_delegate_to=draft.may_delegate_to,
+        certificate=draft.certificate,
     )
 
 

@@ -81,6 +81,8 @@ def check_scope(parent: Manifest, child: Manifest) -> None:
         raise _widened("exp", f"must not be after the parent's {_iso(parent.exp)}, got {_iso(child.exp)}")
     if child.nbf < parent.nbf:
         raise _widened("nbf", f"must not be before the parent's {_iso(parent.nbf)}, got {_iso(child.nbf)}")
+    if child.sub == parent.sub and parent.certificate not in (None, child.certificate):
+        raise _widened("cnf", f"must keep the parent's client certificate {parent.certificate}")
     if not child.may_delegate_to <= parent.may_delegate_to:
         raise _widened("may_delegate_to", f"names more than the parent: {_list(child, parent)}")
     granted = {grant.cluster: grant for grant in parent.grants}

@@ -146,6 +146,10 @@ def _manifest(
     ):
         if before != after:
             yield f"changes {what} from {before} to {after}"
+    if old.certificate != new.certificate:
+        bound = f"the client certificate {new.certificate}" if new.certificate else "no client certificate any more"
+        verb = "tightens" if old.certificate is None else "changes" if new.certificate else "loosens"
+        yield f"{verb} what it is bound to: {bound}"
     if old.exp != new.exp:
         verb = "loosens" if new.exp > old.exp else "tightens"
         yield f"{verb} the expiry from {old.exp:%Y-%m-%d %H:%M} to {new.exp:%Y-%m-%d %H:%M} UTC"

@@ -28,6 +28,7 @@ class Code(StrEnum):
     PROOF_CHANNEL = "proof.channel"
     PROOF_SESSION = "proof.session"
     PROOF_TUNNEL = "proof.tunnel"
+    PROOF_CERTIFICATE = "proof.certificate"
     MANIFEST_MALFORMED = "manifest.malformed"
     MANIFEST_SIGNATURE = "manifest.signature"
     MANIFEST_WINDOW = "manifest.window"

@@ -19,6 +19,7 @@ from proxy.core.keys import PrivateKey, from_jwk, jwk
 from proxy.core.model import Grant, Manifest, PublicKey
 
 MANIFEST_TYP = "intent-manifest+jwt"
+X5T = "x5t#S256"
 DETAIL_TYPE = "intent_cluster"
 MAX_DEPTH = 3
 MAX_PURPOSE_CHARS = 500
@@ -51,6 +52,7 @@ class Draft:
     exp: datetime
     del_max_depth: int = 1
     may_delegate_to: frozenset[str] = frozenset()
+    certificate: str | None = None  # x5t#S256 of the client certificate it is bound to besides
 
 
 def parse_manifest(token: str) -> Manifest:
@@ -64,7 +66,7 @@ def parse_manifest(token: str) -> Manifest:
     envelope = open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED)
     claims = members_of(envelope.claims, "the payload", _REGISTERED | _OURS, optional=_OPTIONAL)
     sponsor = members_of(claims["sponsor"], "sponsor", frozenset({"id", "name"}))
-    cnf = members_of(claims["cnf"], "cnf", frozenset({"jwk"}))
+    cnf = members_of(claims["cnf"], "cnf", frozenset({"jwk"}), optional=frozenset({X5T}))
     delegates = claims.get("may_delegate_to", [])
     manifest = Manifest(
         token=token,
@@ -89,6 +91,7 @@ def parse_manifest(token: str) -> Manifest:
         may_delegate_to=set_of(delegates, "may_delegate_to", NAME, "agents' ids"),
         par_hash=matching(claims["par_hash"], "par_hash", SHA256_B64U, "a hash") if "par_hash" in claims else None,
         grants=_grants(claims["authorization_details"]),
+        certificate=matching(cnf[X5T], f"cnf.{X5T}", SHA256_B64U, "a base64url SHA-256") if X5T in cnf else None,
     )
     _check_sense(manifest)
     return manifest
@@ -110,7 +113,7 @@ def issue_root(draft: Draft, *, key: PrivateKey) -> str:
         "iat": to_epoch(draft.iat),
         "nbf": to_epoch(draft.nbf),
         "exp": to_epoch(draft.exp),
-        "cnf": {"jwk": jwk(draft.cnf)},
+        "cnf": _confirmation(draft.cnf, draft.certificate),
         "purpose": draft.purpose,
         "sponsor": {"id": draft.sponsor_id, "name": draft.sponsor_name},
         "del_depth": 0,
@@ -135,8 +138,11 @@ def issue_child(
     purpose: str | None = None,
     del_max_depth: int | None = None,
     may_delegate_to: frozenset[str] | None = None,
+    certificate: str | None = None,
 ) -> str:
     """Delegate: sign a child of `parent` with its `cnf` key. What is not given is inherited; the expiry is capped.
+
+    A client certificate that `parent` is bound to is inherited only by the same subject: another's is its own.
 
     Not checked here: whether the inventory lets `sub` be named.
 
@@ -153,7 +159,7 @@ def issue_child(
         "iat": to_epoch(now),
         "nbf": max(to_epoch(now), to_epoch(parent.nbf)),
         "exp": min(to_epoch(now + timedelta(seconds=lifetime_s)), to_epoch(parent.exp)),
-        "cnf": {"jwk": jwk(cnf)},
+        "cnf": _confirmation(cnf, certificate or (parent.certificate if sub in (None, parent.sub) else None)),
         "purpose": parent.purpose if purpose is None else purpose,
         "sponsor": {"id": parent.sponsor_id, "name": parent.sponsor_name},
         "del_depth": parent.del_depth + 1,
@@ -178,6 +184,11 @@ def detail_claims(grant: Grant) -> dict[str, Json]:
         "locations": sorted(grant.locations),
         "constraints": constraint_claims(grant.constraints),
     }
+
+
+def _confirmation(key: PublicKey, certificate: str | None) -> dict[str, Json]:
+    """The `cnf` claim (RFC 7800 §3.2, RFC 8705 §3.1)."""
+    return {"jwk": jwk(key)} if certificate is None else {"jwk": jwk(key), X5T: certificate}
 
 
 def _sealed(claims: Mapping[str, Json], key: PrivateKey) -> Manifest:

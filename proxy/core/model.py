@@ -88,6 +88,13 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bindings:
+    """By what else than its keys an agent is known."""
+
+    spiffe: frozenset[str] = frozenset()  # SPIFFE ids its client certificates bear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """An inventory entry: a piece of software with an identity, an owner and a sponsor."""
 
@@ -98,6 +105,7 @@ class Agent:
     must_declare: bool  # default: True for embedded agents
     may_delegate_to: frozenset[str]  # Agent.ids a mandate of this agent may name in a child
     keys: tuple[PublicKey, ...]  # keys whose possession was proven when the agent was added
+    bindings: Bindings = Bindings()
 
 
 # --- clusters --------------------------------------------------------------------------------------------------------
@@ -260,6 +268,7 @@ class Manifest:
     may_delegate_to: frozenset[str]
     par_hash: str | None  # base64url SHA-256 of the parent's signing input
     grants: tuple[Grant, ...]
+    certificate: str | None = None  # cnf["x5t#S256"]: the client certificate it is bound to besides its key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +335,7 @@ class Leg:
     tunnel: tuple[str, int] | None = None  # the CONNECT target this request is inside of, as canonical host and port
     inner_tls: bool = False  # TLS inside the tunnel, terminated by us
     sni: str | None = None
+    certificates: tuple[bytes, ...] = ()  # DER: what the client showed in TLS to the proxy itself, its own first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,12 @@ GUIDES: Mapping[Code, Guide] = {
     Code.PROOF_TUNNEL: Guide(
         407, "The tunnel's proof no longer counts", Next.FIX, "Open a new tunnel, or sign the call."
     ),
+    Code.PROOF_CERTIFICATE: Guide(
+        407,
+        "The client certificate does not count",
+        Next.STOP,
+        "Stop and tell your user: the certificate for the proxy has to be put right.",
+    ),
     Code.MANIFEST_MALFORMED: Guide(
         407, "The manifest cannot be read", Next.FIX, "Send the manifest exactly as issued."
     ),
@@ -233,6 +239,8 @@ def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer
         headers.append(("Accept-Signature", _ACCEPT_CONNECT if form == "connect" else _ACCEPT_CALL))
     # Every client hides the body of a refused CONNECT, some of any refusal: wget and many Go programs show this alone.
     reason = f"{decision.code.value} {hold.id if hold is not None else decision.decision_id}"
+    if form == "connect":  # nothing else of it is ever shown, so that a person has to understand this much
+        reason += f": {GUIDES[decision.code].title}"
     return Answer(status=status, headers=tuple(headers), body=_json(members), reason=reason)
 
 

@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections import Counter
+from functools import partial
 
 from addons.tidings import Leaving
 from addons.valve import LIMIT_BYTES
@@ -22,8 +23,11 @@ END_WITHIN_S = 2.0
 class Listener:
     """Accepts connections and hands each to mitmproxy's explicit-proxy stack."""
 
-    def __init__(self, master: EdgeMaster, sock: socket.socket) -> None:
+    def __init__(self, master: EdgeMaster, sock: socket.socket, tls_sock: socket.socket | None = None) -> None:
+        """`tls_sock`: where TLS alone is spoken."""
         self._master = master
+        self._tls_socket = tls_sock
+        self._tls_server: asyncio.Server | None = None
         self._socket = sock
         self._server: asyncio.Server | None = None
         self._idle = asyncio.Event()
@@ -34,11 +38,17 @@ class Listener:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._serve, sock=self._socket, backlog=BACKLOG, limit=LIMIT_BYTES)
+        if self._tls_socket is not None:
+            serve = partial(self._serve, tls_only=True)
+            self._tls_server = await asyncio.start_server(
+                serve, sock=self._tls_socket, backlog=BACKLOG, limit=LIMIT_BYTES
+            )
 
     def stop_accepting(self) -> None:
-        """Close the listening socket; connections already accepted go on."""
-        if self._server is not None:
-            self._server.close()
+        """Close the listening sockets; connections already accepted go on."""
+        for server in (self._server, self._tls_server):
+            if server is not None:
+                server.close()
 
     async def drain(self) -> None:
         """Return once no connection is open. Those without a call under way are ended, now and as their calls end.
@@ -87,7 +97,9 @@ class Listener:
     def _carries_a_call(self, connection: EdgeConnection) -> bool:
         return any(True for _ in self._master.exchanges.of_client(connection.client.id))
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _serve(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tls_only: bool = False
+    ) -> None:
         """Take one connection, unless there are too many: one source may have half of what this worker can hold."""
         source = str((writer.get_extra_info("peername") or ("unix",))[0])
         crowded = self._of_source.total() >= self._most or self._of_source[source] >= self._most // 2 + 1
@@ -96,14 +108,16 @@ class Listener:
             return
         self._of_source[source] += 1
         try:
-            await self._handle(reader, writer)
+            await self._handle(reader, writer, tls_only=tls_only)
         finally:
             self._of_source[source] -= 1
             if not self._of_source[source]:
                 del self._of_source[source]
 
-    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, tls_only: bool) -> None:
         handler = EdgeConnection(self._master, reader, writer)
+        if tls_only:
+            self._master.tunnels.tls_only.add(handler.client.id)
         with self._master.proxyserver.register_connection(handler.client.id, handler):
             self._serving += 1
             self._idle.clear()

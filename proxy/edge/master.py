@@ -29,6 +29,7 @@ from addons.renewal import Renewal
 from addons.translate import Tunnels, undecided
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority
+from proxy.edge.client_tls import ClientTls
 from proxy.edge.descriptors import most_connections
 from proxy.edge.tls import EdgeTls
 from proxy.gate import Gate
@@ -135,12 +136,14 @@ class EdgeMaster(master.Master):
         deliveries: Deliveries,
         authority: Authority,
         upstream_roots: str | None,
+        client_tls: ClientTls | None = None,
     ) -> None:
         super().__init__(options.Options())
         self.addons = Dispatch(self)
         self.exchanges = Exchanges()
         self.proxyserver = proxyserver.Proxyserver()
         dials, tunnels = Dials(), Tunnels()
+        self.tunnels = tunnels
         self.live = Live(gate, self.exchanges, self.proxyserver.connections)
         self.observe = Observe(gate, self.exchanges, dials, deliveries)
         self.addons.add(
@@ -150,7 +153,7 @@ class EdgeMaster(master.Master):
             Lockdown(),
             Admit(gate, tunnels, self.exchanges),
             Dial(dials, most=most_connections().origins),  # before TLS: it names the host whose certificate is checked
-            EdgeTls(authority, gate.offers_http2),
+            EdgeTls(authority, gate.offers_http2, tunnels=tunnels, client_tls=client_tls or ClientTls()),
             errorcheck.ErrorCheck(),
             self.observe,
             Renewal(self.exchanges, tunnels),

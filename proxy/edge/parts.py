@@ -29,6 +29,7 @@ from proxy.core.keys import PrivateKey
 from proxy.core.model import IPAddress
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
+from proxy.edge.client_tls import ClientTls, load_client_tls
 from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
 from proxy.edge.secrets import secret_sources
@@ -41,6 +42,7 @@ from proxy.internal import Internal
 from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
+from proxy.registry import Certificates
 from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir
@@ -77,6 +79,7 @@ class Parts:
     followed: FollowedFile
     authority: Authority
     upstream_roots: str
+    client_tls: ClientTls
     policy: PolicyInForce
     control: RedisControl
     secrets: SecretSources
@@ -102,6 +105,7 @@ async def assemble(
     fast_url: str | None,
     dev: bool,
     ephemeral: bool = False,
+    listen_tls: tuple[str, int] | None = None,
 ) -> Parts:
     """Everything one worker needs, opened and checked.
 
@@ -119,6 +123,7 @@ async def assemble(
             fast_url=fast_url,
             dev=dev,
             ephemeral=ephemeral,
+            listen_tls=listen_tls,
         )
         opened.pop_all()
         return parts
@@ -134,6 +139,7 @@ async def _assemble(
     fast_url: str | None,
     dev: bool,
     ephemeral: bool,
+    listen_tls: tuple[str, int] | None,
 ) -> Parts:
     settings = load_settings(config)
     state = private_dir(settings.state)
@@ -180,8 +186,14 @@ async def _assemble(
     await consumed.ready(now=clock.now())
     followed = FollowedFile(state / "followed.json", writes=slot == 0, clock=now)
     lifetimes = settings.authority
+    client_tls = load_client_tls(settings)
     identifier = Identifier(
-        bundle=lambda: policy().bundle, mandates=mandates, vault=vault, lifetimes=lifetimes, clock=clock.now
+        bundle=lambda: policy().bundle,
+        mandates=mandates,
+        vault=vault,
+        lifetimes=lifetimes,
+        clock=clock.now,
+        certificates=Certificates(client_tls.anchors),
     )
     holding = Holding(
         bundle=lambda: policy().bundle,
@@ -229,7 +241,7 @@ async def _assemble(
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
-            own=await own_surfaces(listen, store, fast),
+            own=await own_surfaces((listen, listen_tls) if listen_tls else (listen,), store, fast),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,
             challenge_connect=settings.challenge_connect,
@@ -259,6 +271,7 @@ async def _assemble(
         followed=followed,
         authority=authority,
         upstream_roots=upstream_roots(settings, state),
+        client_tls=client_tls,
         policy=policy,
         control=control,
         secrets=secrets_named,
@@ -324,6 +337,7 @@ def prepare(settings: Settings) -> None:
     node_identity(state)
     secret_vault(settings)
     upstream_roots(settings, state)
+    load_client_tls(settings)
 
 
 def node_identity(state: Path) -> PrivateKey:
@@ -347,13 +361,14 @@ async def _trusted(store: RedisServer, fast: RedisServer, *, ephemeral: bool, te
         logger.warning("%s", line)
 
 
-async def own_surfaces(listen: tuple[str, int], *stores: RedisServer) -> OwnSurfaces:
+async def own_surfaces(listens: tuple[tuple[str, int], ...], *stores: RedisServer) -> OwnSurfaces:
     """Where agents could reach the proxy itself and its stores, under every address of this machine."""
-    ports = {listen[1]}
+    ports = {port for _, port in listens}
     for store in stores:
         ports |= {port for _, port in store.url.hosts}
         ports |= {node.host[1] for node in await store.primaries() if node.host is not None}
-    return OwnSurfaces(addresses=local_addresses() | {ipaddress.ip_address(listen[0])}, ports=frozenset(ports))
+    ours = {ipaddress.ip_address(host) for host, _ in listens}
+    return OwnSurfaces(addresses=local_addresses() | ours, ports=frozenset(ports))
 
 
 def local_addresses() -> frozenset[IPAddress]:

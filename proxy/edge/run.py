@@ -46,6 +46,7 @@ class Launch:
     dev: bool
     workers: int
     ephemeral: bool = False
+    tls: tuple[str, int] | None = None  # where TLS alone is spoken
     command: tuple[str, ...] = (sys.executable, "-m", "proxy.edge.worker")
 
     def arguments(self, slot: int, ready_fd: int, *, patient: bool = False) -> list[str]:
@@ -62,6 +63,8 @@ class Launch:
             "--ready-fd",
             str(ready_fd),
         ]
+        if self.tls is not None:
+            given += ["--tls-host", self.tls[0], "--tls-port", str(self.tls[1])]
         flags = {"--dev": self.dev, "--ephemeral": self.ephemeral, "--patient": patient}
         return [*given, *(flag for flag, wanted in flags.items() if wanted)]
 
@@ -217,6 +220,7 @@ class Ready:
     bundle_version: int
     store: str  # "embedded" or the Redis URL without its password
     ephemeral: bool = False  # the store may be one that keeps nothing on disk
+    tls: tuple[str, int] | None = None  # where agents reach it over TLS alone
 
 
 async def run_proxy(
@@ -242,18 +246,24 @@ async def run_proxy(
     for line in secret_faults(settings, policy.bundle):
         logger.error("%s", line)
     host, wanted = listen or (settings.listen.host, settings.listen.port)
-    with contextlib.closing(reserve(host, wanted)) as held, _alone(settings.state):
+    with contextlib.ExitStack() as held:
+        port = held.enter_context(contextlib.closing(reserve(host, wanted))).getsockname()[1]
+        tls = None if settings.tls.listen is None else (settings.tls.listen.host, settings.tls.listen.port)
+        if tls is not None:
+            tls = tls[0], held.enter_context(contextlib.closing(reserve(*tls))).getsockname()[1]
+        held.enter_context(_alone(settings.state))
         embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
         url = embedded.start() if embedded is not None else str(settings.redis_url)
         launch = Launch(
             config=settings.file.absolute(),
             host=host,
-            port=held.getsockname()[1],
+            port=port,
             store_url=url,
             fast_url=settings.redis_fast_url or "",
             dev=dev,
             workers=workers or settings.workers,
             ephemeral=ephemeral,
+            tls=tls,
         )
         ready = Ready(
             host=host,
@@ -265,6 +275,7 @@ async def run_proxy(
             bundle_version=policy.bundle.version,
             store="embedded" if embedded is not None else repr(RedisServer(url)),
             ephemeral=ephemeral and embedded is None,
+            tls=tls,
         )
         ended = asyncio.Event()
         keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None

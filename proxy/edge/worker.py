@@ -57,9 +57,11 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         deliveries=parts.deliveries,
         authority=parts.authority,
         upstream_roots=parts.upstream_roots,
+        client_tls=parts.client_tls,
     )
     deliverer = Deliverer(master, parts.deliveries)
-    listener = Listener(master, shared_socket(arguments.host, arguments.port))
+    tls_sock = shared_socket(*_tls_address(arguments)) if arguments.tls_host else None
+    listener = Listener(master, shared_socket(arguments.host, arguments.port), tls_sock)
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -104,6 +106,7 @@ async def _assembled(arguments: argparse.Namespace, stores: dict[str, str]) -> P
                 arguments.config,
                 slot=arguments.slot,
                 listen=(arguments.host, arguments.port),
+                listen_tls=_tls_address(arguments) if arguments.tls_host else None,
                 store_url=stores["store"],
                 fast_url=stores["fast"],
                 dev=arguments.dev,
@@ -116,6 +119,10 @@ async def _assembled(arguments: argparse.Namespace, stores: dict[str, str]) -> P
                 logger.error("cannot serve yet: %s", fault.detail)
             told = fault.detail
             await asyncio.sleep(LOOK_AGAIN_S)
+
+
+def _tls_address(arguments: argparse.Namespace) -> tuple[str, int]:
+    return arguments.tls_host, arguments.tls_port
 
 
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
@@ -184,6 +191,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--slot", type=int, required=True)
     parser.add_argument("--host", required=True)
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--tls-host", default="")
+    parser.add_argument("--tls-port", type=int, default=0)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--dev", action="store_true")
     parser.add_argument("--ephemeral", action="store_true")

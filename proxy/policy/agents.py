@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from proxy.core.model import Agent, AgentClass
+from proxy.core.certificates import is_spiffe_id
+from proxy.core.model import Agent, AgentClass, Bindings
 from proxy.policy.document import (
     THE_FILE,
     Fields,
@@ -15,6 +16,7 @@ from proxy.policy.document import (
     one_line,
     public_key,
     version,
+    word,
 )
 from proxy.policy.faults import Faults, instead, shown
 from proxy.policy.people import Enrolled
@@ -31,6 +33,7 @@ def read_agents(root: Table, faults: Faults, enrolled: Enrolled, *, people: Coll
     sponsor = _one_of(people, "person")
     other = _one_of(_ids(root), "agent")
     agents: dict[str, Agent] = {}
+    bound: dict[str, str] = {}
     for entry in fields.each("agents", "agent", named_by="id", needed=True):
         kind = entry.need("class", choice(AgentClass), AgentClass.EMBEDDED)
         agent = Agent(
@@ -41,12 +44,33 @@ def read_agents(root: Table, faults: Faults, enrolled: Enrolled, *, people: Coll
             must_declare=entry.take("must_declare", flag, kind is AgentClass.EMBEDDED),
             may_delegate_to=frozenset(entry.take("may_delegate_to", listed(other, empty=True), ())),
             keys=entry.take("keys", listed(public_key, empty=True), ()),
+            bindings=_bindings(entry),
         )
+        for spiffe_id in sorted(agent.bindings.spiffe):
+            other_agent = bound.setdefault(spiffe_id, agent.id)
+            if other_agent != agent.id:
+                entry.fault("bindings", f"{spiffe_id} is already that of agent {shown(other_agent)}; it is one agent's")
         enrolled.claim(entry, agent.id, agent.keys, whose=f"agent {shown(agent.id)}")
         entry.done()
         agents.setdefault(agent.id, agent)
     fields.done()
     return agents
+
+
+def _bindings(entry: Fields) -> Bindings:
+    fields = entry.inner("bindings")
+    if fields is None:
+        return Bindings()
+    bindings = Bindings(spiffe=frozenset(fields.take("spiffe", listed(_spiffe_id, empty=True), ())))
+    fields.done()
+    return bindings
+
+
+def _spiffe_id(node: Node) -> str:
+    text = word(node)
+    if not is_spiffe_id(text):
+        raise Misread(node, f"expected a SPIFFE id such as spiffe://example.org/invoice-bot, got {shown(text)}")
+    return text
 
 
 def _ids(root: Table) -> frozenset[str]:

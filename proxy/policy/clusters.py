@@ -46,10 +46,10 @@ from proxy.policy.yaml import Node, Scalar, Table
 ROLES = ("sponsor", "deputy")
 """Words in `review.who` that mean whoever holds that place for the mandate; no person may have them as id."""
 
-PROOFS = {Proof.SESSION.label: Proof.SESSION, Proof.REQUEST.label: Proof.REQUEST}
+PROOFS = {proof.label: proof for proof in (Proof.SESSION, Proof.MTLS, Proof.TUNNEL, Proof.REQUEST)}
 MAX_QUORUM = 9
 LATER = frozenset({"limits", "behaviour"})
-_LATER_PROOFS = frozenset({Proof.SOURCE.label, Proof.MTLS.label, Proof.TUNNEL.label})
+_LATER_PROOFS = frozenset({Proof.SOURCE.label})
 _LATER_MODES = frozenset({"observe", "shadow"})
 METHOD_PATTERN = r"(?=.{1,32}$)[A-Z]+(?:-[A-Z]+)*"
 _METHOD = re.compile(METHOD_PATTERN)

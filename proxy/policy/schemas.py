@@ -244,6 +244,17 @@ _AGENT = record(
         },
         "may_delegate_to": listing(_id("An agent's id."), "Agents its mandate may be handed on to.", empty=True),
         "keys": _KEYS,
+        "bindings": record(
+            {
+                "spiffe": listing(
+                    {"type": "string", "pattern": r"^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$"},
+                    "SPIFFE ids its client certificates bear, each of no other agent.",
+                    empty=True,
+                )
+            },
+            needed=(),
+            description="By what else than its keys the agent is known.",
+        ),
     },
     needed=("id", "owner", "sponsor", "class"),
     description="An agent in the inventory.",

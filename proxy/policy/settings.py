@@ -17,6 +17,7 @@ from proxy.policy.secrets import SECRET, SecretSource
 from proxy.policy.values import (
     IDENTIFIER,
     LISTEN,
+    NAME_OR_ADDRESS,
     PATH,
     PATHS,
     PUBLIC_KEY,
@@ -119,6 +120,24 @@ class JournalSettings(_Part):
     )
 
 
+class TlsSettings(_Part):
+    """TLS to the proxy itself, for agents on other machines; and the client certificates they may show."""
+
+    listen: Annotated[Listen | None, LISTEN] = _optional(
+        "IP address and port where agents reach the proxy over TLS alone: https://HOST:PORT. Port 0 picks a free one."
+    )
+    names: tuple[Annotated[str, NAME_OR_ADDRESS], ...] = _key(
+        (), "Host names and addresses of this proxy that its certificate bears besides the one a client asks for."
+    )
+    certificate: Annotated[Path | None, PATH] = _optional(
+        "PEM file with the certificate of the proxy and those up to its CA; without it, the proxy's own CA makes one."
+    )
+    key: Annotated[Path | None, PATH] = _optional("PEM file with the key of tls.certificate, mode 0600.")
+    client_cas: tuple[Annotated[Path, PATH], ...] = _key(
+        (), "PEM files of the CAs whose client certificates count; without any, none is asked for."
+    )
+
+
 class Settings(_Part):
     """Everything in proxy.yaml. Paths are resolved against the directory of the file."""
 
@@ -165,6 +184,7 @@ class Settings(_Part):
     upstream_cas: tuple[Annotated[Path, PATH], ...] = _key(
         (), "PEM files of CAs trusted for upstream TLS besides the system's."
     )
+    tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS to the proxy itself.")
     lifetimes: LifetimeSettings = Field(default_factory=LifetimeSettings, description="How long authority may live.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How large a request may be.")
     bodies: BodySettings = Field(default_factory=BodySettings, description="How much of bodies a worker keeps at once.")

@@ -14,6 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
+from proxy.core.names import ip_literal
 from proxy.core.store_url import read_store_url
 from proxy.policy.document import (
     DURATION_PATTERN,
@@ -27,6 +28,7 @@ from proxy.policy.document import (
 from proxy.policy.faults import shown
 
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)):(?P<port>[0-9]{1,5})")
+_NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _REDIS = r"(rediss?(\+sentinel|\+cluster)?|unix)://[!-~]+"
 JWK_SCHEMA: dict[str, Json] = {
     "description": "A public key as JWK with exactly these members: OKP/Ed25519, or EC/P-256.",
@@ -180,6 +182,13 @@ def _listen(value: object, _: Path) -> Listen:
     return Listen(host=str(host), port=int(parts["port"]))
 
 
+def _name_or_address(value: object, _: Path) -> str:
+    text = _text(value)
+    if (ip_literal(text) is None or "%" in text) and not _NAME.fullmatch(text):
+        raise ValueError(f"expected a host name in lower case or an IP address, got {shown(text)}")
+    return text
+
+
 def _redis(value: object, _: Path) -> str:
     text = _text(value)
     try:
@@ -212,5 +221,6 @@ PATHS = Written(
     },
 )
 LISTEN = Written(read=_listen, schema={"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$"})
+NAME_OR_ADDRESS = Written(read=_name_or_address, schema={"type": "string", "pattern": "^[0-9A-Za-z:.-]{1,253}$"})
 REDIS = Written(read=_redis, schema={"type": "string", "pattern": f"^{_REDIS}$"})
 PUBLIC_KEY = Written(read=lambda value, _: read_public_jwk(value), schema=JWK_SCHEMA)

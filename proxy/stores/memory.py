@@ -75,11 +75,12 @@ class MemoryReplays(Replays):
 
 
 class MemoryMandates(Mandates):
-    """Chains by root id, forgotten when they end."""
+    """Chains by root id, forgotten when they end; and registered manifests."""
 
     def __init__(self, *, now: Clock = system_clock) -> None:
         self._clock = now
         self._chains: dict[str, tuple[tuple[str, ...], datetime]] = {}
+        self._registered: dict[str, dict[str, str]] = {}
 
     async def put(self, root_id: str, chain: tuple[str, ...], *, until: datetime) -> None:
         self._chains[root_id] = (chain, until)
@@ -90,6 +91,15 @@ class MemoryMandates(Mandates):
             self._chains.pop(root_id, None)
             return None
         return chain
+
+    async def register(self, name: str, manifest_id: str, manifest: str) -> None:
+        self._registered.setdefault(name, {})[manifest_id] = manifest
+
+    async def registered(self, name: str) -> tuple[str, ...]:
+        return tuple(self._registered.get(name, {}).values())
+
+    async def unregister(self, name: str, manifest_id: str) -> None:
+        self._registered.get(name, {}).pop(manifest_id, None)
 
 
 class MemoryControl(Control):

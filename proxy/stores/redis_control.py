@@ -99,7 +99,7 @@ def _texts(reply: Reply) -> list[str]:
 
 
 class RedisMandates(Mandates):
-    """Chains by root id, forgotten when they end."""
+    """Chains by root id, forgotten when they end; and registered manifests, a hash for each name."""
 
     def __init__(self, server: RedisServer) -> None:
         self._server = server
@@ -117,5 +117,17 @@ class RedisMandates(Mandates):
             raise Rejected(Code.MANIFEST_MALFORMED, "the registered chain must be a list of manifests")
         return tuple(str(link) for link in links)
 
+    async def register(self, name: str, manifest_id: str, manifest: str) -> None:
+        await self._server.command("HSET", self._name(name), manifest_id, manifest)
+
+    async def registered(self, name: str) -> tuple[str, ...]:
+        return tuple(_texts(await self._server.command("HVALS", self._name(name))))
+
+    async def unregister(self, name: str, manifest_id: str) -> None:
+        await self._server.command("HDEL", self._name(name), manifest_id)
+
     def _key(self, root_id: str) -> str:
         return f"{prefix(shard_of(root_id, self._server.shards))}mandate:{root_id}"
+
+    def _name(self, name: str) -> str:
+        return f"{prefix(shard_of(name, self._server.shards))}registered:{name}"

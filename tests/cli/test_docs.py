@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 from certs import Authority
+from clientcerts import ClientAuthority
 from clirun import Ran, cli, free_port, running
 from origins import Origin
 
@@ -106,6 +107,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.delenv("INTENT_PROXY_CONFIG", raising=False)
     authority = Authority()
     authority.write(tmp_path)
+    ClientAuthority().issue().write(tmp_path, "client")
     with Origin(tls=authority.server("localhost")) as origin, ExitStack() as stack:
         yield Reader(origin=origin, listen=free_port(), stack=stack)
 

@@ -123,6 +123,18 @@ def test_a_child_that_is_not_its_parents_is_refused(child: Manifest, code: Code,
     assert (refused.value.code, refused.value.field) == (code, field)
 
 
+BOUND = replace(PARENT, certificate="A" * 43)
+
+
+@pytest.mark.parametrize("certificate", [None, "B" * 43], ids=["no certificate", "another certificate"])
+def test_a_child_of_the_same_agent_keeps_the_certificate_its_parent_is_bound_to(certificate: str | None) -> None:
+    with pytest.raises(Rejected, match="must keep the parent's client certificate") as refused:
+        check_narrows(BOUND, replace(CHILD, certificate=certificate), AGENTS)
+    assert (refused.value.code, refused.value.field) == (Code.DELEGATION_WIDENED, "cnf")
+    check_narrows(BOUND, replace(CHILD, certificate=BOUND.certificate), AGENTS)
+    check_narrows(PARENT, replace(CHILD, certificate=certificate), AGENTS)  # bound to none: it may bind itself
+
+
 def test_a_parent_that_may_not_delegate_has_no_child() -> None:
     with pytest.raises(Rejected, match="del_depth must be 1 and at most 0") as refused:
         check_narrows(replace(PARENT, del_max_depth=0), replace(CHILD, del_max_depth=0), AGENTS)

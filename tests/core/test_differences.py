@@ -327,6 +327,24 @@ EXP = draft().exp
         ),
         pytest.param(
             manifest(),
+            manifest(certificate="A" * 43),
+            [f"tightens what it is bound to: the client certificate {'A' * 43}"],
+            id="bound to a certificate",
+        ),
+        pytest.param(
+            manifest(certificate="A" * 43),
+            manifest(certificate="B" * 43),
+            [f"changes what it is bound to: the client certificate {'B' * 43}"],
+            id="bound to another certificate",
+        ),
+        pytest.param(
+            manifest(certificate="A" * 43),
+            manifest(),
+            ["loosens what it is bound to: no client certificate any more"],
+            id="bound to no certificate any more",
+        ),
+        pytest.param(
+            manifest(),
             manifest(exp=EXP + timedelta(days=1)),
             ["loosens the expiry from 2026-03-31 09:30 to 2026-04-01 09:30 UTC"],
             id="a later end",

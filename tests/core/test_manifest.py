@@ -59,6 +59,20 @@ def test_a_root_says_what_was_drafted() -> None:
     assert (manifest.del_depth, manifest.del_max_depth, manifest.par_hash) == (0, 3, None)
 
 
+def test_a_manifest_may_be_bound_to_a_certificate_besides_its_key() -> None:
+    bound = issue_root(identities.draft(certificate="A" * 43), key=key(SPONSOR))
+    assert claims_of(bound)["cnf"] == {"jwk": jwk(key(AGENT).public), "x5t#S256": "A" * 43}
+    assert parse_manifest(bound).certificate == "A" * 43
+    assert parse_manifest(ROOT).certificate is None
+    child = {"key": key(AGENT), "cnf": key("k").public, "jti": "j", "now": NOW, "lifetime_s": 60}
+    link = parse_manifest(issue_child(parse_manifest(bound), **child))  # type: ignore[arg-type]
+    assert link.certificate == "A" * 43
+    other = parse_manifest(issue_child(parse_manifest(bound), **child, sub=HELPER))  # type: ignore[arg-type]
+    assert other.certificate is None
+    given = issue_child(parse_manifest(bound), **child, sub=HELPER, certificate="B" * 43)  # type: ignore[arg-type]
+    assert parse_manifest(given).certificate == "B" * 43
+
+
 def test_its_id_is_the_hash_of_what_was_signed() -> None:
     manifest = parse_manifest(ROOT)
     assert manifest.id == sha256_b64u(ROOT.rpartition(".")[0].encode())
@@ -150,6 +164,7 @@ def test_a_draft_that_cannot_be_read_back_is_not_signed(changed: dict[str, objec
         pytest.param(root_with(exp=LATE - 1), id="the last second there is"),
         pytest.param(root_with(nbf=claims_of(ROOT)["exp"]), id="valid for no time at all"),
         pytest.param(leaf_with(del_depth=3), id="depth three of three"),
+        pytest.param(root_with(cnf={"jwk": jwk(key("k").public), "x5t#S256": "A" * 43}), id="bound to a certificate"),
     ],
 )
 def test_what_is_exactly_a_manifest_is_read(token: str) -> None:
@@ -177,7 +192,12 @@ def test_what_is_exactly_a_manifest_is_read(token: str) -> None:
         pytest.param(root_with(nbf=LATE - 1), "exp", id="valid only after its end"),
         pytest.param(root_with(cnf={}), "cnf", id="cnf without a key"),
         pytest.param(root_with(cnf={"jwk": jwk(key("k").public), "kid": "k"}), "cnf", id="cnf with more than a key"),
-        pytest.param(root_with(cnf={"x5t#S256": "AA"}), "cnf", id="cnf by certificate"),
+        pytest.param(root_with(cnf={"x5t#S256": "A" * 43}), "cnf", id="cnf by certificate alone"),
+        pytest.param(
+            root_with(cnf={"jwk": jwk(key("k").public), "x5t#S256": "AA"}),
+            "cnf.x5t#S256",
+            id="no hash",
+        ),
         pytest.param(root_with(cnf={"jwk": {"kty": "oct", "k": "AAAA"}}), "cnf.jwk", id="cnf with a shared secret"),
         pytest.param(root_with(purpose=""), "purpose", id="no purpose"),
         pytest.param(root_with(purpose="a\nb"), "purpose", id="a line break in the purpose"),

@@ -337,3 +337,9 @@ def test_verification_depends_on_nothing_but_its_arguments() -> None:
     assert verify(ROOT, LEAF) == verify(ROOT, LEAF)
     reloaded = replace(BUNDLE, version=2, agents={**BUNDLE.agents, AGENT: identities.agent(must_declare=True)})
     assert verify(ROOT, LEAF, bundle=reloaded).agent.must_declare
+
+
+def test_a_chain_at_rest_may_end_in_a_link_as_long_lived_as_a_root() -> None:
+    usual = Lifetimes()
+    assert usual.lasting() == Lifetimes(leaf_max_s=usual.root_max_s)
+    assert Lifetimes(root_max_s=60).lasting() == Lifetimes(root_max_s=60)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from identities import key
 
 from proxy.core.keys import jwk
-from proxy.core.model import Agent, AgentClass
+from proxy.core.model import Agent, AgentClass, Bindings
 from proxy.policy.agents import read_agents
 from proxy.policy.faults import Faults
 from proxy.policy.people import Enrolled
@@ -60,6 +60,38 @@ def test_every_key_is_read() -> None:
         keys=(key("bot").public,),
     )
     assert found["lookup-bot"].may_delegate_to == frozenset()
+    assert found["lookup-bot"].bindings == Bindings()
+
+
+def test_an_agent_may_be_bound_to_spiffe_ids() -> None:
+    found, faults = agents(f"{BASE}    bindings: {{spiffe: ['spiffe://example.org/a', 'spiffe://example.org/b']}}\n")
+    assert faults == []
+    assert found["lookup-bot"].bindings.spiffe == {"spiffe://example.org/a", "spiffe://example.org/b"}
+    assert agents(f"{BASE}    bindings: {{spiffe: []}}\n")[0]["lookup-bot"].bindings == Bindings()
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param(
+            f"{BASE}    bindings: {{spiffe: [spiffe://example.org]}}\n",
+            '14: bindings of agent "lookup-bot": spiffe',
+            id="a trust domain without a path",
+        ),
+        pytest.param(
+            f"{BASE}    bindings: {{spifee: []}}\n", 'did you mean "spiffe"?', id="a misspelt kind of binding"
+        ),
+        pytest.param(
+            BASE.replace("    may_delegate_to", "    bindings: {spiffe: ['spiffe://a/b']}\n    may_delegate_to")
+            + "    bindings: {spiffe: ['spiffe://a/b']}\n",
+            'spiffe://a/b is already that of agent "invoice-bot"; it is one agent\'s',
+            id="one id for two agents",
+        ),
+    ],
+)
+def test_a_wrong_binding_is_told(text: str, fault: str) -> None:
+    _, faults = agents(text)
+    assert any(fault in told or ("spiffe://example.org" in told and "SPIFFE id" in told) for told in faults), faults
 
 
 @pytest.mark.parametrize(

@@ -404,13 +404,8 @@ READ = 'operation "read" of cluster "invoices"'
             changed("routine", "routin"), f'5: risk {OF}: got "routin"; did you mean "routine"?', id="a misspelt risk"
         ),
         pytest.param(
-            added("proof: mtls"),
-            f'5: proof {OF}: "mtls" is not supported in this version; expected one of request, session',
-            id="proof by client certificate",
-        ),
-        pytest.param(
             added("proof: source"),
-            f'5: proof {OF}: "source" is not supported in this version; expected one of request, session',
+            f'5: proof {OF}: "source" is not supported in this version; expected one of mtls, request, session, tunnel',
             id="proof by source",
         ),
         pytest.param(

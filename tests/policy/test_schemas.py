@@ -127,6 +127,13 @@ WHOLE: dict[str, dict[str, object]] = {
             "response_ttl": "1h",
         },
         "journal": {"sink": "sink.jsonl"},
+        "tls": {
+            "listen": "0.0.0.0:8443",
+            "names": ["proxy.example", "2001:db8::1"],
+            "certificate": "proxy.pem",
+            "key": "proxy.key",
+            "client_cas": ["agents.pem"],
+        },
     },
     "clusters": {
         "version": 1,
@@ -204,6 +211,7 @@ WHOLE: dict[str, dict[str, object]] = {
                 "must_declare": True,
                 "may_delegate_to": ["bot"],
                 "keys": [jwk(key("bot").public), jwk(key("bot", ES256).public)],
+                "bindings": {"spiffe": ["spiffe://example.org/bot"]},
             }
         ],
     },

@@ -54,6 +54,20 @@ def test_the_defaults_are_complete_and_stand_beside_the_file() -> None:
         None,
     )
     assert (got.holds.max_ttl, got.holds.max_wait) == (timedelta(hours=24), timedelta(minutes=2))
+    assert (got.tls.listen, got.tls.names, got.tls.certificate, got.tls.key, got.tls.client_cas) == (
+        None,
+        (),
+        None,
+        None,
+        (),
+    )
+
+
+@pytest.mark.parametrize("name", ["Proxy.example", "*.example", "a b", "a..b", "-a.example", "", "a:1"])
+def test_a_name_in_the_certificate_is_a_host_or_an_address(name: str) -> None:
+    _, faults = settings(f"{BASE}tls: {{names: [{json.dumps(name)}]}}")
+    assert len(faults) == 1 and faults[0].startswith("proxy.yaml:3: tls.names.0: expected")
+    assert good(BASE + "tls: {names: [proxy.example, '2001:db8::1']}").tls.names == ("proxy.example", "2001:db8::1")
 
 
 def test_the_defaults_are_those_of_the_core() -> None:
@@ -88,7 +102,12 @@ limits: {{headers: 32KiB, header_count: 50, target: 4096B, inspected: 64KiB, bod
 bodies: {{memory: 2MiB, memory_per_mandate: 1MiB, spool: 4GiB, spool_per_mandate: 3GiB}}
 holds: {{max_ttl: 1h, max_wait: 30s, open_per_mandate: 1, open_per_sponsor: 2, per_hour: 3, bytes: 1MiB}}
 journal: {{sink: /mnt/other/checkpoints.jsonl}}
+tls: {{listen: 0.0.0.0:8443, names: [proxy.example, 192.0.2.1], certificate: a.pem, key: a.key, client_cas: [b.pem]}}
 """)
+    assert got.tls.listen == Listen(host="0.0.0.0", port=8443)
+    assert got.tls.names == ("proxy.example", "192.0.2.1")
+    assert (got.tls.certificate, got.tls.key) == (FILE.parent / "a.pem", FILE.parent / "a.key")
+    assert got.tls.client_cas == (FILE.parent / "b.pem",)
     assert got.listen == Listen(host="::1", port=0)
     assert str(got.listen) == "[::1]:0"
     assert (got.workers, got.challenge_connect, got.state) == (2, True, Path("/var/lib/edge"))

@@ -58,3 +58,19 @@ async def test_a_chain_changed_by_someone_else_is_refused(server, valkey, value)
     with pytest.raises(Rejected) as caught:
         await RedisMandates(server).get("root-1")
     assert caught.value.code is Code.MANIFEST_MALFORMED
+
+
+# --- registered by name ----------------------------------------------------------------------------------------------
+
+
+async def test_what_is_registered_under_a_name_is_there_until_it_is_taken_away(mandates):
+    assert await mandates.registered("agent:bot") == ()
+    await mandates.register("agent:bot", "m-1", "one")
+    await mandates.register("agent:bot", "m-1", "one")
+    await mandates.register("agent:bot", "m-2", "two")
+    await mandates.register("agent:other", "m-3", "three")
+    assert sorted(await mandates.registered("agent:bot")) == ["one", "two"]
+    await mandates.unregister("agent:bot", "m-1")
+    await mandates.unregister("agent:bot", "m-1")
+    await mandates.unregister("agent:nobody", "m-1")
+    assert await mandates.registered("agent:bot") == ("two",)

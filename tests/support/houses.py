@@ -83,6 +83,7 @@ class House:
     bundle: Bundle
     names: Path
     address: tuple[str, int] = ("127.0.0.1", 0)
+    tls_address: tuple[str, int] = ("127.0.0.1", 0)  # where TLS alone is spoken, if extra says `tls: {listen: …}`
     process: "subprocess.Popen[str] | None" = None
     output: list[str] = field(default_factory=list)
 
@@ -303,8 +304,10 @@ class House:
         for line in process.stdout:
             self.output.append(line)
             if line.startswith("ready "):
-                host, _, port = line.split()[1].rpartition(":")
+                (host, _, port), *rest = [word.rpartition(":") for word in line.split()[1:]]
                 self.address = (host, int(port))
+                for tls_host, _, tls_port in rest:
+                    self.tls_address = (tls_host, int(tls_port))
                 ready.set()
         ready.set()
 
@@ -325,9 +328,11 @@ def house(
     workers: int = 1,
     start: bool = True,
     command: Sequence[str] = (),
+    spiffe: Mapping[str, str] | None = None,
 ) -> Iterator[House]:
-    """Build a deployment in `folder`, run it, and stop it. `extra` goes into proxy.yaml as it is."""
-    built = build(folder, clusters=clusters, extra=extra, names=names)
+    """Build a deployment in `folder`, run it, and stop it. `extra` goes into proxy.yaml as it is; `spiffe` names the
+    SPIFFE ids of agents."""
+    built = build(folder, clusters=clusters, extra=extra, names=names, spiffe=spiffe)
     try:
         if start:
             built.start(workers=workers, command=command)
@@ -338,7 +343,12 @@ def house(
 
 
 def build(
-    folder: Path, *, clusters: str, extra: str = "", names: Mapping[str, Sequence[object]] | None = None
+    folder: Path,
+    *,
+    clusters: str,
+    extra: str = "",
+    names: Mapping[str, Sequence[object]] | None = None,
+    spiffe: Mapping[str, str] | None = None,
 ) -> House:
     """Write and sign everything; nothing runs yet."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -353,7 +363,7 @@ def build(
     _write(folder / "proxy.yaml", dedent(head) + dedent(extra))
     _write(folder / "clusters.yaml", clusters)
     _write(folder / "people.yaml", _people())
-    _write(folder / "agents.yaml", _agents())
+    _write(folder / "agents.yaml", _agents(spiffe or {}))
     settings = load_settings(folder / "proxy.yaml")
     sign_bundle(settings, operator, now=datetime.now(UTC))
     bundle = load_bundle(settings, dev=False, floor=0)
@@ -381,7 +391,7 @@ def _people() -> str:
     return "version: 1\npeople:\n" + indent("".join(dedent(entry) for entry in entries), "  ")
 
 
-def _agents() -> str:
+def _agents(spiffe: Mapping[str, str]) -> str:
     entries = [
         f"""\
         - id: {name}
@@ -390,6 +400,7 @@ def _agents() -> str:
           class: {kind}
           may_delegate_to: [{", ".join(children)}]
           keys: [{json.dumps(jwk(identities.key(name).public))}]
+          bindings: {{spiffe: [{spiffe.get(name, "")}]}}
         """
         for name, kind, children in (
             (identities.AGENT, "augmenting", (identities.HELPER,)),

@@ -254,6 +254,7 @@ def draft(
     exp: datetime | None = None,
     del_max_depth: int = 3,
     may_delegate_to: Iterable[str] = (HELPER,),
+    certificate: str | None = None,
 ) -> Draft:
     """A root manifest for `sub`, bound to `key(sub)`, signed yesterday and good for thirty days."""
     issued = iat or now - timedelta(days=1)
@@ -271,6 +272,7 @@ def draft(
         exp=exp or issued + timedelta(days=30),
         del_max_depth=del_max_depth,
         may_delegate_to=frozenset(may_delegate_to),
+        certificate=certificate,
     )
 
 

@@ -186,7 +186,13 @@ class Wire:
         return self.request("CONNECT", authority, (("Host", authority), *headers))
 
     def start_tls(
-        self, trust: bytes | Path | None, *, sni: str | None, alpn: tuple[str, ...] = (), check_name: bool = True
+        self,
+        trust: bytes | Path | None,
+        *,
+        sni: str | None,
+        alpn: tuple[str, ...] = (),
+        check_name: bool = True,
+        shows: tuple[Path, Path] | None = None,
     ) -> None:
         """TLS from here on, trusting only `trust` (None: anything). `sni` None sends none, and checks no name."""
         assert not self._buffer, f"bytes before the handshake: {bytes(self._buffer)!r}"
@@ -198,6 +204,8 @@ class Wire:
             context.load_verify_locations(cadata=pem.decode("ascii"))
         if alpn:
             context.set_alpn_protocols(list(alpn))
+        if shows is not None:
+            context.load_cert_chain(*shows)
         self._layer = self.tls = _Tls(self._layer, context, sni)
 
     # --- in -----------------------------------------------------------------------------------------------------------
@@ -325,19 +333,26 @@ _FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t \x21-\x7e\x80-\xf
 
 
 def connect(
-    proxy: Address, *, tls: bytes | Path | None = None, sni: str | None = None, timeout_s: float = TIMEOUT_S
+    proxy: Address,
+    *,
+    tls: bytes | Path | None = None,
+    sni: str | None = None,
+    timeout_s: float = TIMEOUT_S,
+    shows: tuple[Path, Path] | None = None,
+    source: str = "",
 ) -> Wire:
-    """A connection to the proxy; with `tls`, TLS to the proxy itself, trusting only that CA."""
+    """A connection to the proxy; with `tls`, TLS to the proxy itself, trusting only that CA; `shows` is a client's
+    certificate and key to show there, `source` the address to come from."""
     if isinstance(proxy, str):
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.settimeout(timeout_s)
         sock.connect(proxy)
     else:
-        sock = socket.create_connection(proxy, timeout=timeout_s)
+        sock = socket.create_connection(proxy, timeout=timeout_s, source_address=(source, 0) if source else None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     wire = Wire(sock, timeout_s)
     if tls is not None:
-        wire.start_tls(tls, sni=sni)
+        wire.start_tls(tls, sni=sni, shows=shows)
     return wire
 
 

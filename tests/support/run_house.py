@@ -1,4 +1,7 @@
-"""Runs the proxy of one proxy.yaml: `run_house.py CONFIG WORKERS PORT`. Prints "ready HOST:PORT" once it serves."""
+"""Runs the proxy of one proxy.yaml: `run_house.py CONFIG WORKERS PORT`.
+
+Prints "ready HOST:PORT" once it serves, and then the address of TLS alone, if there is one.
+"""
 
 import asyncio
 import logging
@@ -6,7 +9,13 @@ import sys
 from pathlib import Path
 
 from proxy.core.errors import Rejected, Unavailable
-from proxy.edge.run import run_proxy
+from proxy.edge.run import Ready, run_proxy
+
+
+def _say(ready: Ready) -> None:
+    addresses = [(ready.host, ready.port), *filter(None, [ready.tls])]
+    print("ready", *(f"{host}:{port}" for host, port in addresses), flush=True)
+
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
@@ -18,7 +27,7 @@ if __name__ == "__main__":
                 workers=workers,
                 listen=("127.0.0.1", port),
                 dev=False,
-                on_ready=lambda ready: print(f"ready {ready.host}:{ready.port}", flush=True),
+                on_ready=_say,
             )
         )
     except (Rejected, Unavailable) as fault:

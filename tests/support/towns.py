@@ -1,7 +1,7 @@
 """A running deployment with a plain and a TLS origin behind it, for end-to-end tests."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,11 +48,18 @@ class Town:
 
 
 @contextmanager
-def open_town(folder: Path, *, workers: int = 2, clusters: str = CLUSTERS, extra: str = "") -> Iterator[Town]:
+def open_town(
+    folder: Path,
+    *,
+    workers: int = 2,
+    clusters: str = CLUSTERS,
+    extra: str = "",
+    spiffe: Mapping[str, str] | None = None,
+) -> Iterator[Town]:
     """Build and run one; caps are out of the way unless `extra` says otherwise."""
     authority = Authority()
     with Origin() as plain, Origin(tls=authority.server("erp.example")) as tls:
         text = clusters.format(http=plain.port, https=tls.port)
         settings = f"upstream_cas: [{authority.write(folder)}]\n{extra or ROOMY}"
-        with house(folder, clusters=text, extra=settings, workers=workers) as running:
+        with house(folder, clusters=text, extra=settings, workers=workers, spiffe=spiffe) as running:
             yield Town(house=running, plain=plain, tls=tls, authority=authority)

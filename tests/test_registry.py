@@ -1,0 +1,106 @@
+"""Which registered mandate a client certificate stands for."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from clientcerts import ClientAuthority
+from identities import AGENT, HELPER, NOW, agent, bundle, chain, draft, root
+
+from proxy.core.certificates import ClientCertificate, verify_certificate
+from proxy.core.errors import Code, Rejected
+from proxy.core.manifest import parse_manifest
+from proxy.core.model import Agent, Bindings, Bundle, Mandate
+from proxy.core.verify import Lifetimes, verify_chain
+from proxy.registry import Registry, check_registrable, names_of
+from proxy.stores.memory import MemoryMandates
+
+SPIFFE = "spiffe://test.example/invoice-bot"
+AUTHORITY = ClientAuthority(now=NOW)
+CERTIFICATE = verify_certificate(AUTHORITY.issue(uris=[SPIFFE]).der, (AUTHORITY.certificate,), now=NOW)
+
+
+def of(**spiffe: str) -> Bundle:
+    """The usual agents, some with SPIFFE ids; names with `_` for `-`."""
+    bound = {name.replace("_", "-"): Bindings(spiffe=frozenset({value})) for name, value in spiffe.items()}
+    usual: Mapping[str, Agent] = bundle().agents
+    return bundle(agents=[replace(each, bindings=bound.get(each.id, Bindings())) for each in usual.values()])
+
+
+HELD = of(invoice_bot=SPIFFE)
+
+
+async def look(
+    *tokens: str, within: Bundle = HELD, certificate: ClientCertificate = CERTIFICATE, under: tuple[str, ...] = ()
+) -> Mandate:
+    mandates = MemoryMandates()
+    for token in tokens:
+        manifest = parse_manifest(token)
+        for name in under or names_of(manifest):
+            await mandates.register(name, manifest.id, token)
+    registry = Registry(mandates=mandates)
+
+    def verify(chain: tuple[str, ...]) -> Mandate:
+        return verify_chain(chain, within, lifetimes=Lifetimes().lasting(), now=NOW)
+
+    found = [await registry.mandate_of(certificate, within, verify, now=NOW) for _ in range(2)]
+    assert found[0] == found[1]
+    return found[0]
+
+
+async def refused(*tokens: str, **given: object) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        await look(*tokens, **given)  # type: ignore[arg-type]
+    return caught.value
+
+
+BOUND = root(draft(certificate=CERTIFICATE.thumbprint, jti="bound"))
+OTHERS = root(draft(certificate="A" * 43, jti="others"))
+FREE = root()
+
+
+async def test_by_the_agents_spiffe_id() -> None:
+    assert (await look(FREE)).root.token == FREE
+
+
+async def test_by_the_certificate_the_manifest_names() -> None:
+    assert (await look(BOUND, within=of())).root.token == BOUND
+
+
+async def test_what_is_bound_to_another_certificate_does_not_count() -> None:
+    assert (await look(FREE, OTHERS)).root.token == FREE
+    assert "no mandate is registered" in (await refused(OTHERS)).detail
+
+
+async def test_none_and_several_are_refused() -> None:
+    assert (await refused()).code is Code.PROOF_CERTIFICATE
+    assert "2 mandates are registered" in (await refused(FREE, BOUND)).detail
+    both = of(invoice_bot=SPIFFE, lookup_bot=SPIFFE)
+    assert f"several agents ({AGENT}, {HELPER})" in (await refused(FREE, within=both)).detail
+
+
+async def test_one_that_has_ended_stands_in_nobodys_way_and_is_the_reason_if_there_is_no_other() -> None:
+    ended = root(draft(exp=NOW - timedelta(hours=1), jti="ended"))
+    assert (await look(FREE, ended)).root.token == FREE
+    assert (await refused(ended)).code is Code.MANIFEST_WINDOW
+
+
+async def test_what_somebody_else_put_there_counts_only_if_it_is_the_agents() -> None:
+    helpers = root(draft(sub=HELPER, may_delegate_to=()))
+    assert "no mandate is registered" in (await refused(helpers, under=(f"agent:{AGENT}",))).detail
+    assert (await refused(root(draft(deployment="elsewhere")))).code is Code.MANIFEST_AUDIENCE
+
+
+def verified(tokens: tuple[str, ...], within: Bundle) -> Mandate:
+    return verify_chain(tokens, within, lifetimes=Lifetimes().lasting(), now=NOW)
+
+
+def test_what_can_be_registered() -> None:
+    check_registrable(verified((FREE,), HELD))
+    check_registrable(verified((BOUND,), of()))
+    with pytest.raises(Rejected, match="--certificate FILE, or name its SPIFFE id"):
+        check_registrable(verified((FREE,), of()))
+    with pytest.raises(Rejected, match="got a chain of 2"):
+        check_registrable(verified(chain(), HELD))
+    assert agent().bindings == Bindings()
