@@ -14,6 +14,8 @@ from certs import Authority
 from clirun import Ran, cli, free_port, running
 from origins import Origin
 
+from proxy.agent.doctor.place import VARIABLES
+from proxy.agent.doctor.proxyside import BUNDLES
 from proxy.cli.exits import Exit
 from proxy.cli.main import COMMANDS
 
@@ -97,7 +99,9 @@ def shown() -> list[str]:
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("INTENT_PROXY_CONFIG", raising=False)
+    for name in ("INTENT_PROXY_CONFIG", "NO_PROXY", *VARIABLES, *BUNDLES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     authority = Authority()
     authority.write(tmp_path)
     with Origin(tls=authority.server("localhost")) as origin, ExitStack() as stack:
