@@ -61,6 +61,8 @@ class Admit:
             if not client.connected:
                 return  # it left while we asked; nobody would take the entry back
             self._tunnels.by_client[client.id] = opened
+            if opened.identity is not None:
+                self._exchanges.note_served(client.id, opened.identity.mandate)
             flow.request.host, flow.request.port = opened.host, opened.port
             flow.response = None
         else:
@@ -75,5 +77,6 @@ class Admit:
     def client_disconnected(self, client: Client) -> None:
         self._tunnels.forget(client.id)
         self._exchanges.valves.forget(client.id)
+        self._exchanges.forget_client(client.id)
         for exchange in self._exchanges.of_client(client.id):
             exchange.gone.set()

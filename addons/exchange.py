@@ -17,7 +17,7 @@ from addons.intake import Intake
 from addons.valve import Valves
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.injection import Injection
-from proxy.core.model import IPAddress, Unread, Verdict
+from proxy.core.model import IPAddress, Mandate, Unread, Verdict
 from proxy.core.problems import Answer
 from proxy.delivering import Delivery
 from proxy.recording import Admission, Outcome
@@ -80,6 +80,10 @@ class Exchange:
             self.intake.let_go()
 
 
+MOST_REMEMBERED = 32
+"""Mandates of one connection. An agent has one, with a new leaf now and then; a relay of many agents some more."""
+
+
 class Head(NamedTuple):
     """What a stream knows of a request before its flow exists."""
 
@@ -101,6 +105,7 @@ class Exchanges:
     def __init__(self) -> None:
         self._by_flow: dict[str, Exchange] = {}
         self._heads: dict[int, Head] = {}
+        self._served: dict[str, dict[str, Mandate]] = {}
         self.valves = Valves()
 
     def note_head(self, request: http.Request, *, inside: bool, ends: bool) -> None:
@@ -137,6 +142,20 @@ class Exchanges:
         """Whether this is a released call, which dials a connection of its own."""
         exchange = self.find(flow)
         return exchange is not None and exchange.claimed
+
+    def note_served(self, client_id: str, mandate: Mandate) -> None:
+        """This mandate opened the tunnel of this connection, or a call under it was allowed there."""
+        served = self._served.setdefault(client_id, {})
+        served[mandate.leaf.id] = mandate
+        if len(served) > MOST_REMEMBERED:
+            del served[next(iter(served))]
+
+    def served(self) -> tuple[tuple[str, tuple[Mandate, ...]], ...]:
+        """Every client connection on which something was let pass, and under which mandates."""
+        return tuple((client_id, tuple(mandates.values())) for client_id, mandates in self._served.items())
+
+    def forget_client(self, client_id: str) -> None:
+        self._served.pop(client_id, None)
 
     def under_way(self) -> tuple[Exchange, ...]:
         """Every allowed exchange that has not ended."""

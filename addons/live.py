@@ -1,4 +1,5 @@
-"""Stopping what is already under way: a mandate that no longer stands ends its open streams, uploads and WebSockets.
+"""Stopping what is already under way: a mandate that no longer stands ends its open streams, uploads and WebSockets,
+the calls that wait for a person under it, and the tunnels and connections that nobody else uses.
 
 A call is judged once, when it begins; its bytes may flow for an hour after that. So every allowed exchange that has
 not ended is looked at again and again, as `Gate` looks at a new call: kill switch, quarantine, revocation, expiry,
@@ -34,6 +35,7 @@ class Live:
         self._exchanges = exchanges
         self._connections = connections
         self._seen_s = time.monotonic()
+        self._answering: set[str] = set()  # connections to end, which were still answering a call at the last look
 
     async def watch(self) -> None:
         """Look until cancelled. Runs for the life of the worker, which ends with it when looking fails for too long."""
@@ -64,7 +66,30 @@ class Live:
             fault = faults[asked]
             if fault is not None:
                 await self._stop(exchange, fault)
+        self._gate.holding.waits.stop(lambda mandate: self._fault(mandate, view, filed=True) is not None)
+        self._end_connections(view)
         self._seen_s = time.monotonic()
+
+    def _end_connections(self, view: ControlView) -> None:
+        """End what is open and idle, on which calls were let pass under mandates of which none stands any more.
+
+        A connection that answers a call at this moment, with a refusal it can only be, has until the next look.
+        """
+        answering: set[str] = set()
+        faults: dict[int, bool] = {}
+        for client_id, mandates in self._exchanges.served():
+            for mandate in mandates:
+                if id(mandate) not in faults:
+                    faults[id(mandate)] = self._fault(mandate, view, filed=True) is not None
+            if not all(faults[id(mandate)] for mandate in mandates):
+                continue
+            if client_id not in self._answering and any(self._exchanges.of_client(client_id)):
+                answering.add(client_id)
+                continue
+            handler = self._connections.get(client_id)
+            for io in () if handler is None else tuple(handler.transports.values()):
+                abort(io, "the mandate no longer stands")
+        self._answering = answering
 
     @property
     def _is_blind(self) -> bool:

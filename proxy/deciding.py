@@ -10,6 +10,7 @@ from proxy.core.bodies.coding import BodyCaps
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.decide import Question, decide
+from proxy.core.errors import Code, Unavailable
 from proxy.core.model import Call, Decision, Unread
 from proxy.identify import Identity
 
@@ -67,3 +68,8 @@ class Deciding:
         if isinstance(call.body, Unread) or len(call.body) < LARGE_BYTES:
             return decide(question)
         return await asyncio.get_running_loop().run_in_executor(self._beside, decide, question)
+
+
+def late(deadline_s: float) -> Unavailable:
+    """The fault of a decision that took too long."""
+    return Unavailable(Code.UNDECIDED, f"no decision within {deadline_s} s")

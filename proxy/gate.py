@@ -40,7 +40,7 @@ from proxy.core.problems import Answer, Form, Prefer, problem, read_prefer
 from proxy.core.reviewed import elsewhere, sent_away
 from proxy.core.standing import check_standing
 from proxy.core.stored import check_stored
-from proxy.deciding import Deciding
+from proxy.deciding import Deciding, late
 from proxy.granting import Granting
 from proxy.holding import Holding, as_held
 from proxy.identify import Identifier, Identity, Tunnel
@@ -145,9 +145,11 @@ class Gate:
         hold = outcome.hold
         if outcome.decision.verdict is Verdict.HOLD and hold is not None and outcome.call is not None:
             wait_s = min(admission.prefer.waits_s(outcome.decision.review.wait_s), self.settings.max_wait_s)
-            if wait_s > 0 and await self.holding.reviewed(hold, wait_s, gone):
+            waits, identity = self.holding.waits, admission.identity
+            assert identity is not None
+            if wait_s > 0 and await waits.reviewed(hold, identity.mandate, wait_s, gone):
                 return await self._within_deadline(admission, lambda: self._second_look(admission, outcome, gone))
-            if wait_s > 0 and self.holding.leaving.is_set():
+            if wait_s > 0 and waits.leaving.is_set():
                 return replace(outcome, decision=sent_away(outcome.decision))
         return outcome
 
@@ -162,7 +164,7 @@ class Gate:
             async with asyncio.timeout(DECISION_DEADLINE_S):
                 return await self._prove(admission, body)
         except TimeoutError:
-            raise _late() from None
+            raise late(DECISION_DEADLINE_S) from None
 
     async def redeem(self, admission: Admission, identity: Identity, hold_id: str, *, gone: asyncio.Event) -> Outcome:
         """Send a released call's stored bytes: `POST http://intent.internal/holds/ID/redeem`, by its own mandate."""
@@ -191,7 +193,7 @@ class Gate:
                 if identity is not None:
                     await self._prove(replace(admission, identity=identity), b"")
         except TimeoutError:
-            return await self.refuse(admission, _late())
+            return await self.refuse(admission, late(DECISION_DEADLINE_S))
         except (Rejected, Unavailable) as fault:
             return await self.refuse(admission, fault)
         return Tunnel(host=host, port=port, outer_tls=leg.tls, identity=identity)
@@ -226,7 +228,8 @@ class Gate:
 
     def answer(self, outcome: Outcome, *, form: Form, prefer: Prefer = NO_PREFERENCE) -> Answer:
         """What the agent reads instead of a response."""
-        return problem(outcome.decision, hold=outcome.hold, form=form, prefer=prefer, now=self._clock())
+        now, hold, call = self._clock(), outcome.hold, outcome.call
+        return problem(outcome.decision, hold=hold, form=form, prefer=prefer, now=now, call=call)
 
     def fault(self, outcome: Outcome, code: Code, detail: str) -> Outcome:
         """An allowed call that the world behind us failed: the same decision id, told as a denial."""
@@ -249,7 +252,7 @@ class Gate:
                 async with asyncio.timeout(DECISION_DEADLINE_S):
                     return await look()
         except TimeoutError:
-            return await self.refuse(admission, _late())
+            return await self.refuse(admission, late(DECISION_DEADLINE_S))
         except (Rejected, Unavailable) as fault:
             return await self.refuse(admission, fault)
 
@@ -395,7 +398,3 @@ class Gate:
                 await asyncio.shield(self.holding.claims.give_back(outcome.claim))
             raise
         return outcome
-
-
-def _late() -> Unavailable:
-    return Unavailable(Code.UNDECIDED, f"no decision within {DECISION_DEADLINE_S} s")

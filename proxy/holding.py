@@ -26,11 +26,9 @@ from proxy.core.reviewed import as_sealed, check_shown, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault
+from proxy.waits import REVIEW_POLL_S, Waits
 
 logger = logging.getLogger(__name__)
-
-REVIEW_POLL_S = 2.0
-"""A waiting call looks at its hold this often even when no event says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +72,11 @@ class Holding:
         self._timer = timer
         self._new_id = new_id
         self._recorded: set[str] = set()  # holds that ended by themselves, written down; the store does not know it yet
-        self._wakers: dict[str, set[asyncio.Event]] = {}  # hold id -> calls that wait for it
         self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
         self._followed = followed
         self._node = node
         self._worker = worker
-        self.leaving = asyncio.Event()  # set when this worker ends: nobody waits here any more
+        self.waits = Waits(holds, worker=worker, timer=timer)
         self.stirred = asyncio.Event()  # set when a call was released: somebody may have to deliver it
         self.claims = Claims(
             holds=holds,
@@ -269,40 +266,6 @@ class Holding:
 
     # --- waiting -----------------------------------------------------------------------------------------------------
 
-    async def reviewed(self, hold: Hold, wait_s: float, gone: asyncio.Event) -> bool:
-        """Wait until the hold is no longer held, or the time or the client is gone. True: look again."""
-        news = asyncio.Event()
-        self._wakers.setdefault(hold.id, set()).add(news)
-        leaving = asyncio.ensure_future(gone.wait())
-        ending = asyncio.ensure_future(self.leaving.wait())
-        deadline_s = self._timer() + wait_s
-        try:
-            await self._holds.wait_at(hold.id, self._worker)
-            news.set()  # somebody may have decided before we began to wait
-            while (left_s := deadline_s - self._timer()) > 0 and not gone.is_set() and not self.leaving.is_set():
-                coming = asyncio.ensure_future(news.wait())
-                await asyncio.wait(
-                    {coming, leaving, ending}, timeout=min(left_s, REVIEW_POLL_S), return_when=asyncio.FIRST_COMPLETED
-                )
-                coming.cancel()
-                news.clear()
-                found = await self._holds.get(hold.id)
-                if found is None or found.state is not HoldState.HELD:
-                    return not gone.is_set()
-            if not hold.delivers:
-                await self._holds.wait_at(hold.id, "")
-            return False
-        except Unavailable:
-            return False  # the hold stands; the agent is told where to ask
-        except Rejected:
-            return True  # unreadable: looking again says what is wrong
-        finally:
-            leaving.cancel()
-            ending.cancel()
-            self._wakers[hold.id].discard(news)
-            if not self._wakers[hold.id]:
-                del self._wakers[hold.id]
-
     async def follow_news(self, *, record: bool) -> None:
         """Wake waiting calls when their hold changes, for the life of the worker; loss only costs the poll.
 
@@ -311,8 +274,7 @@ class Holding:
         while True:
             try:
                 async for news in self._holds.news(await self._followed.go_on(self._holds)):
-                    for waker in self._wakers.get(news.hold_id, ()):
-                        waker.set()
+                    self.waits.wake(news.hold_id)
                     if news.state is HoldState.APPROVED:
                         self.stirred.set()
                     if news.state in _SENDING:
@@ -392,7 +354,7 @@ class Holding:
             logger.warning("what became of a call could not be told yet: %s", fault.detail)
         now_s = self._timer()
         self._just_filed = {each: at_s for each, at_s in self._just_filed.items() if now_s - at_s < _ABOUT_TO_WAIT_S}
-        return tuple(each for each in swept.deliver if each not in self._wakers and each not in self._just_filed)
+        return tuple(each for each in swept.deliver if each not in self.waits and each not in self._just_filed)
 
 
 _ABOUT_TO_WAIT_S = 1.0  # between filing a call and waiting for its review lies less

@@ -5,8 +5,9 @@ proof, and a hold is visible to its own root mandate only.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 
 from proxy.audit.records import session_fields
 from proxy.core.clusters import Policy
@@ -79,7 +80,9 @@ class Internal:
             raise Rejected(Code.GUARD_SELF, f"http://{INTERNAL_HOST}/ is served over plain HTTP on port 80 only")
         match call.method, call.segments:
             case "GET", ("health",):
-                return document({"status": "ok", "deployment": self._policy().bundle.deployment})
+                told = document({"status": "ok", "deployment": self._policy().bundle.deployment})
+                date = format_datetime(self._clock(), usegmt=True)  # by which an agent may set its own clock
+                return replace(told, headers=(*told.headers, ("Date", date)))
             case "GET", ("ca",):
                 return Answer(status=200, headers=(("Content-Type", "application/x-pem-file"),), body=self._ca_pem)
         identity = await self._gate.prove(admission, body)

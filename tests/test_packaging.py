@@ -68,7 +68,7 @@ def test_the_base_distribution_needs_two_libraries(wheel: Path) -> None:
         (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         metadata = message_from_string(archive.read(name).decode())
         (entries,) = [name for name in archive.namelist() if name.endswith("entry_points.txt")]
-        assert "intent-proxy = proxy.cli.main:main" in archive.read(entries).decode()
+        assert "intent-proxy = proxy.cli.start:main" in archive.read(entries).decode()
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
     base = [Requirement(text) for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
     assert {requirement.name for requirement in base} == {"cryptography", "http-sf"}
@@ -122,6 +122,8 @@ def test_an_agent_signs_beside_its_own_pins(wheel: Path, origin: Origin, tmp_pat
     new = {canonicalize_name(text.partition("==")[0]) for text in after - before}
     assert new == {"cryptography", "cffi", "pycparser", "http-sf", "typing-extensions"}
     run(python, "-m", "pip", "check")
+
+    assert "ways around" in run(tmp_path / "env/bin/intent-proxy", "doctor", "--help")
 
     verifier = Verifier(lambda: datetime.now(UTC))
     origin.on("POST", "*", verifier)

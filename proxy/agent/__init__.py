@@ -1,7 +1,9 @@
 """What runs beside an agent: signing, sessions, and reading the proxy's answers.
 
 `from proxy.agent import IntentAuth` gives the auth for whichever of httpx, httpx2 and requests are installed: one class
-for all of them. To import one library only, take it from `proxy.agent.httpx_auth`, `httpx2_auth` or `requests_auth`.
+for all of them. To import one library only, take it from `proxy.agent.httpx_auth`, `httpx2_auth` or `requests_auth`;
+aiohttp's is a middleware and has a class of its own, in `proxy.agent.aiohttp_auth`.
+`proxy.agent.answers` turns what the proxy answers into values, `proxy.agent.waiting` waits for a person's decision.
 """
 
 from functools import cache

@@ -1,7 +1,7 @@
 """The proxy's answers as values: a call that waits for a person, or one that was refused (DESIGN: answers).
 
     match read_answer(response.status_code, response.headers, response.content):
-        case Held() as held: ...      # go on with other work, ask `held.status_url` again, then `held.redeem_url`
+        case Held() as held: ...      # go on with other work, or let `proxy.agent.waiting` wait for the decision
         case Denied() as denied: ...  # `denied.action` says retry, wait, fix or stop
         case None: ...                # an ordinary response
 
@@ -30,6 +30,7 @@ class Held:
     status: str  # "held", "approved", "releasing"; from `read_hold` also how it ended
     status_url: str
     redeem_url: str | None  # None when there is nothing left to redeem
+    response_url: str | None  # where the response is once the proxy has sent the call by itself; None when it will not
     retry_after_s: int | None  # when to ask again; None when nothing will change
     code: str
     reason: str  # one sentence, or a reviewer's words
@@ -96,6 +97,7 @@ def read_hold(body: bytes) -> Held | None:
         status=_text(members, "status"),
         status_url=_text(members, "status_endpoint"),
         redeem_url=_text(members, "redeem_endpoint") or None,
+        response_url=_text(members, "response_endpoint") or None,
         retry_after_s=_number(members, "retry_after_s"),
         code=_text(members, "code"),
         reason=_text(members, "reason") or _text(members, "next"),
@@ -111,6 +113,7 @@ def _held(members: Mapping[str, Json], task: Mapping[str, Json], fields: Mapping
         status=_text(task, "status"),
         status_url=links.get("status") or _text(task, "status_endpoint"),
         redeem_url=links.get("redeem"),
+        response_url=None,  # its status says
         retry_after_s=int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None,
         code=_text(members, "code"),
         reason=_text(members, "detail"),

@@ -173,7 +173,7 @@ class _Credential:
             return self._leaf
 
     def _make(self) -> _Leaf:
-        tokens = _read_tokens(self._source)
+        tokens = read_tokens(self._source)
         chain = [parse_manifest(token) for token in tokens]
         last, now = chain[-1], self._clock()
         if last.cnf.kid != self._key.public.kid:
@@ -224,7 +224,7 @@ class _Steps:
             return next(self._counters[task])
 
 
-def _read_tokens(source: str | Path) -> tuple[str, ...]:
+def read_tokens(source: str | Path) -> tuple[str, ...]:
     """The chain's tokens, from the text itself (a JWS starts with `{"` in base64url) or from the file it names."""
     if isinstance(source, str) and source.lstrip().startswith("eyJ"):
         text = source

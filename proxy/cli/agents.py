@@ -1,20 +1,19 @@
 """`intent-proxy agents`: the inventory of agents, and stopping one."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from proxy.agent.keyfile import load_key
-from proxy.cli.deployment import Deployment, agent_in, now, open_deployment
+from proxy.cli.deployment import Deployment, now, open_deployment
 from proxy.cli.entries import add_agent
 from proxy.cli.possession import prove_possession, read_possession
 from proxy.cli.screen import GOOD, WARN, Screen, document
-from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
-from proxy.cli.store import publish
+from proxy.cli.signers import As, KeyFile
+from proxy.cli.stopping import Reason, say
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.core.control import Act, ControlView
+from proxy.core.control import EVERYTHING, Act, ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Agent, AgentClass, PublicKey
@@ -23,10 +22,7 @@ from proxy.stores.files import StatementFile
 
 app = typer.Typer(help="The inventory of agents, each with the human who answers for it.")
 
-EVERYTHING = "*"
-
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
-Reason = Annotated[str, typer.Option(help="Why; it is signed and goes to the journal.")]
 
 
 @app.command("list")
@@ -112,15 +108,16 @@ def quarantine(
 ) -> None:
     """Stop an agent at once: nothing it asks is forwarded, under any mandate, until it is restored.
 
-    Signed by an operator or by any enrolled person. Every node obeys within two
-    seconds.
+    Signed by an operator or by any enrolled person. Within two seconds every node
+    ends its streams, uploads, WebSockets, tunnels and waiting calls. Its route
+    grants are cancelled for good, and nothing is released for it meanwhile.
 
     Examples:
       intent-proxy agents quarantine robot --reason 'asks for other suppliers'
       intent-proxy agents quarantine --all --reason 'incident 4711' --as operator
     """
     act = Act.KILL_ON if everything else Act.QUARANTINE
-    _say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name)
+    say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name)
 
 
 @app.command()
@@ -139,7 +136,7 @@ def restore(
       intent-proxy agents restore robot --reason 'mended in release 12'
     """
     act = Act.KILL_OFF if everything else Act.RESTORE
-    _say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name)
+    say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name)
 
 
 def known_control(deployment: Deployment) -> ControlView:
@@ -154,19 +151,6 @@ def _target(agent: str | None, everything: bool) -> str:
     if (agent is None) is not everything:
         raise typer.BadParameter("name one agent, or say --all")
     return agent or EVERYTHING
-
-
-def _say(
-    act: Act, target: str, config: Path | None, *, dev: bool, reason: str, key: Path | None, name: str | None
-) -> None:
-    deployment = open_deployment(config)
-    bundle = deployment.bundle(dev=dev)
-    sponsor = None if target == EVERYTHING else agent_in(bundle, target).sponsor
-    signer = choose_signer(deployment, bundle, key=key, name=name, able=lambda who: who in (OPERATOR, sponsor))
-    asyncio.run(publish(deployment, bundle, act, target, reason=reason, signer=signer))
-    shown = "every agent" if target == EVERYTHING else target
-    words = {Act.QUARANTINE: "is quarantined", Act.KILL_ON: "is stopped"}
-    Screen().say(f"{shown} {words.get(act, 'may go on')}, by {signer.name}", style=GOOD)
 
 
 def _proven(deployment: Deployment, agent: str, *, key: Path | None, proof: Path | None) -> PublicKey:

@@ -13,7 +13,7 @@ from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
 from proxy.cli.store import open_desk, publish
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import instant, until
-from proxy.core.control import Act
+from proxy.core.control import Act, ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import RouteGrant
@@ -27,8 +27,8 @@ app = typer.Typer(help="Route grants: calls like one that was held, let pass for
 def list_grants(config: Config = None, dev: Dev = False, as_json: AsJson = False) -> None:
     """List the grants that have not ended, who gave them, and how often each was used.
 
-    A grant is revoked once this node knows of it; holds release --scope route
-    gives one.
+    holds release --scope route gives one. It is revoked, or cancelled because its
+    agent or everything was stopped since, once this node knows of it.
 
     Examples:
       intent-proxy grants list
@@ -41,14 +41,14 @@ def list_grants(config: Config = None, dev: Dev = False, as_json: AsJson = False
         async with open_desk(deployment, bundle) as desk:
             return await desk.granter.listing()
 
-    found, revoked = asyncio.run(run()), known_control(deployment).revoked_grants
+    found, view = asyncio.run(run()), known_control(deployment)
     if as_json:
-        document([_listed_json(each, revoked) for each in found])
+        document([_listed_json(each, view) for each in found])
         return
     moment = now()
     Screen().table(
         ("grant", "state", "by", "lets pass", "used", "until", "reason"),
-        (_row(each, revoked, moment) for each in found),
+        (_row(each, view, moment) for each in found),
         empty="nothing is granted",
     )
 
@@ -121,21 +121,23 @@ def _passes(grant: RouteGrant) -> str:
     return f"{route.method} {route.origin}{route.path}{query}{varies}{body}"
 
 
-def _state(each: Listed, revoked: frozenset[str]) -> str:
-    if each.id in revoked:
+def _state(each: Listed, view: ControlView) -> str:
+    if each.id in view.revoked_grants:
         return "revoked"
     if each.grant is None or each.grant.id != each.id:
         return "does not verify"
+    if view.stopped_since(each.grant.agents, each.grant.issued_at) is not None:
+        return "cancelled"
     return "used up" if each.used >= each.grant.count else "in force"
 
 
-def _listed_json(each: Listed, revoked: frozenset[str]) -> Json:
+def _listed_json(each: Listed, view: ControlView) -> Json:
     about = {"id": each.id} if each.grant is None else grant_json(each.grant, used=each.used)
-    return {**about, "state": _state(each, revoked)}
+    return {**about, "state": _state(each, view)}
 
 
-def _row(each: Listed, revoked: frozenset[str], moment: datetime) -> tuple[str, ...]:
-    state = _state(each, revoked)
+def _row(each: Listed, view: ControlView, moment: datetime) -> tuple[str, ...]:
+    state = _state(each, view)
     if each.grant is None:
         return each.id, state, "", "", "", "", ""
     grant = each.grant

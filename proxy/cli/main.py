@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from traceback import extract_tb
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,17 +33,21 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "explain": (_POLICY, "explain:explain", "What would be decided about a call, and by which rule."),
     "bundle": (_POLICY, "bundle:app", "The operator's signature over clusters, agents and people."),
     "people": (_POLICY, "people:app", "Those who sponsor, deputise and review."),
+    "kill": (_POLICY, "kill:app", "The kill switch: stop everything, let it go on."),
     "agents": (_POLICY, "agents:app", "The inventory of agents; quarantine."),
     "keys": (_POLICY, "keys:app", "Private keys and their public halves; the secret's rotation."),
     "manifest": (_MANDATES, "manifest:app", "Draft, sign, delegate, renew, read and revoke manifests."),
     "exec": (_MANDATES, "exec:command", "Run a program whose calls are signed for it."),
     "sidecar": (_MANDATES, "sidecar:command", "Sign what an agent beside it sends."),
+    "doctor": (_MANDATES, "doctor:doctor", "What is wrong where an agent runs, and how to mend it."),
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),
     "grants": (_REVIEW, "grants:app", "What reviewers let pass beyond one call."),
     "audit": (_REVIEW, "audit:app", "The journal: read it, verify it."),
 }
 """Panel, `module:attribute` below proxy.cli, and the line for the overview. A module is imported only when used."""
+_RAW: dict[str, Any] = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+"""For a command that reads its own words: the doctor also runs where there is no typer."""
 
 
 def build(words: Sequence[str]) -> typer.Typer:
@@ -66,7 +70,8 @@ def build(words: Sequence[str]) -> typer.Typer:
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name, short_help=help_line, rich_help_panel=panel, no_args_is_help=True)
         else:
-            app.command(name, short_help=help_line, rich_help_panel=panel)(command)
+            settings = _RAW if name == "doctor" else None
+            app.command(name, short_help=help_line, rich_help_panel=panel, context_settings=settings)(command)
     return app
 
 

@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import reduce
 
 from proxy.cli.deployment import Deployment, new_id, nonce, now
 from proxy.cli.signers import Signer
 from proxy.core.clusters import compile_policy
-from proxy.core.control import Act, state
+from proxy.core.control import Act, ControlView, state
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle
 from proxy.edge.secret import secret_file, secret_vault
@@ -88,8 +89,11 @@ async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Des
         Rejected, Unavailable: as `open_store`.
     """
     vault, policy = open_secret(deployment), compile_policy(bundle)
+    kept = StatementFile(deployment.settings.state / "control.jsonl").load()
     async with open_store(deployment) as server:
-        holds = RedisHolds(server)
+        holds, statements = RedisHolds(server), Statements(lambda: bundle)
+        await RedisControl(server, statements).ready()
+        stopped = reduce(ControlView.absorb, kept, statements.view)
         reviews = ReviewService(
             holds=holds,
             vault=vault,
@@ -97,6 +101,7 @@ async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Des
             clock=now,
             new_nonce=nonce,
             max_ttl=deployment.settings.holds.max_ttl,
+            view=lambda: stopped,
         )
         granter = Granter(
             reviews=reviews,

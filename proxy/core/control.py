@@ -12,7 +12,7 @@ order in which they came:
 """
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -25,6 +25,8 @@ from proxy.core.model import Bundle, Manifest, Person, PublicKey
 
 CONTROL_TYP = "intent-control+jwt"
 OPERATOR = "operator"
+EVERYTHING = "*"
+"""The target of the kill switch."""
 MAX_TARGET_CHARS = 200
 MAX_REASON_CHARS = 500
 MAX_AHEAD_S = 5
@@ -77,13 +79,27 @@ class ControlView:
     revoked_grants: frozenset[str] = frozenset()
     latest: Mapping[tuple[str, bool], Statement] = field(default_factory=dict)
     """By agent id or "*", and by whether operators say it: their last word."""
+    stopped_ms: Mapping[str, int] = field(default_factory=dict)
+    """By agent id or "*": the serial of the last word that stopped it, also where it may go on since."""
 
     @property
     def killed(self) -> bool:
-        return self._stopped("*")
+        return self._stopped(EVERYTHING)
 
     def quarantined(self, agent: str) -> bool:
         return self._stopped(agent)
+
+    def stops(self, agents: Iterable[str]) -> str | None:
+        """Which of these agents, or "*", is stopped now; None: none is."""
+        return next((name for name in (EVERYTHING, *agents) if self._stopped(name)), None)
+
+    def stopped_since(self, agents: Iterable[str], given_at: datetime) -> str | None:
+        """Which of these agents, or "*", was stopped in that second or later; None: none was.
+
+        What people granted before ends with it, and does not come back when it may go on.
+        """
+        given_ms = to_epoch(given_at) * 1000
+        return next((name for name in (EVERYTHING, *agents) if self.stopped_ms.get(name, -1) >= given_ms), None)
 
     def _stopped(self, target: str) -> bool:
         others, operators = self.latest.get((target, False)), self.latest.get((target, True))
@@ -114,11 +130,14 @@ class ControlView:
             case Act.REVOKE_GRANT:
                 return replace(self, revoked_grants=self.revoked_grants | {said.target})
             case _:  # quarantine, restore, kill-on, kill-off: the latest word about a target counts
+                stopped = self.stopped_ms
+                if said.stops and said.serial > stopped.get(said.target, -1):
+                    stopped = {**stopped, said.target: said.serial}
                 name = (said.target, said.by == OPERATOR)
                 before = self.latest.get(name)
                 if before is not None and _order(before) >= _order(said):
-                    return self
-                return replace(self, latest={**self.latest, name: said})
+                    return replace(self, stopped_ms=stopped)
+                return replace(self, latest={**self.latest, name: said}, stopped_ms=stopped)
 
 
 def _order(said: Statement) -> tuple[int, bool, str]:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proxy.core.control import ControlView
+from proxy.core.control import EVERYTHING, ControlView
 from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import Envelope, check_signature, open_envelope, seal
@@ -51,6 +51,11 @@ class RouteGrant:
     reason: str
     issued_at: datetime
     not_after: datetime
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every agent of the line it was given to."""
+        return tuple(self.sub_path.split("/"))
 
 
 def state_grant(
@@ -141,6 +146,10 @@ def check_use(
     check_grantable(decision)
     if grant.id in view.revoked_grants:
         raise Rejected(code, f"grant {grant.id} was revoked", field="grant")
+    stopped = view.stopped_since(grant.agents, grant.issued_at)
+    if stopped is not None:
+        detail = f"grant {grant.id} ended when {ended_by(stopped)}"
+        raise Rejected(code, detail, field="grant")
     if (grant.root_id, grant.sub_path) != (mandate.root_id, mandate.sub_path):
         raise Rejected(code, f"grant {grant.id} is of another mandate", field="root")
     if decision.proof is None or decision.proof < grant.proof:
@@ -151,6 +160,11 @@ def check_use(
     check_no_agent(grant.kid, bundle, frozenset(link.cnf.kid for link in mandate.chain))
     if not covers(grant.route, call):
         raise Rejected(code, f"grant {grant.id} is of other calls", field="path")
+
+
+def ended_by(stopped: str) -> str:
+    """What ended a grant, as `ControlView.stopped_since` says it."""
+    return "everything was stopped" if stopped == EVERYTHING else f"agent {stopped} was quarantined"
 
 
 def check_grantable(decision: Decision) -> None:

@@ -5,23 +5,25 @@ request. Nothing in an answer comes from a policy the agent was not granted.
 """
 
 import enum
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple
 
-from proxy.core.delivering import KeptResponse
+from proxy.core.answer import Answer as Answer
+from proxy.core.answer import document as document
+from proxy.core.answer import json_bytes
+from proxy.core.answer import kept_answer as kept_answer
 from proxy.core.documents import broken_words, held_words, hold_document, hold_url, instant, redeemable, retry_after_s
 from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
 from proxy.core.grpc import is_grpc, trailers_only
-from proxy.core.model import Decision, Hold, Received, Verdict
+from proxy.core.model import Call, Decision, Hold, Received, Verdict
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.prefer import Prefer as Prefer
 from proxy.core.prefer import read_prefer as read_prefer
 from proxy.core.proof import LABEL, TAG
+from proxy.core.refusals import what_happened
 
 type Form = Literal["absolute", "connect", "inside", "transparent", "grpc"]
 """How the request reached us: absolute form, CONNECT itself, inside a tunnel, or without knowing of a proxy; or as a
@@ -38,16 +40,6 @@ class Next(enum.StrEnum):
     STOP = "stop"  # do not try again, in this way or another
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """An answer to render. `Content-Length` and `Connection` are the renderer's; an empty `reason` is the usual one."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: bytes
-    reason: str = ""
-
-
 class Guide(NamedTuple):
     """One code's answer."""
 
@@ -57,19 +49,21 @@ class Guide(NamedTuple):
     advice: str
 
 
-_SIGN = "Sign the call with your mandate's key, or open a session; a fresh signature is needed each time."
-_RENEW = "Stop, and ask your sponsor for a valid mandate; trying again with this one will fail."
+_SIGN = "Sign the call with your mandate's key, freshly each time, or open a session; then send it again."
+_RENEW = "Stop, and ask your sponsor for a valid mandate: trying again with this one will fail."
 _LATER = "Nothing was sent. Send the same call again, freshly signed, after the seconds given."
 _OPERATOR = "Nothing was sent. Stop and tell your user: an operator has to look at the proxy."
-_UNCERTAIN = "Do not send it again: a person has to find out whether it arrived. Tell your user, and ask later."
-_WITHIN = f"Stop; http://{INTERNAL_HOST}/mandate says what your mandate covers."
+_UNCERTAIN = "Stop: do not send it again, a person has to find out whether it arrived. Tell your user, and ask later."
+_WITHIN = f"Nothing was sent. Stop: do not try it in another way. http://{INTERNAL_HOST}/mandate says what you may do."
 _DECLARE = "Name cluster and task in Agent-Intent, then send it again."
-_MEND = "Correct the request as described, then send it again."
+_MEND = "Nothing was sent. Correct the request as described, then send it again."
+_HALT = "Stop all work and tell your user: only a person can let you go on."
+_NOBODY = "Nothing was sent. Stop, and do not try it in another way: nobody can permit this."
 
 GUIDES: Mapping[Code, Guide] = {
     Code.ALLOWED: Guide(200, "Allowed", Next.GO_ON, "Go on."),
-    Code.KILL_SWITCH: Guide(403, "Everything is stopped", Next.STOP, "Stop all work and tell your user."),
-    Code.QUARANTINED: Guide(403, "This agent is quarantined", Next.STOP, "Stop all work and tell your user."),
+    Code.KILL_SWITCH: Guide(403, "Everything is stopped", Next.STOP, _HALT),
+    Code.QUARANTINED: Guide(403, "This agent is quarantined", Next.STOP, _HALT),
     Code.AGENT_UNKNOWN: Guide(403, "This agent is not known here", Next.STOP, _RENEW),
     Code.PROOF_MISSING: Guide(407, "The call carries no proof of a mandate", Next.FIX, _SIGN),
     Code.PROOF_MALFORMED: Guide(407, "The proof cannot be read", Next.FIX, _SIGN),
@@ -80,16 +74,22 @@ GUIDES: Mapping[Code, Guide] = {
     Code.PROOF_KEY: Guide(407, "The signing key is not the mandate's", Next.FIX, _SIGN),
     Code.PROOF_DIGEST: Guide(407, "The body is not the one that was signed", Next.FIX, _SIGN),
     Code.PROOF_WEAK: Guide(
-        407, "This call needs stronger proof", Next.FIX, "Sign this very call with your mandate's key."
+        407,
+        "This call needs stronger proof",
+        Next.FIX,
+        "Sign this very call with your mandate's key, then send it again.",
     ),
     Code.PROOF_CHANNEL: Guide(
-        407, "This proof needs a private channel", Next.FIX, "Reach the proxy over TLS, or sign each call instead."
+        407,
+        "This proof needs a private channel",
+        Next.FIX,
+        "Reach the proxy over TLS, or sign each call instead; then send it again.",
     ),
     Code.PROOF_SESSION: Guide(
         407, "The session is not valid", Next.FIX, "Open a new session, then send the call again."
     ),
     Code.PROOF_TUNNEL: Guide(
-        407, "The tunnel's proof no longer counts", Next.FIX, "Open a new tunnel, or sign the call."
+        407, "The tunnel's proof no longer counts", Next.FIX, "Open a new tunnel, or sign the call; then send it again."
     ),
     Code.PROOF_CERTIFICATE: Guide(
         407,
@@ -98,10 +98,12 @@ GUIDES: Mapping[Code, Guide] = {
         "Stop and tell your user: the certificate for the proxy has to be put right.",
     ),
     Code.MANIFEST_MALFORMED: Guide(
-        407, "The manifest cannot be read", Next.FIX, "Send the manifest exactly as issued."
+        407, "The manifest cannot be read", Next.FIX, "Send the call again, with the manifest exactly as issued."
     ),
     Code.MANIFEST_SIGNATURE: Guide(407, "The manifest's signature does not verify", Next.STOP, _RENEW),
-    Code.MANIFEST_UNKNOWN: Guide(407, "The manifest is not known here", Next.FIX, "Send the whole manifest chain."),
+    Code.MANIFEST_UNKNOWN: Guide(
+        407, "The manifest is not known here", Next.FIX, "Send the call again, with the whole manifest chain."
+    ),
     Code.MANIFEST_WINDOW: Guide(403, "The mandate has expired, or is not valid yet", Next.STOP, _RENEW),
     Code.MANIFEST_LIFETIME: Guide(403, "The manifest lives longer than permitted", Next.STOP, _RENEW),
     Code.MANIFEST_AUDIENCE: Guide(403, "The manifest is for another deployment", Next.STOP, _RENEW),
@@ -116,31 +118,46 @@ GUIDES: Mapping[Code, Guide] = {
     Code.INTENT_REQUIRED: Guide(403, "This agent must declare its intent", Next.FIX, _DECLARE),
     Code.INTENT_NOT_GRANTED: Guide(403, "The declared cluster does not permit this call", Next.STOP, _WITHIN),
     Code.INTENT_CONFLICT: Guide(
-        403, "The call and its tunnel do not say the same", Next.FIX, "Open a tunnel of its own."
+        403, "The call and its tunnel do not say the same", Next.FIX, "Open a tunnel of its own, then send it again."
     ),
     Code.URL_AMBIGUOUS: Guide(400, "The request has more than one reading", Next.FIX, _MEND),
     Code.REQUEST_MALFORMED: Guide(400, "The request is malformed", Next.FIX, _MEND),
     Code.BODY_MALFORMED: Guide(400, "The body cannot be read in one way", Next.FIX, _MEND),
-    Code.BODY_NOT_INSPECTED: Guide(413, "The body is too large to be examined", Next.FIX, "Send less at once."),
+    Code.BODY_NOT_INSPECTED: Guide(
+        413,
+        "The body is too large to be examined",
+        Next.FIX,
+        "Nothing was sent. Send less at once: split the work into smaller calls.",
+    ),
     Code.BODY_BUDGET: Guide(
         429, "Too many large bodies at once", Next.RETRY, "Let the calls that are under way end, then send it again."
     ),
-    Code.REQUEST_TOO_LARGE: Guide(413, "The request is too large", Next.FIX, "Send less at once."),
+    Code.REQUEST_TOO_LARGE: Guide(
+        413,
+        "The request is too large",
+        Next.FIX,
+        "Nothing was sent. Send less at once: split the work into smaller calls.",
+    ),
     Code.REQUEST_TIMEOUT: Guide(408, "The request was not sent in time", Next.RETRY, "Send it again without pauses."),
     Code.REQUEST_UNSUPPORTED: Guide(400, "The request uses what is not accepted here", Next.FIX, _MEND),
-    Code.GUARD_ADDRESS: Guide(
-        403, "The destination's address is off limits", Next.STOP, "Stop: nobody can permit this."
+    Code.GUARD_ADDRESS: Guide(403, "The destination's address is off limits", Next.STOP, _NOBODY),
+    Code.GUARD_SELF: Guide(403, "The destination is the proxy itself", Next.STOP, _NOBODY),
+    Code.POLICY_DENIED: Guide(
+        403, "A rule forbids this call", Next.STOP, "Nothing was sent. Stop: do not try it in another way."
     ),
-    Code.GUARD_SELF: Guide(403, "The destination is the proxy itself", Next.STOP, "Stop: nobody can permit this."),
-    Code.POLICY_DENIED: Guide(403, "A rule forbids this call", Next.STOP, "Stop; do not try it in another way."),
     Code.HOLD_CAP: Guide(
-        429, "Too many calls await review", Next.WAIT, "Wait for the open ones to be decided before you ask for more."
+        429,
+        "Too many calls await review",
+        Next.WAIT,
+        "Nothing was sent. Wait for the open ones to be decided before you ask for more.",
     ),
     Code.NOT_COVERED: Guide(403, "The mandate does not cover this call", Next.STOP, _WITHIN),
     Code.CLUSTER_CHANGED: Guide(403, "The rules changed since the mandate was signed", Next.STOP, _RENEW),
     Code.CLUSTER_REVIEW: Guide(403, "A person must approve this call", Next.STOP, _WITHIN),
     Code.CREDENTIAL_UNCLEAR: Guide(403, "It is not clear which credential the call gets", Next.FIX, _DECLARE),
-    Code.HOLD_PENDING: Guide(403, "The call awaits review", Next.WAIT, "Wait for the decision."),
+    Code.HOLD_PENDING: Guide(
+        403, "The call awaits review", Next.WAIT, "Nothing was sent. Wait for the decision, and ask for its status."
+    ),
     Code.HOLD_DENIED: Guide(403, "A person refused this call", Next.STOP, "Stop; do not try it in another way."),
     Code.HOLD_EXPIRED: Guide(
         403, "Nobody decided in time", Next.RETRY, "Nothing was sent. Send the call again if it is still needed."
@@ -148,7 +165,9 @@ GUIDES: Mapping[Code, Guide] = {
     Code.HOLD_CANCELLED: Guide(
         403, "A person ended the hold", Next.RETRY, "It was not carried out. Send it again if it is still needed."
     ),
-    Code.HOLD_RELEASING: Guide(409, "The call is being sent", Next.WAIT, "Do not send it again; ask for its status."),
+    Code.HOLD_RELEASING: Guide(
+        409, "The call is being sent", Next.WAIT, "Wait: do not send it again; ask for its status."
+    ),
     Code.HOLD_UNCERTAIN: Guide(409, "Nobody knows whether the call arrived", Next.STOP, _UNCERTAIN),
     Code.HOLD_SPENT: Guide(
         403,
@@ -156,7 +175,12 @@ GUIDES: Mapping[Code, Guide] = {
         Next.STOP,
         "Stop; to send it once more, a person has to approve it anew.",
     ),
-    Code.HOLD_UNKNOWN: Guide(404, "There is no such hold", Next.FIX, "Use the address you were given with the hold."),
+    Code.HOLD_UNKNOWN: Guide(
+        404,
+        "There is no such hold",
+        Next.FIX,
+        "Use the address you were given with the hold, or list yours at http://intent.internal/holds.",
+    ),
     Code.HOLD_TAMPERED: Guide(403, "The stored call was changed", Next.STOP, _OPERATOR),
     Code.HOLD_NOT_PERMITTED: Guide(403, "This cannot be done with the hold", Next.STOP, "Stop, and tell your user."),
     Code.HOLD_NOT_STORED: Guide(
@@ -166,7 +190,12 @@ GUIDES: Mapping[Code, Guide] = {
         "Send the same call again, freshly signed; it passes once.",
     ),
     Code.RELEASE_INVALID: Guide(403, "The release does not hold", Next.STOP, _OPERATOR),
-    Code.UPSTREAM_NAME: Guide(502, "The destination's name does not resolve", Next.FIX, "Check the name of the host."),
+    Code.UPSTREAM_NAME: Guide(
+        502,
+        "The destination's name does not resolve",
+        Next.FIX,
+        "Nothing was sent. Check the name of the host, then send it again.",
+    ),
     Code.UPSTREAM_CONNECT: Guide(
         502, "The destination does not answer", Next.RETRY, "Nothing was sent. Try again later."
     ),
@@ -200,7 +229,8 @@ GUIDES: Mapping[Code, Guide] = {
 _CHALLENGED = frozenset(code for code, guide in GUIDES.items() if guide.status == 407)
 _PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
 _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
-_RETRY_AFTER_S: Mapping[int, int] = {409: 2, 429: 60, 503: 2}
+_RETRY_AFTER_S: Mapping[int, int] = {408: 1, 409: 2, 429: 60, 503: 2}
+_LATER_STILL: Mapping[Code, int] = {Code.UPSTREAM_CONNECT: 10}
 _CHALLENGE = ("Proxy-Authenticate", 'Basic realm="intent-proxy"')
 _ACCEPT_CONNECT = f'{LABEL}=("@method" "@authority" "agent-intent" "intent-manifest");created;expires;tag="{TAG}"'
 _ACCEPT_CALL = (
@@ -209,9 +239,12 @@ _ACCEPT_CALL = (
 )
 
 
-def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer, now: datetime) -> Answer:
+def problem(
+    decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer, now: datetime, call: Call | None = None
+) -> Answer:
     """The answer to a call that is not allowed now (RFC 9457; RFC 9110 §15.5.8 for 407; RFC 7240 §4.1 for 202).
 
+    `call` is what was asked, where it could be read. Its query stays out of the answer: it may hold a secret.
     `REQUEST_TOO_LARGE` becomes 431 or 414 when `decision.failed` begins with the field "headers" or "target".
 
     Raises:
@@ -225,7 +258,7 @@ def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer
         return _accepted(hold, now=now)
     status = 403 if held else _status(decision, form)
     after_s = _after_s(decision, hold, status, now=now)
-    members = _members(decision, hold, status=status, after_s=after_s)
+    members = _members(decision, hold, call, status=status, after_s=after_s)
     if form == "grpc":
         return _grpc_answer(members, status=status)
     headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
@@ -241,7 +274,7 @@ def problem(decision: Decision, *, hold: Hold | None, form: Form, prefer: Prefer
     reason = f"{decision.code.value} {hold.id if hold is not None else decision.decision_id}"
     if form == "connect":  # nothing else of it is ever shown, so that a person has to understand this much
         reason += f": {GUIDES[decision.code].title}"
-    return Answer(status=status, headers=tuple(headers), body=_json(members), reason=reason)
+    return Answer(status=status, headers=tuple(headers), body=json_bytes(members), reason=reason)
 
 
 def form_of(received: Received) -> Form:
@@ -249,25 +282,6 @@ def form_of(received: Received) -> Form:
     if received.form == "absolute":
         return "absolute"
     return "grpc" if received.http2 and is_grpc(received.headers) else "inside"
-
-
-def document(value: dict[str, Json], *, status: int = 200) -> Answer:
-    """A JSON document as an answer, for what `intent.internal` serves."""
-    headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-    return Answer(status=status, headers=headers, body=_json(value))
-
-
-def kept_answer(kept: KeptResponse) -> Answer:
-    """The response to a delivered call, as its agent fetches it: the origin's status, headers and body.
-
-    `Intent-Response` says what it is, and what of it is missing.
-    """
-    whole = len(kept.body) == kept.body_bytes
-    state = "complete" if kept.complete and whole else "broken" if whole else "too-large"
-    dropped = {"content-length", "age", "expires", "cache-control", "alt-svc"}
-    headers = [(name, value) for name, value in kept.headers if name.lower() not in dropped]
-    mark = ("Intent-Response", f"kept; body={state}; bytes={kept.body_bytes}")
-    return Answer(status=kept.status, headers=(*headers, ("Cache-Control", "no-store"), mark), body=kept.body)
 
 
 def _status(decision: Decision, form: Form) -> int:
@@ -283,7 +297,7 @@ def _status(decision: Decision, form: Form) -> int:
 
 def _grpc_answer(members: dict[str, Json], *, status: int) -> Answer:
     message = f"{members['title']} ({members['code']}). {members['detail']}"
-    return Answer(status=200, headers=trailers_only(status, message, _json(members)), body=b"")
+    return Answer(status=200, headers=trailers_only(status, message, json_bytes(members)), body=b"")
 
 
 def _after_s(decision: Decision, hold: Hold | None, status: int, *, now: datetime) -> int | None:
@@ -291,10 +305,19 @@ def _after_s(decision: Decision, hold: Hold | None, status: int, *, now: datetim
         return decision.retry_after_s
     if hold is not None and decision.verdict is Verdict.HOLD:
         return retry_after_s(hold, now=now)
-    return None if decision.code is Code.HOLD_UNCERTAIN else _RETRY_AFTER_S.get(status)
+    return waits_s(decision.code, status)
 
 
-def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int | None) -> dict[str, Json]:
+def waits_s(code: Code, status: int) -> int | None:
+    """After how many seconds an agent may ask again, where nothing else says so; None: whenever it will, or never."""
+    if GUIDES[code].next is Next.STOP:
+        return None
+    return _LATER_STILL.get(code, _RETRY_AFTER_S.get(status))
+
+
+def _members(
+    decision: Decision, hold: Hold | None, call: Call | None, *, status: int, after_s: int | None
+) -> dict[str, Json]:
     guide = GUIDES[decision.code]
     action, advice = guide.next, guide.advice
     if decision.verdict is Verdict.HOLD:
@@ -304,7 +327,8 @@ def _members(decision: Decision, hold: Hold | None, *, status: int, after_s: int
         action, advice = Next.STOP, broken_words(hold)
     # What fails inside is for the journal and the log: it may name files, addresses and whatever an exception says.
     message = "" if guide.status == 503 else decision.message
-    detail = f"{message.rstrip('.')}. {advice}" if message else advice
+    why = message.rstrip(".") or guide.title
+    detail = f"{what_happened(decision, call)}: {why}. {advice}"
     members: dict[str, Json] = {
         "type": f"http://{INTERNAL_HOST}/problems/{decision.code.value}",
         "title": guide.title,
@@ -356,9 +380,4 @@ def _accepted(hold: Hold, *, now: datetime) -> Answer:
     ]
     if after_s is not None:
         headers.append(("Retry-After", str(after_s)))
-    return Answer(status=202, headers=tuple(headers), body=_json(hold_document(hold, now=now)))
-
-
-def _json(value: dict[str, Json]) -> bytes:
-    """ASCII only: control, bidi and escape characters of a held call or a reviewer's words arrive escaped."""
-    return json.dumps(value, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f").encode("ascii")
+    return Answer(status=202, headers=tuple(headers), body=json_bytes(hold_document(hold, now=now)))

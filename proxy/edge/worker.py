@@ -76,7 +76,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     stopped = asyncio.ensure_future(stop.wait())
     ends: set[asyncio.Future[Any]] = {running, stopped, parts.died, *chores}
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-    parts.gate.holding.leaving.set()
+    parts.gate.holding.waits.leaving.set()
     status = 0 if stop.is_set() else MUST_END
     if parts.died.done():
         await asyncio.sleep(REFUSE_S)  # whoever asks is refused; then the supervisor says so

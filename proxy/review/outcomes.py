@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from proxy.core.control import EVERYTHING
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Hold, HoldState, Verdict
 from proxy.review.opened import Shown
@@ -62,6 +63,15 @@ def expired(hold: Hold) -> Outcome:
     """A hold whose time ran out."""
     detail = f"hold {hold.id} expired at {hold.expires_at:%Y-%m-%dT%H:%M:%SZ}; the agent may ask again"
     return Outcome(result=Result.EXPIRED, detail=detail, hold=hold)
+
+
+def not_while(stopped: str, hold: Hold) -> Outcome:
+    """A release for an agent that is stopped, or while everything is; `stopped` as `ControlView.stops` says it."""
+    if stopped == EVERYTHING:
+        detail = "everything is stopped: nothing is released until an operator says `kill off`"
+    else:
+        detail = f"agent {stopped} is quarantined: nothing is released for it until `agents restore {stopped}`"
+    return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
 
 
 def unknown(hold_id: str) -> Rejected:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
+from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected
 from proxy.core.holds import MAX_SAID, Event
 from proxy.core.keys import PrivateKey
@@ -20,7 +21,7 @@ from proxy.ports import Holds, Moved, Vault
 from proxy.review.opened import HeldCall, Reader, as_signed, held_call
 from proxy.review.outcomes import Outcome as Outcome
 from proxy.review.outcomes import Result as Result
-from proxy.review.outcomes import done, expired, late, no_denial, too_busy, unknown
+from proxy.review.outcomes import done, expired, late, no_denial, not_while, too_busy, unknown
 
 LONGEST_HOLD = timedelta(days=7)
 """No extension lets a hold wait longer than this after it was filed: as long as any `review.ttl`."""
@@ -49,13 +50,17 @@ class ReviewService:
         clock: Callable[[], datetime],
         new_nonce: Callable[[], str],
         max_ttl: timedelta = LONGEST_HOLD,
+        view: Callable[[], ControlView] = ControlView,
     ) -> None:
-        """`new_nonce` makes 128 random bits in base64url; `max_ttl` is how long any call is held."""
+        """`new_nonce` makes 128 random bits in base64url; `max_ttl` is how long any call is held; `view` is what is
+        stopped. The proxy sends nothing of a stopped agent whatever was released; here reviewers are told at once.
+        """
         self._holds = holds
         self._reader = Reader(holds=holds, vault=vault, policy=policy)
         self._policy = policy
         self._clock = clock
         self._new_nonce = new_nonce
+        self._view = view
         self._max_ttl = min(max_ttl, LONGEST_HOLD)
 
     # --- reading -----------------------------------------------------------------------------------------------------
@@ -172,6 +177,9 @@ class ReviewService:
             if shown is None:  # it ended between two looks at it
                 return late(await self._look(hold_id) or hold)
             meant, barred = shown.meant(hold), shown.barred
+            stopped = self._view().stops(shown.stored.sub_path.split("/")) if verdict is Verdict.ALLOW else None
+            if stopped is not None:
+                return not_while(stopped, hold)
             try:
                 may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
             except Rejected as fault:

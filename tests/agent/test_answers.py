@@ -77,7 +77,7 @@ def test_a_denied_call_says_why_and_what_to_do() -> None:
     assert (denied.decision_id, denied.sponsor, denied.retry_after_s) == ("d-1", identities.SPONSOR, None)
     assert denied.reasons[0]["got"] == "/v1/salaries"
     assert denied.title
-    assert denied.detail.startswith("No granted cluster covers this call")
+    assert "No granted cluster covers this call" in denied.detail
 
 
 def test_headers_may_be_any_clients() -> None:

@@ -17,6 +17,8 @@ from clientcerts import ClientAuthority
 from clirun import Ran, cli, free_port, running
 from origins import Origin
 
+from proxy.agent.doctor.place import VARIABLES
+from proxy.agent.doctor.proxyside import BUNDLES
 from proxy.agent.sidecar.environment import variables
 from proxy.agent.sidecar.refusals import Reason
 from proxy.cli.exits import Exit
@@ -104,7 +106,9 @@ def shown(page: Path = DOCS) -> list[str]:
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("INTENT_PROXY_CONFIG", raising=False)
+    for name in ("INTENT_PROXY_CONFIG", "NO_PROXY", *VARIABLES, *BUNDLES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
     authority = Authority()
     authority.write(tmp_path)
     ClientAuthority().issue().write(tmp_path, "client")

@@ -21,12 +21,13 @@ GROUPS = {
     "agents": ("list", "add", "quarantine", "restore"),
     "bundle": ("sign", "verify"),
     "manifest": ("draft", "sign", "renew", "delegate", "show", "verify", "revoke"),
+    "kill": ("on", "off"),
     "session": ("new",),
     "holds": ("list", "show", "release", "deny", "watch"),
     "audit": ("show", "verify"),
     "ca": ("export",),
 }
-COMMANDS = [("init",), ("run",), ("check",), ("explain",), ("exec",), ("sidecar",)] + [
+COMMANDS = [("init",), ("run",), ("check",), ("explain",), ("exec",), ("sidecar",), ("doctor",)] + [
     (g, c) for g, cs in GROUPS.items() for c in cs
 ]
 
@@ -61,7 +62,7 @@ def test_every_command_explains_itself_with_an_example(words: tuple[str, ...]) -
 
 def test_the_overview_names_every_command() -> None:
     ran = cli("--help").ok()
-    assert all(f" {name} " in ran.out for name in ("init", "run", "demo", "check", "explain", *GROUPS))
+    assert all(f" {name} " in ran.out for name in ("init", "run", "demo", "check", "explain", "doctor", *GROUPS))
 
 
 def test_a_missing_command_is_wrong_usage() -> None:

@@ -89,6 +89,7 @@ CLIENTS = [
     Client(name="httpx2"),
     Client(name="httpx2", signed=True),
     Client(name="aiohttp"),
+    Client(name="aiohttp", signed=True),
     Client(name="fetch"),
     Client(name="undici"),
     Client(name="request"),

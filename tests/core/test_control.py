@@ -343,3 +343,42 @@ def test_reading_a_statement_raises_only_rejected(changed: dict[str, Json]) -> N
         read_statement(resealed(TOKEN, key(SPONSOR), typ=CONTROL_TYP, **changed), BUNDLE)
     except Rejected as refused:
         assert refused.code is Code.STATEMENT_INVALID
+
+
+# --- what a stop ends for good ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "given_after_s", "expected"),
+    [
+        pytest.param([], 0, None, id="nothing was stopped"),
+        pytest.param([(STOP, AGENT, 5)], 0, AGENT, id="its agent was, later"),
+        pytest.param([(STOP, AGENT, 5), (GO, AGENT, 6)], 0, AGENT, id="also when it may go on since"),
+        pytest.param([(GO, AGENT, 6), (STOP, AGENT, 5)], 0, AGENT, id="in whatever order that was heard"),
+        pytest.param([(STOP, AGENT, 5), (STOP, AGENT, 1)], 3, AGENT, id="an older stop hides no newer one"),
+        pytest.param([(STOP, AGENT, 5)], 5, AGENT, id="in the same second"),
+        pytest.param([(STOP, AGENT, 5), (GO, AGENT, 6)], 7, None, id="before it was given"),
+        pytest.param([(STOP, "somebody-else", 5)], 0, None, id="another agent was"),
+        pytest.param([(Act.KILL_ON, "*", 5), (Act.KILL_OFF, "*", 6)], 0, "*", id="everything was"),
+    ],
+)
+def test_what_was_given_before_a_stop_ends_with_it(
+    words: list[tuple[Act, str, int]], given_after_s: int, expected: str | None
+) -> None:
+    view = seen(said(act, target, by="operator", after_s=at) for act, target, at in words)
+    assert view.stopped_since((AGENT, "helper-bot"), NOW + timedelta(seconds=given_after_s)) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        pytest.param([], None, id="nothing is stopped"),
+        pytest.param([(STOP, AGENT, 0)], AGENT, id="an agent is"),
+        pytest.param([(STOP, AGENT, 0), (GO, AGENT, 1)], None, id="it may go on"),
+        pytest.param([(STOP, AGENT, 0), (Act.KILL_ON, "*", 0)], "*", id="everything is"),
+        pytest.param([(STOP, "somebody-else", 0)], None, id="another one is"),
+    ],
+)
+def test_what_is_stopped_now(words: list[tuple[Act, str, int]], expected: str | None) -> None:
+    view = seen(said(act, target, by="operator", after_s=at) for act, target, at in words)
+    assert view.stops((AGENT, "helper-bot")) == expected

@@ -12,7 +12,7 @@ from identities import AGENT, DEPLOYMENT, DEPUTY, HELPER, HOST, NOW, REVIEWER, S
 from questions import bundle_of, mandate_of, question
 
 from proxy.core.canonical import canonicalise, with_body
-from proxy.core.control import ControlView
+from proxy.core.control import Act, ControlView, read_statement, state
 from proxy.core.decide import decide
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
@@ -289,6 +289,18 @@ def test_what_is_released_call_by_call_is_not_granted(changed: dict[str, object]
     check_grantable(DECISION)
 
 
+def stopped(act: Act, target: str) -> ControlView:
+    """A view in which something was stopped after the grant was given, and may go on by now."""
+    resume = Act.KILL_OFF if act is Act.KILL_ON else Act.RESTORE
+    view = ControlView()
+    for act_, later_s in ((act, 1), (resume, 2)):
+        now = NOW + timedelta(seconds=later_s)
+        token = state(act_, target, by="operator", reason="r", deployment=DEPLOYMENT, key=key("operator"), now=now)
+        view = view.absorb(read_statement(token, BUNDLE))
+    assert view.stops((target,)) is None
+    return view
+
+
 OTHER = mandate_of(BUNDLE, [identities.grant(identities.cluster())], [identities.grant(identities.cluster())])
 
 
@@ -296,6 +308,12 @@ OTHER = mandate_of(BUNDLE, [identities.grant(identities.cluster())], [identities
     ("token", "changed", "message"),
     [
         pytest.param(TOKEN, {"view": ControlView(revoked_grants=frozenset({"g-1"}))}, "was revoked", id="revoked"),
+        pytest.param(
+            TOKEN, {"view": stopped(Act.QUARANTINE, MANDATE.leaf.sub)}, "was quarantined", id="its agent stopped since"
+        ),
+        pytest.param(
+            TOKEN, {"view": stopped(Act.KILL_ON, "*")}, "everything was stopped", id="everything stopped since"
+        ),
         pytest.param(TOKEN, {"mandate": OTHER}, "of another mandate", id="another mandate"),
         pytest.param(
             TOKEN,

@@ -42,7 +42,9 @@ def test_the_message_names_code_and_cause_and_the_metadata_has_it_all() -> None:
     assert fields(answer)["Content-Type"] == "application/grpc"
     message = fields(answer)["grpc-message"]
     assert message.isascii() and message.isprintable() and "100 %25 outside" in message
-    assert unquote(message).startswith("The mandate does not cover this call (mandate.not_covered). 100 % outside, ça")
+    title, _, rest = unquote(message).partition(" (mandate.not_covered). ")
+    assert title == "The mandate does not cover this call"
+    assert rest.startswith("This request was refused, with no mandate proven: 100 % outside, ça")
     assert (document(answer)["code"], document(answer)["decision_id"]) == ("mandate.not_covered", "d-1")
 
 

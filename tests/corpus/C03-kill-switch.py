@@ -1,11 +1,11 @@
-"""The kill switch stops the next call on a connection, or in a tunnel, that was open before."""
+"""The kill switch ends a connection, or a tunnel, that was open before: no next call passes on it."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import rawclient
 from attacks import Case
-from shots import Answer, Shot, enter, send, stop
+from shots import CLOSED, PROMISE_S, Answer, Shot, enter, send, stop
 from streets import Street
 
 from proxy.core.control import Act
@@ -37,7 +37,17 @@ def _killed(way: str, name: str, call: Shot) -> Case:
         way=way,
         twin=twin,
         arrange=lambda street: stop(street, way, Act.KILL_ON, "*", Shot()),
-        attack=lambda street: send(wires[0], street, way, call),
+        attack=lambda street: _again(wires[0], street, way, call),
         undo=undo,
-        code="stop.kill_switch",
+        code=CLOSED,
     )
+
+
+def _again(wire: rawclient.Wire, street: Street, way: str, call: Shot) -> Answer:
+    """The next call, once the connection was ended: nobody reads it."""
+    wire.extend(PROMISE_S)
+    with suppress(ConnectionError):
+        assert wire.receive() == b""
+    with suppress(OSError, rawclient.Broken):
+        return send(wire, street, way, call)
+    return Answer(status=0, code=CLOSED)

@@ -4,17 +4,21 @@ seconds.
 Beside each stands its twin, the same call under a mandate that goes on: it ends as if nothing had happened.
 """
 
+import json
 import os
 import secrets
+import select
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 import identities
 import pytest
-from houses import CLUSTERS
+from houses import CLUSTERS, WAYS
+from rawclient import Wire
 from shots import PROMISE_S
 from towns import Town, open_town
 from under_way import CUT, WHOLE, Sink, UnderWay, download, stream, upload, websocket
@@ -159,6 +163,72 @@ def test_what_is_under_way_ends_with_its_mandate_and_a_stream_that_only_pauses_g
         check_ended(place, brief, flows, code="manifest.window", deadline_s=time.monotonic() + left_s + PROMISE_S)
         assert town.now() >= over_at
         check_whole(place, other, twins)
+
+
+STANDING: dict[str, tuple[Act, Callable[[Chain], str], Act | None, str]] = {
+    "its agent is quarantined": (Act.QUARANTINE, lambda _: identities.AGENT, Act.RESTORE, "agent.quarantined"),
+    "its root is revoked": (Act.REVOKE_ROOT, lambda chain: parse_manifest(chain[0]).id, None, "manifest.revoked"),
+}
+
+
+@pytest.mark.parametrize(("act", "target", "resume", "code"), STANDING.values(), ids=STANDING.keys())
+def test_what_stands_idle_or_waits_ends_within_two_seconds_when(
+    place: Place, act: Act, target: Callable[[Chain], str], resume: Act | None, code: str
+) -> None:
+    """A tunnel, a kept connection and a call that waits for a person. Those of another mandate stay, and go on."""
+    town, doomed, other = place.town, place.town.house.chain(), chain_of_helper(place.town)
+    paths = [f"/v1/payroll/{secrets.token_hex(6)}" for _ in range(2)]
+    with ExitStack() as ends, ThreadPoolExecutor(2) as pool:
+        ours, theirs = ([kept(town, way, chain, ends) for way in WAYS] for chain in (doomed, other))
+        waiting = [
+            pool.submit(
+                town.house.call,
+                "GET",
+                town.url("plain", path),
+                chain=chain,
+                headers=[("Prefer", "wait=3")],
+                timeout_s=20.0,
+            )
+            for chain, path in ((doomed, paths[0]), (other, paths[1]))
+        ]
+        for chain in (doomed, other):
+            town.wait_for_hold(chain)
+        town.house.stop_by(act, target(doomed))
+        deadline_s = time.monotonic() + PROMISE_S
+        try:
+            told = waiting[0].result(PROMISE_S)
+            assert (told.status, json.loads(told.body)["code"]) == (403, code)
+            for wire, _ in ours:
+                assert ended(wire, deadline_s - time.monotonic())
+            for wire, url in theirs:
+                assert not ended(wire, 0.5)
+                assert town.house.call("GET", url, chain=other, wire=wire).status == 200
+            assert json.loads(waiting[1].result(20).body)["code"] == "mandate.not_covered", "it waited in peace"
+        finally:
+            if resume is not None:
+                town.house.stop_by(resume, target(doomed))
+                town.settle_control("plain")
+
+
+def chain_of_helper(town: Town) -> Chain:
+    """Another agent's root and leaf."""
+    root = town.house.root(sub=identities.HELPER, may_delegate_to=())
+    return root, identities.child(root, now=town.now(), jti=f"l-{secrets.token_hex(6)}", lifetime_s=1800)
+
+
+def kept(town: Town, way: str, chain: Chain, ends: ExitStack) -> tuple[Wire, str]:
+    """A connection on which a call was let pass, and nothing is under way."""
+    url = town.url(way, "/v1/invoices/17")
+    wire = ends.enter_context(town.house.open(url, timeout_s=30.0))
+    assert town.house.call("GET", url, chain=chain, wire=wire).status == 200
+    return wire, url
+
+
+def ended(wire: Wire, within_s: float) -> bool:
+    """Whether the proxy has ended this connection."""
+    poll = select.poll()
+    poll.register(wire.sock, select.POLLRDHUP)
+    return bool(poll.poll(max(1.0, within_s * 1000)))
 
 
 @pytest.mark.long

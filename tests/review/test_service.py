@@ -1,15 +1,16 @@
 """The review service: what a reviewer is shown, who may rule, and what is recorded (THREATS F01, F02, F04)."""
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import identities
 import pytest
 from filing import OUTSIDE, Filer
-from identities import AGENT, DEPUTY, NOW, REVIEWER, SPONSOR, key
+from identities import AGENT, DEPLOYMENT, DEPUTY, NOW, REVIEWER, SPONSOR, key
 
 from proxy.core.clusters import compile_policy
+from proxy.core.control import Act, ControlView, read_statement, state
 from proxy.core.errors import Code, Rejected
 from proxy.core.holds import MAX_SAID, Event
 from proxy.core.model import Bundle, Hold, HoldState, Person, Proof, Review, Risk, Verdict
@@ -27,6 +28,7 @@ class Desk:
 
     bundle: Bundle
     now: datetime = NOW
+    view: ControlView = field(default_factory=ControlView)
 
     def __post_init__(self) -> None:
         world = identities.world()
@@ -39,6 +41,7 @@ class Desk:
             policy=lambda: compile_policy(self.bundle),
             clock=lambda: self.now,
             new_nonce=lambda: identities.nonce("review"),
+            view=lambda: self.view,
         )
 
     def person(self, name: str) -> Person:
@@ -519,3 +522,28 @@ async def test_waiting_ends_with_the_decision(desk: Desk) -> None:
     assert (await desk.service.decided(hold.id)).state is HoldState.DENIED
     with pytest.raises(Rejected, match="there is no hold nothing"):
         await desk.service.decided("nothing")
+
+
+# --- while something is stopped --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("act", "target", "said_of_it"),
+    [
+        pytest.param(Act.QUARANTINE, AGENT, f"until `agents restore {AGENT}`", id="its agent"),
+        pytest.param(Act.KILL_ON, "*", "until an operator says `kill off`", id="everything"),
+    ],
+)
+async def test_nothing_is_released_while_it_is_stopped(desk: Desk, act: Act, target: str, said_of_it: str) -> None:
+    hold, other = await desk.filer.file(), await desk.filer.file(f"{OUTSIDE}?other=1")
+    token = state(act, target, by="operator", reason="r", deployment=DEPLOYMENT, key=key("operator"), now=NOW)
+    desk.view = ControlView().absorb(read_statement(token, desk.bundle))
+    refused = await desk.release(hold)
+    assert refused.result is Result.NOT_PERMITTED
+    assert said_of_it in refused.detail
+    kept = await desk.holds.get(hold.id)
+    assert kept is not None
+    assert kept.state is HoldState.HELD
+    assert (await desk.deny(other)).result is Result.DONE, "it may be denied"
+    desk.view = ControlView()
+    assert (await desk.release(hold)).result is Result.DONE

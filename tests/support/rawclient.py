@@ -145,6 +145,10 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def sock(self) -> socket.socket:
+        return self._tcp.sock
+
     def close(self) -> None:
         self._tcp.sock.close()
 

@@ -200,8 +200,16 @@ def stop(street: Street, way: str, act: Act, target: str, call: Shot) -> None:
         street.house.stop_by(act, target)
         deadline_s = time.monotonic() + PROMISE_S
         for wire in wires:
-            while (send(wire, street, way, call).status == 200) is not passes:
+            while _passed(wire, street, way, call) is not passes:
                 assert time.monotonic() < deadline_s, f"{act.value} {target} was not followed within {PROMISE_S} s"
+
+
+def _passed(wire: rawclient.Wire, street: Street, way: str, call: Shot) -> bool:
+    """Whether a call passes; not, either, on a connection that was ended because its mandate no longer stands."""
+    try:
+        return send(wire, street, way, call).status == 200
+    except (rawclient.Broken, OSError):
+        return False
 
 
 def leaf_under(root: str, **claims: Json) -> str:

@@ -28,6 +28,12 @@ def auth():
     return IntentAuth(os.environ["INTENT_MANIFEST"], os.environ["INTENT_KEY"], task="T-1")
 
 
+def aiohttp_auth():
+    from proxy.agent import aiohttp_auth
+
+    return aiohttp_auth.IntentAuth(os.environ["INTENT_MANIFEST"], os.environ["INTENT_KEY"], task="T-1")
+
+
 def by_requests(urls: list[str]) -> Iterator[Told]:
     import requests
 
@@ -64,7 +70,8 @@ def by_aiohttp(urls: list[str]) -> Iterator[Told]:
     async def calls() -> list[Told]:
         trust = ssl.create_default_context(cafile=os.environ["SSL_CERT_FILE"])
         told = []
-        async with aiohttp.ClientSession(trust_env=True) as session:
+        signed = () if auth() is None else (aiohttp_auth(),)
+        async with aiohttp.ClientSession(trust_env=True, middlewares=signed) as session:
             for url in urls:
                 async with session.request(METHOD, url, data=BODY, headers=HEADERS, ssl=trust) as answer:
                     told.append((answer.status, await answer.text()))

@@ -1,0 +1,140 @@
+"""Every refusal says in its detail which call, under whose mandate, and whether to retry, wait, mend it or stop."""
+
+import json
+from dataclasses import replace
+
+import identities
+import pytest
+
+from proxy.core.errors import Code
+from proxy.core.model import Call, Decision, Verdict
+from proxy.core.problems import GUIDES, Form, Next, Prefer, problem, waits_s
+from proxy.core.refusals import MAX_CHARS, what_happened
+
+CALL = Call(
+    method="GET",
+    scheme="https",
+    host="erp.example",
+    port=443,
+    path="/v1/salaries",
+    segments=("v1", "salaries"),
+    query="token=secret",
+    has_query=True,
+    parameters=(("token", "secret"),),
+    headers=(),
+    body=b"",
+)
+REFUSED = Decision(
+    decision_id="d-1",
+    verdict=Verdict.DENY,
+    code=Code.POLICY_DENIED,
+    message="Rule no-payroll forbids it",
+    at=identities.NOW,
+    agent="invoice-bot",
+    sponsor="ada",
+)
+
+WORDS = {
+    Next.RETRY: ("again",),
+    Next.WAIT: ("Wait",),
+    Next.FIX: ("again", "Send less", "Use the"),
+    Next.STOP: ("Stop",),
+}
+
+
+@pytest.mark.parametrize("code", [code for code in Code if GUIDES[code].next is not Next.GO_ON], ids=str)
+def test_every_code_says_what_was_refused_under_which_mandate_and_what_to_do(code: Code) -> None:
+    answer = problem(
+        replace(REFUSED, code=code), hold=None, form="inside", prefer=Prefer(), now=identities.NOW, call=CALL
+    )
+    told = json.loads(answer.body)
+    assert told["detail"].startswith("GET https://erp.example/v1/salaries ")
+    assert "under the mandate of invoice-bot from ada: " in told["detail"]
+    assert told["message"] == f"{code.value}: {told['detail']}", "all that some SDKs show"
+    assert "secret" not in told["detail"]
+    guide = GUIDES[code]
+    assert any(word in guide.advice for word in WORDS[guide.next]), guide
+    assert told["retry"]["action"] == guide.next.value
+    after = dict(answer.headers).get("Retry-After")
+    assert told["retry"]["after_s"] == (None if after is None else int(after))
+    if guide.next is Next.STOP:
+        assert after is None, "who is told to stop is not told when to ask again"
+    if guide.next is Next.RETRY and guide.status in (408, 429, 503):
+        assert after is not None
+
+
+@pytest.mark.parametrize(
+    ("decision", "call", "expected"),
+    [
+        pytest.param(
+            REFUSED,
+            CALL,
+            "GET https://erp.example/v1/salaries was refused, under the mandate of invoice-bot from ada",
+            id="a denied call",
+        ),
+        pytest.param(
+            replace(REFUSED, verdict=Verdict.HOLD, code=Code.NOT_COVERED),
+            CALL,
+            "GET https://erp.example/v1/salaries is held, under the mandate of invoice-bot from ada",
+            id="a held call",
+        ),
+        pytest.param(
+            replace(REFUSED, code=Code.UPSTREAM_BROKEN),
+            CALL,
+            "GET https://erp.example/v1/salaries failed, under the mandate of invoice-bot from ada",
+            id="a call that the world failed",
+        ),
+        pytest.param(
+            replace(REFUSED, code=Code.HOLD_UNCERTAIN),
+            CALL,
+            "GET https://erp.example/v1/salaries was not sent again, under the mandate of invoice-bot from ada",
+            id="a call that may have arrived",
+        ),
+        pytest.param(
+            replace(REFUSED, agent=None, sponsor=None, code=Code.PROOF_MISSING),
+            None,
+            "This request was refused, with no mandate proven",
+            id="a caller nobody knows",
+        ),
+        pytest.param(
+            replace(REFUSED, sponsor=None),
+            None,
+            "This request was refused, under the mandate of invoice-bot from nobody known",
+            id="a mandate without a sponsor",
+        ),
+    ],
+)
+def test_it_names_the_call_and_the_mandate(decision: Decision, call: Call | None, expected: str) -> None:
+    assert what_happened(decision, call) == expected
+
+
+def test_a_long_url_is_cut() -> None:
+    path = "/" + "a" * 4000
+    told = what_happened(REFUSED, replace(CALL, path=path, segments=("a" * 4000,)))
+    assert f"GET {('https://erp.example' + path)[:MAX_CHARS]}… was refused" in told
+    assert len(told) < MAX_CHARS + 100
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "after_s"),
+    [
+        pytest.param(Code.STORE_DOWN, 503, 2, id="soon, where the proxy cannot tell"),
+        pytest.param(Code.HOLD_CAP, 429, 60, id="in a minute, where too much is held"),
+        pytest.param(Code.UPSTREAM_CONNECT, 502, 10, id="later, where the destination is away"),
+        pytest.param(Code.HOLD_EXPIRED, 403, None, id="whenever it likes, where nobody decided"),
+        pytest.param(Code.CONFIG_INVALID, 503, None, id="never, where somebody has to mend the proxy"),
+    ],
+)
+def test_when_to_ask_again(code: Code, status: int, after_s: int | None) -> None:
+    assert waits_s(code, status) == after_s
+
+
+def test_the_form_says_nothing_about_the_sentence() -> None:
+    forms: tuple[Form, ...] = ("absolute", "connect", "inside", "transparent")
+    told = {
+        json.loads(problem(REFUSED, hold=None, form=form, prefer=Prefer(), now=identities.NOW, call=CALL).body)[
+            "detail"
+        ]
+        for form in forms
+    }
+    assert len(told) == 1
