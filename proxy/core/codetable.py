@@ -24,6 +24,7 @@ _WITH = {
     "body": "url",
     "mandate": "policy",
     "cluster": "policy",
+    "credential": "policy",
     "release": "hold",
     "client": "upstream",
     "bundle": "config",
