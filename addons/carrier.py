@@ -12,7 +12,7 @@ from addons.intake import Intake
 from addons.transports import Connections, abort
 from proxy.core.content_digest import BodyDigests
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.gate import Gate
+from proxy.judging import check_body
 
 TAKEN_WITHIN_S = 60.0
 """How long an origin may take to read one piece of a body."""
@@ -82,8 +82,7 @@ class EndBodyHook(commands.StartHook):
 class Carrier:
     """Does what streams ask for. A job that is not said to be done has failed."""
 
-    def __init__(self, gate: Gate, connections: Connections) -> None:
-        self._gate = gate
+    def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     async def write_body(self, job: Writing) -> None:
@@ -110,7 +109,7 @@ class Carrier:
         """Let the message end if its body is the signed one; else cut the origin off before it ends."""
         assert job.exchange.admission is not None  # it was allowed
         try:
-            self._gate.check_body(job.exchange.admission, job.digests)
+            check_body(job.exchange.admission, job.digests)
         except Rejected as fault:
             self._cut(job, fault)
         else:

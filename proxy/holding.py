@@ -6,12 +6,11 @@ The stores carry states; what a state means for a call, and that nothing passes 
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.audit.records import hold_fields
-from proxy.audit.reviews import given_fields, is_reviewers, on_record, review_fields
+from proxy.audit.reviews import on_record
 from proxy.claims import LONGEST_RELEASE, Claims
 from proxy.core.credential import Credential
 from proxy.core.delivering import delivers
@@ -20,13 +19,13 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.release import Release, bound_to, read_approval
-from proxy.core.resolution import read_resolution
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.reviewed import as_sealed, check_shown, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
-from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault
-from proxy.waits import REVIEW_POLL_S, Waits
+from proxy.news import News
+from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Vault
+from proxy.waits import Waits
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +77,16 @@ class Holding:
         self._worker = worker
         self.waits = Waits(holds, worker=worker, timer=timer)
         self.stirred = asyncio.Event()  # set when a call was released: somebody may have to deliver it
+        self.news = News(
+            bundle=bundle,
+            holds=holds,
+            consumed=consumed,
+            vault=vault,
+            journal=journal,
+            followed=followed,
+            wake=self._woken,
+            clock=clock,
+        )
         self.claims = Claims(
             holds=holds,
             consumed=consumed,
@@ -264,72 +273,12 @@ class Holding:
         here = bound_to(meant) in ("", self._node)
         return Cleared(release=releases[0], call=to_send(filed.call, call), here=here)
 
-    # --- waiting -----------------------------------------------------------------------------------------------------
+    # --- ending ------------------------------------------------------------------------------------------------------
 
-    async def follow_news(self, *, record: bool) -> None:
-        """Wake waiting calls when their hold changes, for the life of the worker; loss only costs the poll.
-
-        With `record` the decisions of reviewers, who have no journal of their own, are written to this worker's.
-        """
-        while True:
-            try:
-                async for news in self._holds.news(await self._followed.go_on(self._holds)):
-                    self.waits.wake(news.hold_id)
-                    if news.state is HoldState.APPROVED:
-                        self.stirred.set()
-                    if news.state in _SENDING:
-                        await self._note_sending(news)
-                    resolved = record and news.state in _RESOLVED and await self._record_resolution(news)
-                    if record and not resolved and is_reviewers(news.state, news.version):
-                        await self._record_review(news)
-                    self._followed.passed(news.cursor)
-            except Missed:
-                with suppress(Unavailable):
-                    await self._followed.missed(self._holds)
-            except Unavailable as fault:
-                logger.error("events of holds are not followed for now: %s", fault.detail)
-                await asyncio.sleep(REVIEW_POLL_S)
-
-    async def _note_sending(self, news: HoldNews) -> None:
-        """Remember on this node's disk what any node sends; only the node that claimed it can say it did not.
-
-        Raises:
-            Unavailable: it may not be on disk, so this event is not passed.
-        """
-        sent = news.state is not HoldState.RELEASING
-        number, until = news.version - sent, self._clock() + LONGEST_RELEASE
-        await self._consumed.seen(news.hold_id, number, sent=sent, until=until)
-
-    async def _record_review(self, news: HoldNews) -> None:
-        """Write a reviewer's decision down as theirs if their statement verifies, else as nobody's."""
-        try:
-            hold = await self._holds.get(news.hold_id)
-            if hold is None:
-                return
-            sealed = await self._holds.sealed(hold.id)
-            filed = None if sealed is None else stored_from_bytes(self._vault.unseal(hold.id, sealed))
-        except Rejected as fault:  # somebody wrote to the store by hand: whoever asks for this hold is refused
-            logger.error("hold %s cannot be read: %s", ascii(news.hold_id)[:80], fault.detail)
-            return
-        then = replace(hold, state=news.state)
-        fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
-        await self._journal.append("hold", fields)
-        given = given_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
-        if given is not None:
-            await self._journal.append("hold", given)
-
-    async def _record_resolution(self, news: HoldNews) -> bool:
-        """Write down what a person found out about a call of which nobody knew whether it had arrived, if one did."""
-        with suppress(Rejected):  # sent, or withdrawn: no resolution was signed
-            hold = await self._holds.get(news.hold_id)
-            if hold is None or hold.statement is None:
-                return False
-            now = self._clock()
-            said = read_resolution(hold.statement, hold=hold, bundle=self._bundle(), barred=frozenset(), now=now)
-            fields = hold_fields(replace(hold, decided_by=said.by, reason=said.reason), said.found.event.value)
-            await self._journal.append("hold", fields)
-            return True
-        return False
+    def _woken(self, news: HoldNews) -> None:
+        self.waits.wake(news.hold_id)
+        if news.state is HoldState.APPROVED:
+            self.stirred.set()
 
     def _on_record(self, hold: Hold) -> Hold:
         return on_record(hold, self._bundle(), now=self._clock())
@@ -358,7 +307,3 @@ class Holding:
 
 
 _ABOUT_TO_WAIT_S = 1.0  # between filing a call and waiting for its review lies less
-_RESOLVED = frozenset({HoldState.RELEASED, HoldState.CANCELLED})
-
-
-_SENDING = frozenset({HoldState.RELEASING, HoldState.RELEASED, HoldState.UNCERTAIN})

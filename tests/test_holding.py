@@ -147,7 +147,7 @@ async def test_of_two_nodes_the_second_learns_what_became_of_it_and_forgets_its_
 async def test_what_another_node_sent_is_not_sent_here_when_it_is_put_back(tmp_path: Path) -> None:
     holds = MemoryHolds()
     one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "b", holds), await approved(holds)
-    following = asyncio.ensure_future(other.holding.follow_news(record=False))
+    following = asyncio.ensure_future(other.holding.news.follow(record=False))
     await asyncio.sleep(0)
     try:
         await one.holding.claims.settle(await one.claim(hold), Event.SENT)
@@ -169,7 +169,7 @@ async def test_what_another_node_claimed_and_did_not_send_is_left_to_it(tmp_path
     """Only that node knows; but nobody has said that the call was sent, so nobody is told so."""
     holds = MemoryHolds()
     one, other, hold = Node(tmp_path / "a", holds), Node(tmp_path / "b", holds), await approved(holds)
-    following = asyncio.ensure_future(other.holding.follow_news(record=False))
+    following = asyncio.ensure_future(other.holding.news.follow(record=False))
     await asyncio.sleep(0)
     try:
         await one.holding.claims.settle(await one.claim(hold), Event.UNSENT)
@@ -244,7 +244,7 @@ async def test_what_cannot_be_remembered_is_not_passed(tmp_path: Path, monkeypat
     noted.mkdir()
     passed: list[str] = []
     monkeypatch.setattr(other.holding._followed, "passed", passed.append)
-    following = asyncio.ensure_future(other.holding.follow_news(record=False))
+    following = asyncio.ensure_future(other.holding.news.follow(record=False))
     await asyncio.sleep(0)
     await one.holding.claims.settle(await one.claim(hold), Event.SENT)
     await asyncio.sleep(0.2)
@@ -508,7 +508,7 @@ async def test_the_journal_names_a_reviewer_only_for_what_they_signed(
 ) -> None:
     here = Reviewed(tmp_path)
     hold = await here.file()
-    following = asyncio.ensure_future(here.node.holding.follow_news(record=True))
+    following = asyncio.ensure_future(here.node.holding.news.follow(record=True))
     await asyncio.sleep(0)
     forged = {} if genuine else {"statement": "signed", "reason": "approved by compliance"}
     await here.decide(hold, verdict, **forged)
@@ -532,7 +532,7 @@ async def test_the_journal_says_who_found_out_what_became_of_a_lost_call(tmp_pat
     hold = await here.decide(await here.file(), Verdict.ALLOW)
     claim = await here.node.claim(hold)
     await here.node.holding.claims.settle(claim, Event.LOST)
-    following = asyncio.ensure_future(here.node.holding.follow_news(record=True))
+    following = asyncio.ensure_future(here.node.holding.news.follow(record=True))
     await asyncio.sleep(0)
     word = state_resolution(
         hold=hold,

@@ -35,6 +35,8 @@ ROOMS = {
         "holding.py",
         "granting.py",
         "injecting.py",
+        "judging.py",
+        "news.py",
         "identify.py",
         "registry.py",
         "internal.py",

@@ -157,7 +157,7 @@ class EdgeMaster(master.Master):
             errorcheck.ErrorCheck(),
             self.observe,
             Renewal(self.exchanges, tunnels),
-            Carrier(gate, self.proxyserver.connections),
+            Carrier(self.proxyserver.connections),
             # Last: nothing may undo its refusal.
             Enforce(gate, internal, tunnels, self.exchanges, dials, bodies, deliveries),
         )

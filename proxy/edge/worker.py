@@ -131,7 +131,7 @@ def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None
         parts.policy.follow(lambda bundle: parts.journal.append("policy", policy_fields(bundle))),
         parts.clock.follow(),
         parts.secrets.follow(),
-        parts.gate.holding.follow_news(record=parts.slot == 0),
+        parts.gate.holding.news.follow(record=parts.slot == 0),
         _end_with_supervisor(stop),
     )
 

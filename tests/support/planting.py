@@ -35,6 +35,11 @@ SCOPE = tuple(
     for name in (
         "addons/",
         "proxy/gate.py",
+        "proxy/judging.py",
+        "proxy/injecting.py",
+        "proxy/registry.py",
+        "proxy/waits.py",
+        "proxy/news.py",
         "proxy/deciding.py",
         "proxy/granting.py",
         "proxy/claims.py",
