@@ -20,8 +20,10 @@ from addons.admit import Admit
 from addons.exchange import Exchange, Exchanges
 from addons.http1 import RefusedHead
 from addons.lockdown import Lockdown, check, pin
+from addons.translate import Tunnels
 from proxy.core.model import IPAddress
 from proxy.edge.ca import load_authority
+from proxy.edge.client_tls import ClientTls
 from proxy.edge.listen import Listener
 from proxy.edge.master import Dispatch, EdgeMaster
 from proxy.edge.parts import now
@@ -91,6 +93,8 @@ class UnguardedMaster(EdgeMaster):
             EdgeTls(
                 load_authority(settings.state / "ca", deployment=settings.deployment, now=now()),
                 lambda host, port: False,
+                tunnels=Tunnels(),
+                client_tls=ClientTls(),
             ),
             errorcheck.ErrorCheck(),
         )

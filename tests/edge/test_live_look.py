@@ -28,6 +28,7 @@ class FakeGate:
         self.away: Exception | None = None
         self.fallen: dict[object, Rejected] = {}
         self.asked: list[object] = []
+        self.holding = Stub(waits=Stub(stop=lambda ended: None))
 
     def view(self) -> ControlView:
         if self.away is not None:
