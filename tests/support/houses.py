@@ -24,6 +24,7 @@ from textwrap import dedent, indent
 
 import identities
 import rawclient
+import redis
 
 from proxy.agent.keyfile import save_key
 from proxy.core.control import Act, state
@@ -284,7 +285,11 @@ class House:
         return {**kept, "PYTHONPATH": paths, "TEST_NAMES": str(self.names), "PYTHONUNBUFFERED": "1"}
 
     def start(self, *, workers: int = 1, command: Sequence[str] = (), listen_port: int = 0) -> None:
-        """Start the proxy and wait until it serves."""
+        """Start the proxy and wait until it serves. It finds its store running, and for a minute already."""
+        store = EmbeddedStore(self.settings.state)
+        if self.settings.redis_url is None and not store.directory.exists():
+            store.start()
+            age_epoch(store)
         run = command or (sys.executable, str(SUPPORT / "run_house.py"))
         self.process = subprocess.Popen(
             [*run, str(self.settings.file), str(workers), str(listen_port)],
@@ -340,6 +345,16 @@ def house(
     finally:
         if built.process is not None and built.process.poll() is None:
             built.stop()
+        store = EmbeddedStore(built.settings.state)
+        if store.alive():  # nobody was left to end it
+            store.stop()
+
+
+def age_epoch(store: EmbeddedStore) -> None:
+    """As `valkeys.Valkey.age_epoch`: the nonce store looks as if it had run for a while, and proofs count at once."""
+    with redis.Redis(unix_socket_path=str(store.socket), decode_responses=True) as client:
+        born_ms, run_id = int((time.time() - 60) * 1000), client.info("server")["run_id"]
+        client.hset("{ip:0}:epoch", mapping={"born_ms": born_ms, "run_id": run_id, "durable": "1"})
 
 
 def build(

@@ -3,13 +3,11 @@
 import json
 import secrets
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
 from houses import CLUSTERS, House, house
 from nodes import wait_for
 from origin_replies import Gate, Reply
@@ -103,24 +101,8 @@ def open_scene(folder: Path) -> Iterator[Scene]:
     """One that serves, with one worker."""
     with Origin() as origin:
         rules = RULES.format(http=origin.port, https=origin.port + 1)
-        with house(folder, clusters=rules, extra=ROOMY, start=False) as built:
-            store = EmbeddedStore(built.settings.state)
-            store.start()
-            try:
-                _age_epoch(store)
-                built.start()
-                yield Scene(house=built, origin=origin)
-                if built.process is not None and built.process.poll() is None:
-                    built.stop()
-            finally:
-                store.stop()
-
-
-def _age_epoch(store: EmbeddedStore) -> None:
-    """As `valkeys.Valkey.age_epoch`: the nonce store looks as if it had run for a while."""
-    with redis.Redis(unix_socket_path=str(store.socket), decode_responses=True) as client:
-        born_ms, run_id = int((time.time() - 60) * 1000), client.info("server")["run_id"]
-        client.hset("{ip:0}:epoch", mapping={"born_ms": born_ms, "run_id": run_id, "durable": "1"})
+        with house(folder, clusters=rules, extra=ROOMY) as built:
+            yield Scene(house=built, origin=origin)
 
 
 def code(answer: Response) -> str:
