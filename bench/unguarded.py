@@ -43,8 +43,9 @@ class AnyAddress(Exchanges):
 class LetThrough(Admit):
     """Chooses layers as the product does, and says yes to everything else."""
 
-    def __init__(self, exchanges: Exchanges) -> None:
+    def __init__(self, exchanges: Exchanges, tunnels: Tunnels) -> None:
         self._exchanges = exchanges
+        self._tunnels = tunnels
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         self._exchanges.take_head(flow.request)
@@ -82,18 +83,18 @@ class UnguardedMaster(EdgeMaster):
         master.Master.__init__(self, options.Options())
         settings = load_settings(config)
         self.addons = Dispatch(self)
-        self.exchanges = AnyAddress()
+        self.exchanges, tunnels = AnyAddress(), Tunnels()
         self.proxyserver = proxyserver.Proxyserver()
         self.addons.add(
             core.Core(),
             disable_h2c.DisableH2C(),
             self.proxyserver,
             Lockdown(),
-            LetThrough(self.exchanges),
+            LetThrough(self.exchanges, tunnels),
             EdgeTls(
                 load_authority(settings.state / "ca", deployment=settings.deployment, now=now()),
                 lambda host, port: False,
-                tunnels=Tunnels(),
+                tunnels=tunnels,
                 client_tls=ClientTls(),
             ),
             errorcheck.ErrorCheck(),
