@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jsonschema
+import jsonschema_rs
 import pytest
 from identities import key
 
@@ -43,7 +44,7 @@ def loader_refuses(name: str, data: bytes) -> bool:
     return bool(len(faults))
 
 
-VALIDATORS = {name: jsonschema.Draft202012Validator(schema(name)) for name in FILES}
+VALIDATORS = {name: jsonschema_rs.Draft202012Validator(schema(name)) for name in FILES}
 
 
 def schema_refuses(name: str, document: object) -> bool:
