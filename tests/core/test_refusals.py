@@ -141,8 +141,12 @@ def test_a_call_that_was_ended_under_way_is_never_told_that_nothing_was_sent(
 
 @pytest.mark.parametrize(
     ("method", "action"),
-    [pytest.param("GET", "retry", id="a GET"), pytest.param("PUT", "retry", id="a PUT")]
-    + [pytest.param("POST", "stop", id="a POST"), pytest.param("PATCH", "stop", id="a PATCH")],
+    [
+        pytest.param("GET", "retry", id="a GET"),
+        pytest.param("PUT", "retry", id="a PUT"),
+        pytest.param("POST", "stop", id="a POST"),
+        pytest.param("PATCH", "stop", id="a PATCH"),
+    ],
 )
 def test_what_would_happen_twice_is_not_to_be_sent_again_by_itself(method: str, action: str) -> None:
     broken = replace(REFUSED, code=Code.UPSTREAM_BROKEN, message="the origin hung up")
