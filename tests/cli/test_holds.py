@@ -298,6 +298,26 @@ def test_a_stop_counts_at_once_whatever_this_machines_clock_says(
     assert (office.control().quarantined("robot"), office.control().killed) == (False, False)
 
 
+@pytest.mark.parametrize(
+    ("file", "edit", "by"),
+    [
+        pytest.param("clusters.yaml", "\n# not signed yet\n", "ben", id="rules that nobody has signed yet"),
+        pytest.param("clusters.yaml", "\n  - id: [", "operator", id="rules that cannot be read"),
+        pytest.param("people.yaml", "\n  - id: [", "operator", id="people who cannot be read"),
+    ],
+)
+def test_a_stop_does_not_wait_for_anybody_to_mend_a_file(office: Office, file: str, edit: str, by: str) -> None:
+    rules = office.home / file
+    before = rules.read_text()
+    rules.write_text(before + edit)
+    for words in (("agents", "quarantine", "robot"), ("kill", "on")):
+        assert "not as an operator signed it" in cli(*words, "--reason", "odd", "--as", by).ok().err
+    for words in (("agents", "restore", "robot"), ("kill", "off")):
+        assert cli(*words, "--reason", "fine", "--as", "operator").code == Exit.REFUSED, "what lets go on does wait"
+    rules.write_text(before)
+    assert (office.control().quarantined("robot"), office.control().killed) == (True, True)
+
+
 def test_nobody_is_told_that_an_agent_may_go_on_that_may_not(office: Office) -> None:
     cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "operator").ok()
     ran = cli("agents", "restore", "robot", "--reason", "fine", "--as", "ada")
