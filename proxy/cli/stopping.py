@@ -58,7 +58,7 @@ def say(
 
 
 def _bundle(deployment: Deployment, act: Act, *, dev: bool) -> Bundle:
-    """The policy in force; for a stop, whatever can be read of it: it does not wait until somebody has mended a file."""
+    """The policy in force; for a stop, whatever can be read of it: it waits for nobody to mend a file."""
     try:
         return deployment.bundle(dev=dev)
     except Rejected as fault:

@@ -261,6 +261,20 @@ def test_a_session_in_the_variables_is_all_it_needs(agent: Agent) -> None:
     assert session.rpartition(":")[0].rpartition(":")[2].partition("@")[0] not in done.stdout, "no secret is printed"
 
 
+@pytest.mark.parametrize("signs", [(), ("--sign-requests",)], ids=["tunnels", "requests"])
+def test_behind_exec_it_needs_nothing_and_finds_nothing(agent: Agent, signs: tuple[str, ...]) -> None:
+    """The proxy of its variables is the sidecar, and the CA the one that exec gives."""
+    program = [sys.executable, "-m", "proxy.cli.main"]
+    command = [*program, "exec", "--manifest", agent.manifest, "--key", agent.key, "--ca", agent.town.house.ca]
+    command += [*signs, "--proxy", agent.proxy, "--", *program, "doctor", "--json", "--no-around"]
+    done = agent.place.run(command, environment=agent.environment, cwd=agent.folder)
+    assert done.stdout, done.stderr
+    findings = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    assert failing(findings) == {}, done.stdout
+    assert done.returncode == 0
+    assert f"You are {identities.AGENT}." in str(findings["mandate"]["text"])
+
+
 def test_an_origin_learns_nothing_of_it(agent: Agent) -> None:
     marks = agent.town.plain.mark(), agent.town.tls.mark()
     agent.ask()

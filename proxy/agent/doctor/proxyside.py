@@ -53,6 +53,8 @@ def reach(place: Place) -> tuple[Finding, Reached | None]:
             return _unreadable("proxy", place.ca, fault), None
     try:
         answer = ask(place, "GET", HEALTH)
+        if answer.status == 407 and place.session:  # a sidecar, which serves nobody but its own program
+            answer = ask(place, "GET", HEALTH, place.session)
     except (OSError, http.client.HTTPException) as fault:
         return _unreached(place, fault), None
     refused = read_answer(answer.status, answer.headers, answer.body)
@@ -171,9 +173,10 @@ def _trusted(place: Place, name: str, file: Path | None, proof: Callable[[], Lin
         return _unreadable(name, file, fault)
     try:
         status, sock = tunnel(place, TUNNEL)
-        if status == 407 and (lines := proof()):
-            sock.close()
-            status, sock = tunnel(place, TUNNEL, lines)
+        for lines in (proof(), place.session) if status == 407 else ():
+            if lines and status == 407:
+                sock.close()
+                status, sock = tunnel(place, TUNNEL, lines)
         with sock:
             if status != 200:
                 return skip(
