@@ -421,6 +421,12 @@ def test_a_proxy_that_answers_a_byte_at_a_time_is_left_in_time(first: bytes) -> 
     assert "does not answer within 0.2 s" in found.text
 
 
+def test_so_is_one_whose_own_handshake_never_ends() -> None:
+    with dripping(b"\x16\x03\x03\x3f\xff") as port:
+        found, _ = proxyside.reach(replace(place(f"https://127.0.0.1:{port}"), timeout_s=0.2))
+    assert (found.state, "does not answer within 0.2 s" in found.text) == (State.FAIL, True)
+
+
 def test_a_handshake_a_byte_at_a_time_is_left_in_time() -> None:
     with dripping(b"HTTP/1.1 200 OK\r\n\r\n\x16\x03\x03\x3f\xff") as port:
         (trusted,) = proxyside.certificates(replace(place(f"http://127.0.0.1:{port}"), timeout_s=0.2), tuple)

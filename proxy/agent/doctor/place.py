@@ -102,9 +102,9 @@ def ask(place: Place, method: str, url: str, lines: Lines = ()) -> Answer:
     Raises:
         OSError, http.client.HTTPException: there is none.
     """
-    connection = connect(place)
+    connection = http.client.HTTPConnection(place.host, place.port)
     try:
-        connection.connect()
+        connection.sock = connect(place)
         with within(connection.sock, place.timeout_s):
             connection.putrequest(method, url, skip_accept_encoding=True)
             for name, value in lines:
@@ -145,12 +145,22 @@ def within(sock: socket.socket, timeout_s: float) -> Iterator[None]:
         raise TimeoutError
 
 
-def connect(place: Place) -> http.client.HTTPConnection:
-    """A connection to the proxy, made on first use."""
-    if place.proxy.scheme == "https":
+def connect(place: Place) -> socket.socket:
+    """A connection to the proxy, over TLS where its URL says so.
+
+    Raises:
+        OSError: it failed, or took too long.
+    """
+    sock: socket.socket = socket.create_connection((place.host, place.port), timeout=place.timeout_s)
+    if place.proxy.scheme == "http":
+        return sock
+    try:
         context = ssl.create_default_context(cafile=str(place.ca) if place.ca else None)
-        return http.client.HTTPSConnection(place.host, place.port, timeout=place.timeout_s, context=context)
-    return http.client.HTTPConnection(place.host, place.port, timeout=place.timeout_s)
+        with within(sock, place.timeout_s):
+            return context.wrap_socket(sock, server_hostname=place.host)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def tunnel(place: Place, authority: str, lines: Lines = ()) -> tuple[int, socket.socket]:
@@ -159,11 +169,8 @@ def tunnel(place: Place, authority: str, lines: Lines = ()) -> tuple[int, socket
     Raises:
         OSError: the connection failed, or what came was no HTTP.
     """
-    sock: socket.socket = socket.create_connection((place.host, place.port), timeout=place.timeout_s)
+    sock = connect(place)
     try:
-        if place.proxy.scheme == "https":
-            context = ssl.create_default_context(cafile=str(place.ca) if place.ca else None)
-            sock = context.wrap_socket(sock, server_hostname=place.host)
         head = "".join(f"{name}: {value}\r\n" for name, value in lines)
         with within(sock, place.timeout_s):
             sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{head}\r\n".encode("ascii"))
