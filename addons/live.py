@@ -61,7 +61,7 @@ class Live:
                 for exchange in self._exchanges.under_way():
                     await self._stop(exchange, blind)
             return
-        heard = view.last_stops()
+        heard = view.last_stops()  # what began since, too: nobody knows which came first
         self._missed = (
             frozenset()
             if self._heard is None
