@@ -74,7 +74,7 @@ class Live:
             asked = id(mandate), released
             if asked not in faults:
                 faults[asked] = self._fault(mandate, view, filed=released)
-            fault = faults[asked]
+            fault = faults[asked] or exchange.stopped  # what was to end ends, also when its agent may go on by now
             if fault is not None:
                 await self._stop(exchange, fault)
         self._gate.holding.waits.stop(lambda mandate: self._fault(mandate, view, filed=True) is not None)
@@ -92,7 +92,7 @@ class Live:
             for mandate in mandates:
                 if id(mandate) not in faults:
                     faults[id(mandate)] = self._fault(mandate, view, filed=True) is not None
-            if not all(faults[id(mandate)] for mandate in mandates):
+            if client_id not in self._answering and not all(faults[id(mandate)] for mandate in mandates):
                 continue
             if client_id not in self._answering and any(self._exchanges.of_client(client_id)):
                 answering.add(client_id)

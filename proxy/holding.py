@@ -324,6 +324,8 @@ class Holding:
         given = given_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
         if given is not None:
             await self._journal.append("hold", given)
+        with suppress(Unavailable):  # whoever wants to send it looks again
+            await self._recalls.checked(hold)  # released during a stop, by a program that did not ask
 
     async def _record_resolution(self, news: HoldNews) -> bool:
         """Write down what a person found out about a call of which nobody knew whether it had arrived, if one did."""

@@ -102,6 +102,11 @@ class Bench:
         self.exchanges.open(made)
         return made
 
+    def of(self, handler: FakeHandler) -> Exchange:
+        """The one exchange of a connection."""
+        (found,) = self.exchanges.of_client(handler.client.id)
+        return found
+
     async def look(self, *, after_s: float = LOOK_EVERY_S) -> None:
         self.now_s += after_s
         await self.live.look()
@@ -131,6 +136,14 @@ async def test_only_what_was_allowed_is_under_way(bench: Bench) -> None:
     bench.gate.fallen["m"] = REVOKED
     await bench.look()
     assert (held.ended, bench.gate.asked) == ((0, 0), [])
+
+
+class Mandated(str):
+    """A mandate whose leaf is known by its name."""
+
+    @property
+    def leaf(self) -> object:
+        return Stub(id=str(self))
 
 
 class Links(str):
@@ -186,6 +199,26 @@ async def test_a_stop_that_was_over_before_the_look_ends_what_was_under_way(
     bench.call(later, Links("a/b")).status = 200
     await bench.look()
     assert later.ended == (0, 0)
+
+
+@pytest.mark.parametrize("alpn", [None, b"h2"], ids=["HTTP/1", "HTTP/2"])
+async def test_what_was_to_end_ends_though_its_agent_may_go_on_by_the_next_look(
+    bench: Bench, alpn: bytes | None
+) -> None:
+    """Its agent was to be told why, and has not ended it."""
+    doomed, idle, other = FakeHandler(alpn=alpn), FakeHandler(), FakeHandler()
+    exchange = bench.call(doomed)
+    for handler, mandate in ((idle, "m"), (other, "other")):
+        bench.call(handler, mandate)
+        bench.exchanges.note_served(handler.client.id, Mandated(mandate))  # type: ignore[arg-type]
+    bench.exchanges.find(bench.of(idle).flow).outcome = None  # type: ignore[union-attr]
+    bench.gate.fallen["m"] = REVOKED
+    await bench.look()
+    assert (doomed.ended[0], idle.ended[0]) == (0, 0)
+    bench.gate.fallen.clear()
+    await bench.look()
+    assert (doomed.ended[0], idle.ended[0], other.ended) == (1, 1, (0, 0))
+    assert exchange.stopped is REVOKED
 
 
 async def test_an_answer_that_has_begun_is_cut_on_both_sides_at_once(bench: Bench) -> None:
