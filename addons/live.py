@@ -3,18 +3,20 @@ the calls that wait for a person under it, and the tunnels and connections that 
 
 A call is judged once, when it begins; its bytes may flow for an hour after that. So every allowed exchange that has
 not ended is looked at again and again, as `Gate` looks at a new call: kill switch, quarantine, revocation, expiry,
-sponsor. What fails is ended on both sides at once; nothing that waits in a buffer still goes out.
+sponsor. What fails is ended on both sides at once; nothing that waits in a buffer still goes out. A stop that was
+taken back between two looks ends what it would have ended: whoever said it saw everything end on other nodes.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 
 from addons.exchange import Exchange, Exchanges
 from addons.tidings import Stopped
 from addons.transports import Connections, abort
-from proxy.core.control import ControlView
-from proxy.core.errors import Rejected, Unavailable
+from proxy.core.control import EVERYTHING, ControlView
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Mandate
 from proxy.gate import Gate
 
@@ -35,6 +37,8 @@ class Live:
         self._exchanges = exchanges
         self._connections = connections
         self._seen_s = time.monotonic()
+        self._heard: Mapping[str, int] | None = None  # the last stop of each target at the last look
+        self._missed: frozenset[str] = frozenset()  # what was stopped since then, and may be going on again
         self._answering: set[str] = set()  # connections to end, which were still answering a call at the last look
 
     async def watch(self) -> None:
@@ -57,13 +61,20 @@ class Live:
                 for exchange in self._exchanges.under_way():
                     await self._stop(exchange, blind)
             return
+        heard = view.last_stops()  # what began since, too: nobody knows which came first
+        self._missed = (
+            frozenset()
+            if self._heard is None
+            else frozenset(target for target, serial in heard.items() if serial > self._heard.get(target, -1))
+        )
+        self._heard = heard
         faults: dict[tuple[int, bool], Rejected | None] = {}  # by mandate: many exchanges have the same one
         for exchange in self._exchanges.under_way():
             mandate, released = _mandate(exchange), exchange.claimed
             asked = id(mandate), released
             if asked not in faults:
                 faults[asked] = self._fault(mandate, view, filed=released)
-            fault = faults[asked]
+            fault = faults[asked] or exchange.stopped  # what was to end ends, also when its agent may go on by now
             if fault is not None:
                 await self._stop(exchange, fault)
         self._gate.holding.waits.stop(lambda mandate: self._fault(mandate, view, filed=True) is not None)
@@ -81,7 +92,7 @@ class Live:
             for mandate in mandates:
                 if id(mandate) not in faults:
                     faults[id(mandate)] = self._fault(mandate, view, filed=True) is not None
-            if not all(faults[id(mandate)] for mandate in mandates):
+            if client_id not in self._answering and not all(faults[id(mandate)] for mandate in mandates):
                 continue
             if client_id not in self._answering and any(self._exchanges.of_client(client_id)):
                 answering.add(client_id)
@@ -100,6 +111,11 @@ class Live:
             self._gate.check_standing(mandate, view, filed=filed)
         except Rejected as fault:
             return fault
+        if EVERYTHING in self._missed:
+            return Rejected(Code.KILL_SWITCH, "everything was stopped while this was under way")
+        for link in mandate.chain if self._missed else ():
+            if link.sub in self._missed:
+                return Rejected(Code.QUARANTINED, f"agent {link.sub} was quarantined while this was under way")
         return None
 
     async def _stop(self, exchange: Exchange, why: Rejected | Unavailable) -> None:

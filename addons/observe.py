@@ -16,6 +16,7 @@ from proxy.claims import Claim
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.problems import form_of
+from proxy.core.refusals import cut_off
 from proxy.delivering import Deliveries
 from proxy.gate import Gate
 
@@ -82,9 +83,11 @@ class Observe:
         form = form_of(exchange.admission.received)
         if exchange.outcome is not None and exchange.under_way:
             fault = exchange.fault or (Code.CLIENT_GONE if exchange.gone.is_set() else Code.UPSTREAM_BROKEN)
+            told = fault
             if exchange.stopped is not None:
-                fault, detail = exchange.stopped.code, exchange.stopped.detail
-            exchange.refusal = self._gate.answer(self._gate.fault(exchange.outcome, fault, detail), form=form)
+                fault = exchange.stopped.code
+                told, detail = cut_off(exchange.stopped, sent=exchange.sent)
+            exchange.refusal = self._gate.answer(self._gate.fault(exchange.outcome, told, detail), form=form)
             await self._broken(exchange, fault)
         elif exchange.fault is not None and exchange.refusal is None:
             exchange.outcome = await self._gate.refuse(exchange.admission, Rejected(exchange.fault, detail))

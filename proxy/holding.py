@@ -12,12 +12,14 @@ from datetime import datetime, timedelta
 from proxy.audit.records import hold_fields
 from proxy.audit.reviews import on_record
 from proxy.claims import LONGEST_RELEASE, Claims
+from proxy.core.control import ControlView
 from proxy.core.credential import Credential
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
+from proxy.core.recall import check_not_recalled
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.reviewed import as_sealed, check_shown, ended, told
@@ -25,6 +27,7 @@ from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.news import News
 from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Vault
+from proxy.recalls import Recalls
 from proxy.waits import Waits
 
 logger = logging.getLogger(__name__)
@@ -56,6 +59,7 @@ class Holding:
         timer: Callable[[], float],
         new_id: Callable[[], str],
         followed: Followed,
+        view: Callable[[], ControlView],
         node: str = "",
         worker: str = "",
     ) -> None:
@@ -73,6 +77,8 @@ class Holding:
         self._recorded: set[str] = set()  # holds that ended by themselves, written down; the store does not know it yet
         self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
         self._followed = followed
+        self._view = view
+        self._recalls = Recalls(holds=holds, bundle=bundle, view=view, stored=self.stored, clock=clock)
         self._node = node
         self._worker = worker
         self.waits = Waits(holds, worker=worker, timer=timer)
@@ -84,6 +90,7 @@ class Holding:
             vault=vault,
             journal=journal,
             followed=followed,
+            recalls=self._recalls,
             wake=self._woken,
             clock=clock,
         )
@@ -110,7 +117,7 @@ class Holding:
         digest = self.digest(identity, call)
         known = await self._holds.find(identity.mandate.root_id, digest)
         if known is not None:
-            return self._told(identity, known, digest)
+            return self._told(identity, await self._recalls.checked(known), digest)
         filed = await self._file(identity, call, decision, digest)
         if filed.created and filed.hold.delivers:
             self._just_filed[filed.hold.id] = self._timer()
@@ -183,7 +190,7 @@ class Holding:
         hold = await self._holds.get(hold_id)
         if hold is None or hold.root_id != identity.mandate.root_id:
             raise Rejected(Code.HOLD_UNKNOWN, "no hold of this mandate has that id")
-        return self._told(identity, hold, hold.call_digest)
+        return self._told(identity, await self._recalls.checked(hold), hold.call_digest)
 
     async def again(self, identity: Identity, call: Call, hold_id: str) -> Hold:
         """The hold that `call` has waited for, whatever became of it: a call that waited is never filed anew.
@@ -261,6 +268,7 @@ class Holding:
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
+        check_not_recalled(hold, filed, self._bundle(), self._view(), now=self._clock())
         meant = replace(as_sealed(hold, filed), sponsor=identity.mandate.sponsor.id)
         barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
         releases = read_approval(meant, bundle=self._bundle(), barred=barred, now=self._clock())
@@ -302,6 +310,7 @@ class Holding:
         except Unavailable as fault:  # what else is due does not wait for it
             logger.warning("what became of a call could not be told yet: %s", fault.detail)
         now_s = self._timer()
+        await self._recalls.sweep()
         self._just_filed = {each: at_s for each, at_s in self._just_filed.items() if now_s - at_s < _ABOUT_TO_WAIT_S}
         return tuple(each for each in swept.deliver if each not in self.waits and each not in self._just_filed)
 

@@ -17,6 +17,7 @@ from proxy.core.model import Bundle, HoldState
 from proxy.core.resolution import read_resolution
 from proxy.core.stored import stored_from_bytes
 from proxy.ports import Consumed, Followed, HoldNews, Holds, Journal, Missed, Vault
+from proxy.recalls import Recalls
 from proxy.waits import REVIEW_POLL_S
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,7 @@ class News:
         vault: Vault,
         journal: Journal,
         followed: Followed,
+        recalls: Recalls,
         wake: Callable[[HoldNews], None],
         clock: Callable[[], datetime],
     ) -> None:
@@ -46,6 +48,7 @@ class News:
         self._vault = vault
         self._journal = journal
         self._followed = followed
+        self._recalls = recalls
         self._wake = wake
         self._clock = clock
 
@@ -98,6 +101,8 @@ class News:
         given = given_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
         if given is not None:
             await self._journal.append("hold", given)
+        with suppress(Unavailable):  # whoever wants to send it looks again
+            await self._recalls.checked(hold)  # released during a stop, by a program that did not ask
 
     async def _record_resolution(self, news: HoldNews) -> bool:
         """Write down what a person found out about a call of which nobody knew whether it had arrived, if one did."""

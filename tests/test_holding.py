@@ -15,6 +15,7 @@ from filing import Filer
 from held import ROOMY, draft
 
 from proxy.claims import Claim
+from proxy.core.control import ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event, after
@@ -63,7 +64,7 @@ class Node:
 
     def __init__(self, folder: Path, holds: MemoryHolds, clock: Callable[[], datetime] = system_clock) -> None:
         folder.mkdir(exist_ok=True)
-        self.journal, self.holds = Lines(), holds
+        self.journal, self.holds, self.view = Lines(), holds, ControlView()
         vault = open_vault(folder.parent / "secret.key")
         self.holding = Holding(
             bundle=identities.bundle,
@@ -77,6 +78,7 @@ class Node:
             timer=monotonic,
             new_id=lambda: f"hold-{next(_numbers)}",
             followed=Always(),
+            view=lambda: self.view,
         )
 
     async def claim(self, hold: Hold) -> Claim:

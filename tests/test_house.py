@@ -31,6 +31,7 @@ ROOMS = {
         "deciding.py",
         "recording.py",
         "claims.py",
+        "recalls.py",
         "delivering.py",
         "holding.py",
         "granting.py",

@@ -6,6 +6,7 @@ from datetime import datetime
 from proxy.cli.screen import BAD, LABEL, WARN, Screen
 from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
+from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u
 from proxy.core.model import Call, Hold, HoldState, Risk
 from proxy.core.notes import Note
@@ -90,7 +91,7 @@ def _show_said(screen: Screen, held: HeldCall) -> None:
 
 
 def _said_at(one: Word) -> datetime:
-    return one.at if isinstance(one, Note) else one.issued_at
+    return one.at if isinstance(one, Note | Statement) else one.issued_at
 
 
 def asked_for(held: HeldCall) -> str:

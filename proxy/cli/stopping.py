@@ -6,11 +6,15 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.deployment import agent_in, open_deployment
-from proxy.cli.screen import GOOD, Screen, document
+from proxy.cli.deployment import Deployment, agent_in, open_deployment
+from proxy.cli.screen import GOOD, WARN, Screen, document
 from proxy.cli.signers import OPERATOR, choose_signer
 from proxy.cli.store import publish
-from proxy.core.control import EVERYTHING, Act
+from proxy.core.control import EVERYTHING, RESUMING, Act, ControlView
+from proxy.core.encoding import Json
+from proxy.core.errors import Rejected
+from proxy.core.model import Bundle
+from proxy.policy.bundle import people_at_hand
 
 Reason = Annotated[str, typer.Option(help="Why; it is signed and goes to the journal.")]
 
@@ -34,12 +38,39 @@ def say(
         Rejected, Unavailable: as `publish`; there is no such agent, or nobody who may sign.
     """
     deployment = open_deployment(config)
-    bundle = deployment.bundle(dev=dev)
-    sponsor = None if target == EVERYTHING else agent_in(bundle, target).sponsor
+    bundle = _bundle(deployment, act, dev=dev)
+    named = target != EVERYTHING and (bundle.agents or act in RESUMING)
+    sponsor = agent_in(bundle, target).sponsor if named else None
     signer = choose_signer(deployment, bundle, key=key, name=name, able=lambda who: who in (OPERATOR, sponsor))
-    said = asyncio.run(publish(deployment, bundle, act, target, reason=reason, signer=signer))
+    done = asyncio.run(publish(deployment, bundle, act, target, reason=reason, signer=signer))
+    still = _still_stopped(done.view, bundle)
     if as_json:
-        document({"statement": said, "act": act.value, "target": target, "by": signer.name, "reason": reason})
+        told: dict[str, Json] = {"act": act.value, "target": target, "by": signer.name, "reason": reason}
+        document({"statement": done.said.id, **told, "stopped": list(still)})
         return
     shown = "every agent" if target == EVERYTHING else target
-    Screen().say(f"{shown} {_WORDS.get(act, 'may go on')}, by {signer.name}", style=GOOD)
+    screen = Screen()
+    screen.say(f"{shown} {_WORDS.get(act, 'may go on')}, by {signer.name}", style=GOOD)
+    if act in RESUMING and EVERYTHING in still:
+        screen.note("the kill switch is still on: nothing is forwarded for anybody", style=WARN)
+    elif act is Act.KILL_OFF and still:
+        screen.note(f"still quarantined: {', '.join(still)}", style=WARN)
+
+
+def _bundle(deployment: Deployment, act: Act, *, dev: bool) -> Bundle:
+    """The policy in force; for a stop, whatever can be read of it: it waits for nobody to mend a file."""
+    try:
+        return deployment.bundle(dev=dev)
+    except Rejected as fault:
+        if act in RESUMING:
+            raise
+        first = fault.detail.splitlines()[0]
+        Screen().note(
+            f"the policy here is not as an operator signed it ({first}); the stop is sent all the same", style=WARN
+        )
+        return people_at_hand(deployment.settings)
+
+
+def _still_stopped(view: ControlView, bundle: Bundle) -> tuple[str, ...]:
+    """What is stopped now: "*" for everything, and agents."""
+    return tuple(name for name in (EVERYTHING, *sorted(bundle.agents)) if view.stop_of(name) is not None)

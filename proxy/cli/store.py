@@ -1,20 +1,22 @@
 """The deployment's store, opened from the command line; and what is published there."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import reduce
 
 from proxy.cli.deployment import Deployment, new_id, nonce, now
 from proxy.cli.signers import Signer
 from proxy.core.clusters import compile_policy
-from proxy.core.control import Act, ControlView, state
+from proxy.core.control import OPERATOR, RESUMING, Act, ControlView, Statement, read_statement, state
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle
 from proxy.edge.secret import secret_file, secret_vault
 from proxy.review.granting import Granter
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.stores.clockwatch import time_of
 from proxy.stores.embedded import EmbeddedStore
 from proxy.stores.files import StatementFile
 from proxy.stores.redis import PATIENT_S, RedisServer
@@ -115,24 +117,48 @@ async def open_desk(deployment: Deployment, bundle: Bundle) -> AsyncIterator[Des
         yield Desk(reviews=reviews, granter=granter, resolving=resolving)
 
 
-async def publish(deployment: Deployment, bundle: Bundle, act: Act, target: str, *, reason: str, signer: Signer) -> str:
-    """Sign a control statement, give it to every node, and return its id.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A statement that every node was given, and what it adds up to with what was said before."""
+
+    said: Statement
+    view: ControlView
+
+
+async def publish(
+    deployment: Deployment, bundle: Bundle, act: Act, target: str, *, reason: str, signer: Signer
+) -> Published:
+    """Sign a control statement and give it to every node.
+
+    It is dated after whatever was said of the target before, and not ahead of the nodes' clock, which is the store's:
+    a stop counts at once, whatever this machine's clock says.
 
     Raises:
-        Rejected(STATEMENT_INVALID): this signer may not say that.
+        Rejected(STATEMENT_INVALID): this signer may not say that, or it would let nothing run again.
         Rejected, Unavailable: as `open_store`.
     """
-    token = state(
-        act,
-        target,
-        by=signer.name,
-        reason=reason,
-        deployment=bundle.deployment,
-        key=signer.key,
-        now=now(),
-    )
-    statements = Statements(lambda: bundle, file=StatementFile(deployment.settings.state / "control.jsonl"))
-    said = statements.check(token)
+
+    def signed(moment: datetime) -> str:
+        return state(
+            act, target, by=signer.name, reason=reason, deployment=bundle.deployment, key=signer.key, now=moment
+        )
+
+    read_statement(signed(now()), bundle)  # whoever may not say it need not wait for the store
+    file = StatementFile(deployment.settings.state / "control.jsonl")
     async with open_store(deployment) as server:
-        await RedisControl(server, statements).publish(token)
-    return said.id
+        told = now()
+        before = Statements(lambda: bundle, clock=lambda: told)
+        with suppress(Unavailable):  # what cannot be looked at holds up no stop: the nodes know what was said before
+            told = await time_of(server)
+            await RedisControl(server, before).ready()
+        view = reduce(ControlView.absorb, file.load(), before.view)
+        last = datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=view.last_serial(target) + 1)
+        moment = max(min(now(), told), last)
+        statements = Statements(lambda: bundle, file=StatementFile(file.path), clock=lambda: max(told, moment))
+        said = statements.check(signed(moment))
+        view = view.absorb(said)
+        if act in RESUMING and (still := view.stop_of(target)) is not None:
+            detail = f"{still.by} stopped it: only an operator lets it go on (--as {OPERATOR})"
+            raise Rejected(Code.STATEMENT_INVALID, detail)
+        await RedisControl(server, statements).publish(said.token)
+    return Published(said=said, view=view)

@@ -49,6 +49,8 @@ why, and the advice below; `retry.action` is the advice in one word, `retry.afte
 A code with status 407 is told as 403 inside a tunnel. A call that is held has status 403, the word `wait`, and the code
 of why it is held: `mandate.not_covered`, `cluster.review_required`, `cluster.changed_since_approval` or
 `body.not_inspected`; `task` says where to ask. What the table says of these codes is for calls that are denied.
+`upstream.broken` is `stop` for a call that must not happen twice: one that was released, and methods like POST. A call
+that is ended under way by a stop says so where it may have arrived.
 
 This page is made of the code: `python -m proxy.cli.codetable > docs/codes.md` writes it anew.
 """

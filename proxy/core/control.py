@@ -79,8 +79,8 @@ class ControlView:
     revoked_grants: frozenset[str] = frozenset()
     latest: Mapping[tuple[str, bool], Statement] = field(default_factory=dict)
     """By agent id or "*", and by whether operators say it: their last word."""
-    stopped_ms: Mapping[str, int] = field(default_factory=dict)
-    """By agent id or "*": the serial of the last word that stopped it, also where it may go on since."""
+    words: Mapping[str, tuple[Statement, ...]] = field(default_factory=dict)
+    """By agent id or "*": everything that was ever said of it, in the order of its times."""
 
     @property
     def killed(self) -> bool:
@@ -93,21 +93,38 @@ class ControlView:
         """Which of these agents, or "*", is stopped now; None: none is."""
         return next((name for name in (EVERYTHING, *agents) if self._stopped(name)), None)
 
-    def stopped_since(self, agents: Iterable[str], given_at: datetime) -> str | None:
-        """Which of these agents, or "*", was stopped in that second or later; None: none was.
+    def stopped_since(self, agents: Iterable[str], given_at: datetime) -> Statement | None:
+        """What stopped one of these agents, or everything, in that second or later, or before and still did then.
 
-        What people granted before ends with it, and does not come back when it may go on.
+        What people granted or released before a stop, or during it, ends with it, and does not come back when the
+        agent may go on.
         """
         given_ms = to_epoch(given_at) * 1000
-        return next((name for name in (EVERYTHING, *agents) if self.stopped_ms.get(name, -1) >= given_ms), None)
+        for name in (EVERYTHING, *agents):
+            words = self.words.get(name, ())
+            later = (word for word in words if word.stops and word.serial >= given_ms)
+            # Both were said in whole seconds: to go on in the same second is to go on before.
+            said = tuple(word for word in words if word.serial < given_ms + 1000)
+            if (stop := next(later, None) or _in_force(_last(said, False), _last(said, True))) is not None:
+                return stop
+        return None
+
+    def stop_of(self, target: str) -> Statement | None:
+        """The word by which this agent, or "*", is stopped now; None: it is not."""
+        return _in_force(self.latest.get((target, False)), self.latest.get((target, True)))
 
     def _stopped(self, target: str) -> bool:
-        others, operators = self.latest.get((target, False)), self.latest.get((target, True))
-        if operators is not None and operators.stops:
-            return True
-        if others is None or not others.stops:
-            return False
-        return operators is None or others.serial >= operators.serial
+        return self.stop_of(target) is not None
+
+    def last_stops(self) -> dict[str, int]:
+        """The serial of the last stop of each agent or "*" that ever was stopped, whether it may go on since or not."""
+        stops = {target: _stops(words) for target, words in self.words.items()}
+        return {target: serial for target, serial in stops.items() if serial is not None}
+
+    def last_serial(self, target: str) -> int:
+        """Of the last word about an agent or "*"; -1 when there is none."""
+        words = self.words.get(target)
+        return words[-1].serial if words else -1
 
     def revokes(self, link: Manifest) -> bool:
         """Whether this link was revoked by name, by key, or as a root."""
@@ -130,14 +147,37 @@ class ControlView:
             case Act.REVOKE_GRANT:
                 return replace(self, revoked_grants=self.revoked_grants | {said.target})
             case _:  # quarantine, restore, kill-on, kill-off: the latest word about a target counts
-                stopped = self.stopped_ms
-                if said.stops and said.serial > stopped.get(said.target, -1):
-                    stopped = {**stopped, said.target: said.serial}
+                words = self.words.get(said.target, ())
+                if said in words:
+                    return self
+                all_words = {**self.words, said.target: tuple(sorted((*words, said), key=_order))}
                 name = (said.target, said.by == OPERATOR)
                 before = self.latest.get(name)
                 if before is not None and _order(before) >= _order(said):
-                    return replace(self, stopped_ms=stopped)
-                return replace(self, latest={**self.latest, name: said}, stopped_ms=stopped)
+                    return replace(self, words=all_words)
+                return replace(self, latest={**self.latest, name: said}, words=all_words)
+
+
+def ended_by(stop: Statement) -> str:
+    """What a stop did, to be said after "when"."""
+    return "everything was stopped" if stop.target == EVERYTHING else f"agent {stop.target} was quarantined"
+
+
+def _in_force(others: Statement | None, operators: Statement | None) -> Statement | None:
+    """The word that stops, of the last that operators and that all others said."""
+    if operators is not None and operators.stops:
+        return operators
+    if others is None or not others.stops:
+        return None
+    return others if operators is None or others.serial >= operators.serial else None
+
+
+def _stops(words: tuple[Statement, ...]) -> int | None:
+    return next((word.serial for word in reversed(words) if word.stops), None)
+
+
+def _last(words: tuple[Statement, ...], operators: bool) -> Statement | None:
+    return next((word for word in reversed(words) if (word.by == OPERATOR) is operators), None)
 
 
 def _order(said: Statement) -> tuple[int, bool, str]:

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from proxy.core.control import EVERYTHING, ControlView
+from proxy.core.control import ControlView, ended_by
 from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import Envelope, check_signature, open_envelope, seal
@@ -148,8 +148,7 @@ def check_use(
         raise Rejected(code, f"grant {grant.id} was revoked", field="grant")
     stopped = view.stopped_since(grant.agents, grant.issued_at)
     if stopped is not None:
-        detail = f"grant {grant.id} ended when {ended_by(stopped)}"
-        raise Rejected(code, detail, field="grant")
+        raise Rejected(code, f"grant {grant.id} ended when {ended_by(stopped)}", field="grant")
     if (grant.root_id, grant.sub_path) != (mandate.root_id, mandate.sub_path):
         raise Rejected(code, f"grant {grant.id} is of another mandate", field="root")
     if decision.proof is None or decision.proof < grant.proof:
@@ -160,11 +159,6 @@ def check_use(
     check_no_agent(grant.kid, bundle, frozenset(link.cnf.kid for link in mandate.chain))
     if not covers(grant.route, call):
         raise Rejected(code, f"grant {grant.id} is of other calls", field="path")
-
-
-def ended_by(stopped: str) -> str:
-    """What ended a grant, as `ControlView.stopped_since` says it."""
-    return "everything was stopped" if stopped == EVERYTHING else f"agent {stopped} was quarantined"
 
 
 def check_grantable(decision: Decision) -> None:

@@ -496,6 +496,11 @@ class StoredCall:
     chain: tuple[str, ...] = ()  # the manifests it came with, root first: under them a node delivers it
     node: str = ""  # the node it was filed at
 
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every agent of the line it was asked by."""
+        return tuple(self.sub_path.split("/"))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Said:

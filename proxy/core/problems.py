@@ -226,6 +226,12 @@ GUIDES: Mapping[Code, Guide] = {
 }
 """Every code, once. `HOLD` verdicts take the status 403 and their advice from the hold."""
 
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
+"""Methods of which twice does what once does (RFC 9110 §9.2.2)."""
+_MAY_HAVE_HAPPENED = (
+    "It may have arrived. Stop: do not send it again before you know that it did not. Look, or tell your user."
+)
+
 _CHALLENGED = frozenset(code for code, guide in GUIDES.items() if guide.status == 407)
 _PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
 _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
@@ -325,6 +331,8 @@ def _members(
         advice = held_words(hold) if hold is not None else "A person has to approve it."
     elif decision.code is Code.UPSTREAM_BROKEN and hold is not None:  # released to be sent once
         action, advice = Next.STOP, broken_words(hold)
+    elif decision.code is Code.UPSTREAM_BROKEN and call is not None and call.method not in _REPEATABLE:
+        action, advice = Next.STOP, _MAY_HAVE_HAPPENED
     # What fails inside is for the journal and the log: it may name files, addresses and whatever an exception says.
     message = "" if guide.status == 503 else decision.message
     why = message.rstrip(".") or guide.title

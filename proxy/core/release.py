@@ -4,6 +4,7 @@ Rules about who may release live here and nowhere else: the command line and the
 they sign, and the proxy asks `read_release`, which asks it again, before one byte leaves.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -136,10 +137,22 @@ def bound_to(hold: Hold) -> str:
     return hold.node if hold.risk is Risk.TRANSFORMATIVE else ""
 
 
-def read_approval(hold: Hold, *, bundle: Bundle, barred: frozenset[str], now: datetime) -> tuple[Release, ...]:
+def _always(_: Release) -> bool:
+    return True
+
+
+def read_approval(
+    hold: Hold,
+    *,
+    bundle: Bundle,
+    barred: frozenset[str],
+    now: datetime,
+    counts: Callable[[Release], bool] = _always,
+) -> tuple[Release, ...]:
     """The verified releases that let the call of `hold` pass, one of each person, the deciding one first.
 
-    With a quorum each must hold by itself at `now`, as `read_release` says: one that has ended since is missing.
+    With a quorum each must hold by itself at `now`, as `read_release` says: one that has ended since is missing, and
+    so is one that no longer `counts`, because a stop came after it.
 
     Raises:
         Rejected(HOLD_TAMPERED): there is no deciding statement, or it is a denial.
@@ -151,24 +164,32 @@ def read_approval(hold: Hold, *, bundle: Bundle, barred: frozenset[str], now: da
     deciding = read_release(hold.statement, hold=hold, bundle=bundle, barred=barred, now=now)
     if deciding.verdict is not Verdict.ALLOW:
         raise Rejected(Code.HOLD_TAMPERED, "the hold is marked approved but its signed statement is a denial")
-    releases = {deciding.by: deciding}
-    for other in read_releases(hold, bundle=bundle, barred=barred, now=now):
+    releases = {deciding.by: deciding} if counts(deciding) else {}
+    for other in read_releases(hold, bundle=bundle, barred=barred, now=now, counts=counts):
         releases.setdefault(other.by, other)
     if len(releases) < hold.quorum:
-        detail = f"{hold.quorum} different people must release the call, {len(releases)} did: {', '.join(releases)}"
+        who = f": {', '.join(releases)}" if releases else ""
+        detail = f"{hold.quorum} different people must release the call, {len(releases)} did{who}"
         raise Rejected(Code.RELEASE_INVALID, detail, field="statement")
     return tuple(releases.values())
 
 
-def read_releases(hold: Hold, *, bundle: Bundle, barred: frozenset[str], now: datetime) -> tuple[Release, ...]:
-    """The releases among what was said about a hold that hold at `now`; whatever else stands there is passed over."""
+def read_releases(
+    hold: Hold,
+    *,
+    bundle: Bundle,
+    barred: frozenset[str],
+    now: datetime,
+    counts: Callable[[Release], bool] = _always,
+) -> tuple[Release, ...]:
+    """The releases among what was said about a hold that hold at `now`, and `counts`; the rest is passed over."""
     found: list[Release] = []
     for said in hold.said:
         try:
             release = read_release(said.statement, hold=hold, bundle=bundle, barred=barred, now=now)
         except Rejected:
             continue
-        if release.verdict is Verdict.ALLOW:
+        if release.verdict is Verdict.ALLOW and counts(release):
             found.append(release)
     return tuple(found)
 

@@ -8,9 +8,11 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from proxy.core.control import EVERYTHING, Statement, read_statement
 from proxy.core.credential import Credential
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import RouteGrant, read_grant
+from proxy.core.holds import Event
 from proxy.core.model import Bundle, Decision, Hold, HoldState, StoredCall, Verdict
 from proxy.core.notes import Note, check_no_agent, read_note
 from proxy.core.release import Release, read_approval, read_release
@@ -97,7 +99,7 @@ def as_sealed(hold: Hold, filed: StoredCall) -> Hold:
     )
 
 
-type Word = Release | Note | RouteGrant
+type Word = Release | Note | RouteGrant | Statement
 """What people sign about a hold besides what decides it."""
 
 
@@ -106,6 +108,7 @@ def said_at(
 ) -> Word | None:
     """What was said about a hold when it came to this version, apart from the decision; None when nothing verifies."""
     kids = frozenset(barred) | frozenset(() if filed is None else filed.chain_kids)
+    agents = (hold.agent,) if filed is None else filed.agents
     hold = hold if filed is None else as_sealed(hold, filed)
     for said in hold.said:
         if said.version != version:
@@ -115,7 +118,17 @@ def said_at(
                 return read(said.statement, hold=hold, bundle=bundle, barred=kids, now=now)
             except Rejected:
                 pass
+        return _read_stop(said.statement, bundle, agents)
     return None
+
+
+def _read_stop(token: str, bundle: Bundle, agents: tuple[str, ...]) -> Statement | None:
+    """The stop for which a release was taken back."""
+    try:
+        stop = read_statement(token, bundle)
+    except Rejected:
+        return None
+    return stop if stop.stops and stop.target in (EVERYTHING, *agents) else None
 
 
 def _read_given(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> RouteGrant:
@@ -129,9 +142,13 @@ def _read_given(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str
 
 
 def event_of(said: Word) -> str:
-    """What the journal calls it: a note's act, `grant`, or `sign` for one release of a quorum."""
+    """What the journal calls it: a note's act, `grant`, `sign` for one release of a quorum, or `recall` for a stop
+    after which none counts.
+    """
     if isinstance(said, Note):
         return said.act.value
+    if isinstance(said, Statement):
+        return Event.RECALL.value
     return "grant" if isinstance(said, RouteGrant) else "sign"
 
 

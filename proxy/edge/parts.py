@@ -207,6 +207,7 @@ async def _assemble(
         timer=time.monotonic,
         new_id=new_id,
         followed=followed,
+        view=control.view,
         node=node_key.public.kid,
         worker=f"{node_key.public.kid}.{slot}.{new_id()}",
     )

@@ -10,12 +10,14 @@ from datetime import datetime
 
 from proxy.audit.reviews import on_record
 from proxy.core.clusters import Policy
+from proxy.core.control import ControlView
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.model import Bundle, Hold, HoldState, Person, StoredCall, Unread
 from proxy.core.notes import escalated_at
+from proxy.core.recall import counts_under
 from proxy.core.release import Release, may_decide
 from proxy.core.resolution import read_resolution
 from proxy.core.reviewed import Word, as_sealed, said_at
@@ -102,7 +104,7 @@ class Reader:
         )
 
 
-def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime) -> HeldCall:
+def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, view: ControlView) -> HeldCall:
     """All there is to show of a hold at `now`."""
     meant, barred = (hold, frozenset[str]()) if shown is None else (shown.meant(hold), shown.barred)
     deciders = tuple(
@@ -112,6 +114,7 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime) ->
     over = hold.state is not HoldState.HELD or escalated
     each = (said_at(one.version, meant, bundle, barred=barred, now=now) for one in hold.said)
     said = tuple(one for one in each if one is not None)
+    counts = counts_under(view, (hold.agent,) if shown is None else shown.stored.agents)
     return HeldCall(
         hold=hold,
         shown=shown,
@@ -119,7 +122,7 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime) ->
         told=told_of(meant, bundle, at=now, escalated=escalated),
         later=() if over else tuple(rung for rung in rungs(meant, bundle, at=now)[1:] if rung.since > now),
         said=said,
-        signers=tuple(dict.fromkeys(one.by for one in said if isinstance(one, Release))),
+        signers=tuple(dict.fromkeys(one.by for one in said if isinstance(one, Release) and counts(one))),
     )
 
 
@@ -130,7 +133,7 @@ def as_signed(hold: Hold, bundle: Bundle, *, now: datetime) -> Hold:
         with suppress(Rejected):
             said = read_resolution(hold.statement, hold=hold, bundle=bundle, barred=frozenset(), now=now)
             return replace(hold, decided_by=said.by, reason=said.reason)
-    return signed
+    return replace(signed, decided_at=None) if hold.state is HoldState.HELD else signed  # a release that was taken back
 
 
 def may_rule(

@@ -16,6 +16,7 @@ from proxy.core.holds import MAX_SAID, Event
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Hold, HoldState, Person, Verdict
 from proxy.core.notes import NoteAct, read_note, state_note
+from proxy.core.recall import check_counts, counts_under
 from proxy.core.release import may_decide, read_release, read_releases, state_release
 from proxy.ports import Holds, Moved, Vault
 from proxy.review.opened import HeldCall, Reader, as_signed, held_call
@@ -121,7 +122,8 @@ class ReviewService:
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
         """
         hold = await self._get(hold_id)
-        return held_call(hold, await self._reader.open(hold), self._policy().bundle, self._clock())
+        shown = await self._reader.open(hold)
+        return held_call(hold, shown, self._policy().bundle, self._clock(), self._view())
 
     async def _look(self, hold_id: str) -> Hold | None:
         hold = await self._holds.get(hold_id)
@@ -177,7 +179,8 @@ class ReviewService:
             if shown is None:  # it ended between two looks at it
                 return late(await self._look(hold_id) or hold)
             meant, barred = shown.meant(hold), shown.barred
-            stopped = self._view().stops(shown.stored.sub_path.split("/")) if verdict is Verdict.ALLOW else None
+            view, agents = self._view(), shown.stored.agents
+            stopped = view.stops(agents) if verdict is Verdict.ALLOW else None
             if stopped is not None:
                 return not_while(stopped, hold)
             try:
@@ -196,10 +199,13 @@ class ReviewService:
                 nonce=self._new_nonce(),
             )
             try:  # as the proxy will read it: what it would refuse is not recorded
-                read_release(statement, hold=meant, bundle=bundle, barred=barred, now=now)
+                said = read_release(statement, hold=meant, bundle=bundle, barred=barred, now=now)
+                if verdict is Verdict.ALLOW:
+                    check_counts(said, view, agents)
             except Rejected as fault:
                 return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-            signers = {other.by for other in read_releases(meant, bundle=bundle, barred=barred, now=now)}
+            counts = counts_under(view, agents)
+            signers = {other.by for other in read_releases(meant, bundle=bundle, barred=barred, now=now, counts=counts)}
             if verdict is Verdict.ALLOW and person.id in signers:
                 detail = f"{person.id} has released hold {hold.id} already: {hold.quorum} different people must"
                 return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)

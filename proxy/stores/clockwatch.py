@@ -17,6 +17,19 @@ TOLERANCE_S = 2.0
 LOOK_EVERY_S = 1.0
 
 
+async def time_of(server: RedisServer) -> datetime:
+    """The store's time.
+
+    Raises:
+        Unavailable(STORE_DOWN): no answer in time.
+    """
+    match await server.command("TIME"):
+        case [bytes(seconds), bytes(micros)] if seconds.isdigit() and micros.isdigit():
+            return datetime.fromtimestamp(int(seconds), tz=UTC) + timedelta(microseconds=int(micros))
+        case _:
+            raise Unavailable(Code.STORE_DOWN, "the store does not tell the time")
+
+
 class ClockWatch:
     """This machine's clock, compared with the store's. `look` first."""
 
@@ -53,13 +66,8 @@ class ClockWatch:
             Unavailable(STORE_DOWN): no answer in time.
         """
         asked_s = self._timer()
-        match await self._server.command("TIME"):
-            case [bytes(seconds), bytes(micros)] if seconds.isdigit() and micros.isdigit():
-                answered_s = self._timer()
-            case _:
-                raise Unavailable(Code.STORE_DOWN, "the store does not tell the time")
-        told = datetime.fromtimestamp(int(seconds), tz=UTC) + timedelta(microseconds=int(micros))
-        self._anchor = told, (asked_s + answered_s) / 2
+        told = await time_of(self._server)
+        self._anchor = told, (asked_s + self._timer()) / 2
 
     async def follow(self) -> None:
         """Look again and again, until cancelled. While the store is away its last word counts."""

@@ -118,7 +118,7 @@ class StatementFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._read_bytes = 0
         self._known: set[str] = set()
         self._turn = threading.Lock()
@@ -135,11 +135,11 @@ class StatementFile:
 
     def _read_on(self) -> tuple[Statement, ...]:
         try:
-            data = read_private(self._path, from_byte=self._read_bytes)
+            data = read_private(self.path, from_byte=self._read_bytes)
         except FileNotFoundError:
             return ()
         whole = data[: data.rfind(b"\n") + 1]  # a line without its end was never acknowledged
-        fresh = tuple(_read_line(line, self._path) for line in whole.splitlines())
+        fresh = tuple(_read_line(line, self.path) for line in whole.splitlines())
         self._read_bytes += len(whole)
         self._known |= {said.id for said in fresh}
         return fresh
@@ -160,13 +160,13 @@ class StatementFile:
             os.ftruncate(descriptor, self._read_bytes)  # cuts what a crash left of an unfinished line
             os.pwrite(descriptor, _line(said), self._read_bytes)
             os.fsync(descriptor)
-            sync_dir(self._path.parent)
+            sync_dir(self.path.parent)
             return fresh + self._read_on()
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, 0o600)
+        descriptor = os.open(self.path, flags, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield descriptor

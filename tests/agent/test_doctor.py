@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from origins import Origin, Reply
 from proxy.agent.doctor import around, papers, proxyside
 from proxy.agent.doctor.findings import State, as_json, as_text, fail, ok, plain, skip
 from proxy.agent.doctor.place import Place, find_proxy
-from proxy.agent.doctor.program import AILING, HEALTHY, WRONG_USAGE, main
+from proxy.agent.doctor.program import AILING, HEALTHY, INTERRUPTED, WRONG_USAGE, main
 from proxy.agent.keyfile import save_key
 from proxy.core.errors import Rejected
 
@@ -44,6 +45,12 @@ def stand_in() -> Iterator[Origin]:
 def place(url: str, *, environment: Mapping[str, str] | None = None, **more: object) -> Place:
     proxy, said_by = find_proxy(url, {})
     return Place(proxy=proxy, said_by=said_by, environment=environment or {}, timeout_s=1.0, **more)  # type: ignore[arg-type]
+
+
+def forget_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *proxyside.BUNDLES):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
 
 
 # --- which proxy ------------------------------------------------------------------------------------------------------
@@ -71,6 +78,11 @@ def test_the_proxy_is_the_one_that_was_named(
         pytest.param({"HTTPS_PROXY": "http://m:s3cret@host"}, "HTTPS_PROXY must be", id="no port"),
         pytest.param({"HTTPS_PROXY": "socks5://host:1"}, "HTTPS_PROXY must be", id="another protocol"),
         pytest.param({"HTTPS_PROXY": "http://host:99999"}, "HTTPS_PROXY must be", id="no such port"),
+        pytest.param({"HTTPS_PROXY": "http://host:0"}, "HTTPS_PROXY must be", id="port 0"),
+        pytest.param({"HTTPS_PROXY": "http://[::1:80"}, "HTTPS_PROXY must be", id="half an IPv6 address"),
+        pytest.param({"HTTPS_PROXY": f"http://{'a' * 70}:80"}, "HTTPS_PROXY must be", id="a label too long"),
+        pytest.param({"HTTPS_PROXY": "http://a..b:80"}, "HTTPS_PROXY must be", id="an empty label"),
+        pytest.param({"HTTPS_PROXY": "http://host:80/path"}, "HTTPS_PROXY must be", id="a path"),
     ],
 )
 def test_what_is_no_proxy_is_said_without_its_secrets(environment: dict[str, str], said: str) -> None:
@@ -133,8 +145,8 @@ def test_where_nobody_is_that_is_said(url: str, said: str, mend: str) -> None:
 
 def test_a_silent_proxy_is_found_within_its_time() -> None:
     with Origin(on_accept="silent") as silent:
-        found, _ = proxyside.reach(place(silent.url("")))
-    assert "does not answer within 1 s" in found.text
+        found, _ = proxyside.reach(replace(place(silent.url("")), timeout_s=0.2))
+    assert "does not answer within 0.2 s" in found.text
     assert "let this place's network reach" in found.mend
 
 
@@ -193,6 +205,22 @@ BOTH = {"HTTP_PROXY": HERE, "HTTPS_PROXY": HERE}
         pytest.param({"HTTPS_PROXY": HERE}, State.FAIL, "set it like", id="one is missing"),
         pytest.param(BOTH | {"NO_PROXY": "*"}, State.FAIL, "unset NO_PROXY", id="everything goes around"),
         pytest.param(BOTH | {"no_proxy": "erp.example"}, State.FAIL, "unset no_proxy", id="one host goes around"),
+        pytest.param(
+            BOTH | {"NO_PROXY": "127.evil.example"}, State.FAIL, "unset NO_PROXY", id="a name that begins like loopback"
+        ),
+        pytest.param(BOTH | {"NO_PROXY": "localhost.evil.example"}, State.FAIL, "unset", id="and one like localhost"),
+        pytest.param(BOTH | {"NO_PROXY": "127.0.0.0/1"}, State.FAIL, "unset", id="a network wider than loopback"),
+        pytest.param(BOTH | {"NO_PROXY": "169.254.169.254"}, State.FAIL, "unset", id="the metadata service"),
+        pytest.param(
+            BOTH
+            | {"NO_PROXY": "LOCALHOST,.localhost,127.0.0.0/8,[::1],[::1]:80,127.0.0.1:8000,localhost:3000,::1/128"},
+            State.OK,
+            "",
+            id="every spelling of this machine",
+        ),
+        pytest.param(
+            {"HTTP_PROXY": "HTTP://127.0.0.1:8080/", "HTTPS_PROXY": HERE}, State.OK, "", id="the scheme in capitals"
+        ),
     ],
 )
 def test_variables_must_lead_to_the_proxy(environment: dict[str, str], state: State, mend: str) -> None:
@@ -337,18 +365,215 @@ def test_its_name_servers_are_those_of_the_place(tmp_path: Path) -> None:
 
 def test_ways_are_named_with_their_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("tcp", "quic", "ping"):
-        monkeypatch.setattr(around, name, lambda address, _: "answers" if address == "192.0.2.2" else "")
+        monkeypatch.setattr(around, name, lambda address, *_: "answers" if address == "192.0.2.2" else "")
     monkeypatch.setattr(around, "dns", lambda *_: "")
-    targets = around.Targets(addresses_4=("192.0.2.1", "192.0.2.2"), addresses_6=(), timeout_s=0.1)
+    targets = around.Targets(addresses_4=("192.0.2.1", "192.0.2.2"), addresses_6=(), metadata=(), timeout_s=0.1)
     found = {each.name: each for each in around.around(targets, proxy="10.0.0.2:8080")}
     assert [each.name for each in found.values() if each.fails] == [
         "around: IPv4, TCP 443",
+        "around: TCP 22, 53, 80, 853",
         "around: UDP 443",
         "around: ICMP",
     ]
     assert "192.0.2.2 answers" in found["around: IPv4, TCP 443"].text
     assert "10.0.0.2:8080 and nothing else" in found["around: IPv4, TCP 443"].mend
     assert found["around: IPv6, TCP 443"].text == "not tried: no address"
+
+
+# --- whatever is given, whatever answers ------------------------------------------------------------------------------
+
+
+@contextmanager
+def dripping(first: bytes) -> Iterator[int]:
+    """A server that answers each connection a byte at a time, and never ends."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip(sock: socket.socket) -> None:
+            with suppress(OSError), sock:
+                sock.sendall(first)
+                while True:
+                    sock.sendall(b"a")
+                    threading.Event().wait(0.05)
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    threading.Thread(target=drip, args=(listener.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: ", id="in the head"),
+        pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", id="in the body"),
+        pytest.param(b"", id="from the first byte on"),
+    ],
+)
+def test_a_proxy_that_answers_a_byte_at_a_time_is_left_in_time(first: bytes) -> None:
+    with dripping(first) as port:
+        where = replace(place(f"http://127.0.0.1:{port}"), timeout_s=0.2)
+        found, _ = proxyside.reach(where)
+        (trusted,) = proxyside.certificates(where, tuple)
+    assert (found.state, trusted.state) == (State.FAIL, State.FAIL)
+    assert "does not answer within 0.2 s" in found.text
+
+
+def test_so_is_one_whose_own_handshake_never_ends() -> None:
+    with dripping(b"\x16\x03\x03\x3f\xff") as port:
+        found, _ = proxyside.reach(replace(place(f"https://127.0.0.1:{port}"), timeout_s=0.2))
+    assert (found.state, "does not answer within 0.2 s" in found.text) == (State.FAIL, True)
+
+
+def test_a_handshake_a_byte_at_a_time_is_left_in_time() -> None:
+    with dripping(b"HTTP/1.1 200 OK\r\n\r\n\x16\x03\x03\x3f\xff") as port:
+        (trusted,) = proxyside.certificates(replace(place(f"http://127.0.0.1:{port}"), timeout_s=0.2), tuple)
+    assert trusted.state is State.FAIL
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"[]", id="a list"),
+        pytest.param(b'{"summary": "x"}', id="no grants"),
+        pytest.param(b'{"summary": "x", "grants": 5}', id="a number of grants"),
+        pytest.param(b'{"summary": "x", "grants": ["y"]}', id="a grant in one word"),
+        pytest.param(b'{"summary": "x", "grants": [{"you_may": 5, "locations": []}]}', id="a grant of 5"),
+        pytest.param(b'{"summary": "x", "grants": [{"you_may": [], "locations": []}]}', id="half a grant"),
+        pytest.param(b"[" * 100_000, id="too deep"),
+        pytest.param(b"\xff\xfe", id="no text"),
+    ],
+)
+def test_whatever_answers_for_the_mandate_is_told(stand_in: Origin, answer: bytes, tmp_path: Path) -> None:
+    stand_in.on("GET", "*", Reply(body=answer))
+    where = place(stand_in.url("").replace("http://", "http://m:s@"))
+    assert papers.mandate(where, None).state is State.FAIL
+
+
+@pytest.mark.parametrize(
+    "status", [b"HTTP/1.1 " + b"9" * 5000, b"HTTP/1.1 2\xb2\xb3", b"HTTP/1.1", b"\0" * 50, b"HTTP/1.1 -20 OK"]
+)
+def test_whatever_answers_a_connect_is_told(stand_in: Origin, status: bytes) -> None:
+    stand_in.on("CONNECT", "*", Reply(raw=status + b"\r\n\r\n", then="close"))
+    (found,) = proxyside.certificates(place(stand_in.url("")), tuple)
+    assert found.state in (State.FAIL, State.SKIP)
+
+
+@pytest.mark.parametrize(
+    "said", ["never", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 +2359", "1 Jan 99999 00:00 +9999"]
+)
+def test_whatever_date_a_proxy_says_is_no_crash(stand_in: Origin, said: str) -> None:
+    stand_in.on("GET", "*", Reply(json=HEALTH, headers=(("Date", said),)))
+    _, reached = proxyside.reach(place(stand_in.url("")))
+    assert reached is not None
+    assert proxyside.clock(reached).state in (State.FAIL, State.SKIP)
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    path.chmod(0o600)
+    return path
+
+
+PAPERS: dict[str, Callable[[Path], Path]] = {
+    "nothing there": lambda folder: folder / "missing",
+    "a directory": lambda folder: folder,
+    "an empty file": lambda folder: write(folder / "f", b""),
+    "blanks": lambda folder: write(folder / "f", b" \n,,\n"),
+    "noise": lambda folder: write(folder / "f", bytes(range(256)) * 40),
+    "a file under a file": lambda folder: write(folder / "f", b"x") / "under",
+    "a manifest that is none": lambda folder: write(folder / "f", b"eyJ.eyJ.x"),
+    "many of them": lambda folder: write(folder / "f", b"eyJ.eyJ.x " * 5000),
+    "half a certificate": lambda folder: write(folder / "f", b"-----BEGIN CERTIFICATE-----\nAAAA"),
+    "half a key": lambda folder: write(folder / "f", b"-----BEGIN PRIVATE KEY-----\nAAAA"),
+}
+
+
+@pytest.mark.parametrize("option", ["--manifest", "--key", "--ca"])
+@pytest.mark.parametrize("make", PAPERS.values(), ids=PAPERS.keys())
+def test_whatever_file_is_named_is_told_with_a_mend(
+    stand_in: Origin,
+    option: str,
+    make: Callable[[Path], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forget_proxies(monkeypatch)
+    stand_in.on("CONNECT", "*", Reply(status=403))
+    urls = stand_in.url(""), stand_in.url("").replace("http://", "https://")
+    for url in urls if option == "--ca" else urls[:1]:  # over TLS the CA is read first
+        words = ["--no-around", "--json", "--timeout", "0.5", "--proxy", url, option, str(make(tmp_path))]
+        assert main(words, program="doctor") == AILING
+        told = json.loads(capsys.readouterr().out)
+        failed = [each for each in told["findings"] if each["state"] == "fail"]
+        assert failed
+        assert all(each["mend"] for each in failed)
+        if option == "--ca" and url.startswith("https"):
+            assert "write the proxy's CA there" in failed[0]["mend"], failed
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        pytest.param(["--address", "1.1.1"], id="half an address"),
+        pytest.param(["--address", "resolver.example"], id="a name for an address"),
+        pytest.param(["--resolver", "everybody"], id="a name for a resolver"),
+        pytest.param(["--question", "a..b"], id="a name with an empty label"),
+        pytest.param(["--question", "a" * 64], id="a name that is too long"),
+        pytest.param(["--timeout", "nan"], id="no number of seconds"),
+        pytest.param(["--no-such"], id="no such option"),
+        pytest.param(["--proxy", "http://a..b:1"], id="no proxy"),
+    ],
+)
+def test_wrong_usage_is_told_and_nothing_is_tried(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A way that could not be tried would look closed."""
+    forget_proxies(monkeypatch)
+    monkeypatch.setattr("proxy.agent.doctor.program.look", lambda *_: pytest.fail("it looked"))
+    assert main(["--proxy", "http://127.0.0.1:9", *words], program="doctor") == WRONG_USAGE
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Traceback" not in told.err
+
+
+def test_ctrl_c_is_no_stack_trace(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("proxy.agent.doctor.program.look", interrupted)
+    assert main(["--proxy", "http://127.0.0.1:9"], program="doctor") == INTERRUPTED
+    assert capsys.readouterr().err == "doctor: stopped\n"
+
+
+def test_a_name_in_another_script_is_asked_for_as_it_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[around.Targets] = []
+    monkeypatch.setattr("proxy.agent.doctor.program.look", lambda _, targets: seen.append(targets) or ())
+    assert main(["--proxy", "http://127.0.0.1:9", "--question", "münchen.example."], program="doctor") == HEALTHY
+    assert seen[0].question == "xn--mnchen-3ya.example"
+
+
+def test_the_other_ports_and_the_metadata_service_are_ways_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[tuple[str, int]] = []
+
+    def connect(to: tuple[str, int], timeout: float) -> socket.socket:
+        tried.append(to)
+        if to[1] in (80, 853):
+            return socket.socket()
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(around.socket, "create_connection", connect)
+    for name in ("quic", "dns", "ping"):
+        monkeypatch.setattr(around, name, lambda *_: "")
+    targets = around.Targets(addresses_4=("192.0.2.1",), addresses_6=(), timeout_s=0.1)
+    found = {each.name: each for each in around.around(targets, proxy="10.0.0.2:8080") if each.fails}
+    assert found.keys() == {"around: TCP 22, 53, 80, 853", "around: metadata"}
+    assert "port 80" in found["around: TCP 22, 53, 80, 853"].text
+    assert "credentials" in found["around: metadata"].mend
+    assert {to for to in tried if to[0].startswith("169.")} == {("169.254.169.254", 80)}
 
 
 # --- what is printed --------------------------------------------------------------------------------------------------
@@ -378,9 +603,7 @@ def test_programs_read_json() -> None:
 def test_the_exit_code_says_whether_something_fails(
     stand_in: Origin, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+    forget_proxies(monkeypatch)
     stand_in.on("CONNECT", "*", Reply(status=403))
     assert main(["--no-around", "--proxy", stand_in.url("")], program="doctor") == HEALTHY
     stand_in.on("GET", "*", health(ahead=timedelta(hours=1)))

@@ -6,11 +6,12 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from clirun import cli, running
+from filing import Filer
 from offices import OUTSIDE, Office
 from valkeys import Valkey
 
@@ -22,6 +23,7 @@ from proxy.core.release import read_release
 from proxy.policy.bundle import load_bundle
 from proxy.policy.settings import load_settings
 from proxy.stores.embedded import EmbeddedStore
+from proxy.stores.redis_holds import RedisHolds
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\u202ea\u200bb"
 
@@ -278,6 +280,74 @@ def test_the_kill_switch_stops_everybody(office: Office) -> None:
     assert cli("agents", "restore", "--all", "--reason", "over", "--as", "ada").code == Exit.REFUSED
     cli("agents", "restore", "--all", "--reason", "over", "--as", "operator").ok()
     assert not office.control().killed
+
+
+@pytest.mark.parametrize("off_s", [-3600, -3, 3, 3600], ids=["an hour slow", "slow", "fast", "an hour fast"])
+def test_a_stop_counts_at_once_whatever_this_machines_clock_says(
+    office: Office, off_s: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After somebody else let it go on a moment ago: a slow clock's word would be overruled, a fast one's ignored."""
+    for words in (("agents", "restore", "robot"), ("kill", "off")):
+        cli(*words, "--reason", "fine", "--as", "operator").ok()
+    monkeypatch.setattr("proxy.cli.store.now", lambda: datetime.now(UTC) + timedelta(seconds=off_s))
+    cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "ben").ok()
+    cli("kill", "on", "--reason", "odd", "--as", "ben").ok()
+    assert (office.control().quarantined("robot"), office.control().killed) == (True, True)
+    cli("agents", "restore", "robot", "--reason", "fine", "--as", "ada").ok()
+    cli("kill", "off", "--reason", "fine", "--as", "operator").ok()
+    assert (office.control().quarantined("robot"), office.control().killed) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "edit", "by"),
+    [
+        pytest.param("clusters.yaml", "\n# not signed yet\n", "ben", id="rules that nobody has signed yet"),
+        pytest.param("clusters.yaml", "\n  - id: [", "operator", id="rules that cannot be read"),
+        pytest.param("people.yaml", "\n  - id: [", "operator", id="people who cannot be read"),
+    ],
+)
+def test_a_stop_does_not_wait_for_anybody_to_mend_a_file(office: Office, file: str, edit: str, by: str) -> None:
+    rules = office.home / file
+    before = rules.read_text()
+    rules.write_text(before + edit)
+    for words in (("agents", "quarantine", "robot"), ("kill", "on")):
+        assert "not as an operator signed it" in cli(*words, "--reason", "odd", "--as", by).ok().err
+    for words in (("agents", "restore", "robot"), ("kill", "off")):
+        assert cli(*words, "--reason", "fine", "--as", "operator").code == Exit.REFUSED, "what lets go on does wait"
+    rules.write_text(before)
+    assert (office.control().quarantined("robot"), office.control().killed) == (True, True)
+
+
+def test_nobody_is_told_that_an_agent_may_go_on_that_may_not(office: Office) -> None:
+    cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "operator").ok()
+    ran = cli("agents", "restore", "robot", "--reason", "fine", "--as", "ada")
+    assert (ran.code, "operator stopped it: only an operator lets it go on" in ran.err) == (Exit.REFUSED, True)
+    assert office.control().quarantined("robot")
+    assert cli("kill", "on", "--reason", "odd", "--as", "ben", "--json").ok().json["stopped"] == ["*", "robot"]
+    ran = cli("agents", "restore", "robot", "--reason", "fine", "--as", "operator").ok()
+    assert "the kill switch is still on" in ran.err
+    cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "ben").ok()
+    assert "still quarantined: robot" in cli("kill", "off", "--reason", "over", "--as", "operator").ok().err
+    ran = cli("agents", "restore", "robot", "--reason", "fine", "--as", "ada").ok()
+    assert (ran.err, "robot may go on, by ada" in ran.out) == ("", True)
+
+
+def test_a_release_from_before_a_stop_is_shown_as_taken_back(office: Office) -> None:
+    hold = office.file()
+    cli("holds", "release", hold.id, "--as", "ada").ok()
+    cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "ben").ok()
+
+    stop = office.control_token()
+
+    async def recall(_: Filer, holds: RedisHolds) -> None:
+        assert (await holds.apply(hold.id, Event.RECALL, said=stop)).applied
+
+    office.use(recall)
+    shown = cli("holds", "show", hold.id).ok().out
+    assert "ben, recall: odd" in shown
+    assert "state        held\n" in shown, "without when it was released"
+    ran = cli("holds", "release", hold.id, "--as", "ada")
+    assert (ran.code, "is quarantined" in ran.err) == (Exit.NOT_PERMITTED, True)
 
 
 @pytest.mark.parametrize("words", [(), ("robot", "--all")], ids=["nobody", "both"])

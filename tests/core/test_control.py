@@ -18,6 +18,7 @@ from proxy.core.control import (
     ControlView,
     Statement,
     check_not_ahead,
+    ended_by,
     read_statement,
     state,
 )
@@ -360,13 +361,56 @@ def test_reading_a_statement_raises_only_rejected(changed: dict[str, Json]) -> N
         pytest.param([(STOP, AGENT, 5), (GO, AGENT, 6)], 7, None, id="before it was given"),
         pytest.param([(STOP, "somebody-else", 5)], 0, None, id="another agent was"),
         pytest.param([(Act.KILL_ON, "*", 5), (Act.KILL_OFF, "*", 6)], 0, "*", id="everything was"),
+        pytest.param([(STOP, AGENT, 5), (GO, AGENT, 9)], 7, AGENT, id="while it was stopped"),
+        pytest.param([(STOP, AGENT, 5), (GO, AGENT, 9)], 9, None, id="when it could just go on"),
+        pytest.param([(STOP, AGENT, 5), (GO, AGENT, 5.9)], 5, AGENT, id="in the one second of a stop and its end"),
+        pytest.param(
+            [(STOP, AGENT, 1), (GO, AGENT, 2), (GO, AGENT, 9)], 5, None, id="before it was let go on once more"
+        ),
+        pytest.param(
+            [(STOP, AGENT, 1), (STOP, AGENT, 2), (GO, AGENT, 9)], 5, AGENT, id="stopped twice, let go on once"
+        ),
     ],
 )
 def test_what_was_given_before_a_stop_ends_with_it(
-    words: list[tuple[Act, str, int]], given_after_s: int, expected: str | None
+    words: list[tuple[Act, str, float]], given_after_s: int, expected: str | None
 ) -> None:
     view = seen(said(act, target, by="operator", after_s=at) for act, target, at in words)
-    assert view.stopped_since((AGENT, "helper-bot"), NOW + timedelta(seconds=given_after_s)) == expected
+    stop = view.stopped_since((AGENT, "helper-bot"), NOW + timedelta(seconds=given_after_s))
+    assert (None if stop is None else stop.target) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "given_after_s", "stopped_by"),
+    [
+        pytest.param([(ADA, STOP, 1), (OPS, GO, 3)], 2, SPONSOR, id="an operator ends what others said"),
+        pytest.param([(OPS, STOP, 1), (ADA, GO, 3)], 5, "operator", id="what an operator said, others do not end"),
+        pytest.param([(ADA, STOP, 1), (OPS, STOP, 2), (OPS, GO, 3)], 5, None, id="an operator ends both"),
+        pytest.param([(OPS, STOP, 1), (OPS, GO, 2), (ADA, STOP, 4), (ADA, GO, 6)], 5, SPONSOR, id="the one in force"),
+        pytest.param(
+            [(OPS, STOP, 1), (OPS, GO, 2), (ADA, STOP, 4), (ADA, GO, 6)], 0, "operator", id="the first of two"
+        ),
+    ],
+)
+def test_whose_stop_ended_it_is_told(
+    words: list[tuple[str, Act, int]], given_after_s: int, stopped_by: str | None
+) -> None:
+    view = seen(said(act, AGENT, by=by, after_s=at) for by, act, at in words)
+    stop = view.stopped_since((AGENT,), NOW + timedelta(seconds=given_after_s))
+    assert (None if stop is None else stop.by) == stopped_by
+
+
+def test_the_last_words_are_known_by_target() -> None:
+    view = seen(said(act, AGENT, by="operator", after_s=at) for act, at in ((STOP, 5), (GO, 6), (STOP, 1)))
+    view = view.absorb(said(Act.KILL_OFF, by="operator", after_s=2))
+    start_ms = to_epoch(NOW) * 1000
+    assert view.last_stops() == {AGENT: start_ms + 5000}, "also of what may go on"
+    assert [view.last_serial(target) - start_ms for target in (AGENT, "*")] == [6000, 2000]
+    assert view.last_serial("nobody") == -1
+    assert [ended_by(said(act, target)) for act, target in ((Act.KILL_ON, "*"), (STOP, AGENT))] == [
+        "everything was stopped",
+        f"agent {AGENT} was quarantined",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from dataclasses import replace
 import identities
 import pytest
 
-from proxy.core.errors import Code
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Call, Decision, Verdict
 from proxy.core.problems import GUIDES, Form, Next, Prefer, problem, waits_s
-from proxy.core.refusals import MAX_CHARS, what_happened
+from proxy.core.refusals import MAX_CHARS, cut_off, what_happened
 
 CALL = Call(
     method="GET",
@@ -85,6 +85,12 @@ def test_every_code_says_what_was_refused_under_which_mandate_and_what_to_do(cod
             id="a call that the world failed",
         ),
         pytest.param(
+            replace(REFUSED, code=Code.KILL_SWITCH),
+            CALL,
+            "GET https://erp.example/v1/salaries was stopped, under the mandate of invoice-bot from ada",
+            id="a call that was stopped, before or under way",
+        ),
+        pytest.param(
             replace(REFUSED, code=Code.HOLD_UNCERTAIN),
             CALL,
             "GET https://erp.example/v1/salaries was not sent again, under the mandate of invoice-bot from ada",
@@ -106,6 +112,49 @@ def test_every_code_says_what_was_refused_under_which_mandate_and_what_to_do(cod
 )
 def test_it_names_the_call_and_the_mandate(decision: Decision, call: Call | None, expected: str) -> None:
     assert what_happened(decision, call) == expected
+
+
+@pytest.mark.parametrize(
+    ("stopped", "sent", "code", "words"),
+    [
+        pytest.param(Rejected(Code.KILL_SWITCH, "all is"), False, Code.KILL_SWITCH, "all is", id="before it left"),
+        pytest.param(Rejected(Code.KILL_SWITCH, "all is"), True, Code.KILL_SWITCH, "may have arrived", id="after that"),
+        pytest.param(Unavailable(Code.VIEW_STALE, "away"), False, Code.VIEW_STALE, "away", id="no news, before"),
+        pytest.param(Unavailable(Code.VIEW_STALE, "away"), True, Code.UPSTREAM_BROKEN, "may have", id="no news, after"),
+    ],
+)
+def test_a_call_that_was_ended_under_way_is_never_told_that_nothing_was_sent(
+    stopped: Rejected | Unavailable, sent: bool, code: Code, words: str
+) -> None:
+    told, detail = cut_off(stopped, sent=sent)
+    assert (told, words in detail) == (code, True)
+    decision = replace(REFUSED, code=told, message=detail)
+    answer = problem(
+        decision, hold=None, form="inside", prefer=Prefer(), now=identities.NOW, call=replace(CALL, method="POST")
+    )
+    members = json.loads(answer.body)
+    assert ("Nothing was sent" in members["detail"]) is (not sent and isinstance(stopped, Unavailable))
+    assert ("may have arrived" in members["detail"]) is sent
+    if sent:
+        assert members["retry"]["action"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("method", "action"),
+    [
+        pytest.param("GET", "retry", id="a GET"),
+        pytest.param("PUT", "retry", id="a PUT"),
+        pytest.param("POST", "stop", id="a POST"),
+        pytest.param("PATCH", "stop", id="a PATCH"),
+    ],
+)
+def test_what_would_happen_twice_is_not_to_be_sent_again_by_itself(method: str, action: str) -> None:
+    broken = replace(REFUSED, code=Code.UPSTREAM_BROKEN, message="the origin hung up")
+    call = replace(CALL, method=method)
+    of = problem(broken, hold=None, form="inside", prefer=Prefer(), now=identities.NOW, call=call)
+    told = json.loads(of.body)
+    assert told["retry"]["action"] == action
+    assert ("It may have arrived. Stop" in told["detail"]) is (action == "stop")
 
 
 def test_a_long_url_is_cut() -> None:

@@ -8,6 +8,7 @@ import pytest
 from identities import DEPLOYMENT, DEPUTY, NOW, REVIEWER, SPONSOR, key, nonce, person
 from questions import call, question
 
+from proxy.core.control import Act, state
 from proxy.core.decide import decide
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import state_grant
@@ -237,6 +238,28 @@ def test_who_is_sent_away_and_who_is_sent_elsewhere_is_told_so_and_nothing_else_
     assert "the hold stays" in away.message
     assert there == replace(held, message=there.message)
     assert "send it again there" in there.message
+
+
+@pytest.mark.parametrize(
+    ("act", "target", "found"),
+    [
+        pytest.param(Act.QUARANTINE, identities.AGENT, True, id="a stop of its agent"),
+        pytest.param(Act.QUARANTINE, "parent-bot", True, id="a stop of an agent above it"),
+        pytest.param(Act.KILL_ON, "*", True, id="a stop of everything"),
+        pytest.param(Act.QUARANTINE, "another", False, id="a stop of another"),
+        pytest.param(Act.RESTORE, identities.AGENT, False, id="no stop"),
+    ],
+)
+def test_a_recall_is_told_as_the_word_of_whoever_said_the_stop(act: Act, target: str, found: bool) -> None:
+    token = state(act, target, by="operator", reason="odd", deployment=DEPLOYMENT, key=key("operator"), now=NOW)
+    hold = replace(identities.hold(), said=(Said(version=3, statement=token),))
+    sealed = replace(filed(hold, who=("sponsor",)), sub_path=f"parent-bot/{identities.AGENT}")
+    said = said_at(3, hold, BUNDLE, barred=(), now=NOW, filed=sealed)
+    assert (None if said is None else (event_of(said), said.by, said.reason)) == (
+        ("recall", "operator", "odd") if found else None
+    )
+    alone = said_at(3, hold, BUNDLE, barred=(), now=NOW)
+    assert (alone is not None) is (found and target != "parent-bot"), "without the record its own agent is known"
 
 
 def given(hold: Hold, *, by: str = SPONSOR, with_hold: str = "", root_id: str = "") -> str:

@@ -5,12 +5,18 @@ from collections.abc import Iterator
 import pytest
 from h2towns import Http2Town, open_http2_town
 from keepers import Keeper, open_keeper
-from towns import Town, open_town
+from towns import DELIVERED, ROOMY, Town, open_town
 
 
 @pytest.fixture(scope="session")
 def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     with open_town(tmp_path_factory.mktemp("town")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def delivering_town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with open_town(tmp_path_factory.mktemp("delivered"), clusters=DELIVERED, extra=ROOMY) as running:
         yield running
 
 

@@ -3,17 +3,17 @@
 import json
 import secrets
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import identities
 import pytest
 from desks import HouseDesk
-from houses import CLUSTERS, WAYS
+from houses import WAYS
 from nodes import wait_for, wait_for_state
 from origin_replies import Gate, Reply
 from rawclient import Response
-from towns import ROOMY, Town, open_town
+from towns import Town
 
 from proxy.core.control import Act
 from proxy.core.manifest import parse_manifest
@@ -23,34 +23,13 @@ from proxy.review.granting import Width
 
 pytestmark = pytest.mark.system  # what is waited for is waited for by the clock of the store
 
-DELIVERED = (
-    CLUSTERS
-    + """\
-  - id: payments
-    description: Pay what is due
-    risk: routine
-    hosts: [erp.example]
-    schemes: [http, https]
-    ports: [{http}, {https}]
-    addresses: [127.0.0.0/8]
-    operations:
-      - name: pay
-        methods: [POST]
-        path: /v1/payments/{{id}}
-    review:
-      always: true
-      effect: deliver
-      idempotency_key: true
-"""
-)
 HOUSE = "http://intent.internal"
 BODY = b'{"amount": 17}'
 
 
-@pytest.fixture(scope="module")
-def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    with open_town(tmp_path_factory.mktemp("delivered"), clusters=DELIVERED, extra=ROOMY) as running:
-        yield running
+@pytest.fixture
+def town(delivering_town: Town) -> Town:
+    return delivering_town
 
 
 def pay(town: Town, url: str, chain: Sequence[str], *headers: tuple[str, str]) -> str:

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+import identities
 import pytest
 from mitmproxy.connection import Client, Connection, ConnectionState, Server
 from mitmproxy.http import HTTPFlow
@@ -13,7 +16,7 @@ from mitmproxy.proxy import events
 from addons.exchange import Exchange, Exchanges
 from addons.live import BLIND_S, LOOK_EVERY_S, Live
 from addons.tidings import Stopped
-from proxy.core.control import ControlView
+from proxy.core.control import Act, ControlView, read_statement, state
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Verdict
 
@@ -26,14 +29,20 @@ class FakeGate:
 
     def __init__(self) -> None:
         self.away: Exception | None = None
+        self.seen = ControlView()
         self.fallen: dict[object, Rejected] = {}
         self.asked: list[object] = []
-        self.holding = Stub(waits=Stub(stop=lambda ended: None))
+        self.waiting: list[object] = []  # mandates of calls that wait for a person
+        self.holding = Stub(waits=self)
+
+    def stop(self, falls: Callable[[Any], bool]) -> None:
+        """As `Waits` does."""
+        self.waiting = [mandate for mandate in self.waiting if not falls(mandate)]
 
     def view(self) -> ControlView:
         if self.away is not None:
             raise self.away
-        return ControlView()
+        return self.seen
 
     def check_standing(self, mandate: object, view: ControlView, *, filed: bool = False) -> None:
         self.asked.append(mandate)
@@ -93,6 +102,11 @@ class Bench:
         self.exchanges.open(made)
         return made
 
+    def of(self, handler: FakeHandler) -> Exchange:
+        """The one exchange of a connection."""
+        (found,) = self.exchanges.of_client(handler.client.id)
+        return found
+
     async def look(self, *, after_s: float = LOOK_EVERY_S) -> None:
         self.now_s += after_s
         await self.live.look()
@@ -122,6 +136,89 @@ async def test_only_what_was_allowed_is_under_way(bench: Bench) -> None:
     bench.gate.fallen["m"] = REVOKED
     await bench.look()
     assert (held.ended, bench.gate.asked) == ((0, 0), [])
+
+
+class Mandated(str):
+    """A mandate whose leaf is known by its name."""
+
+    @property
+    def leaf(self) -> object:
+        return Stub(id=str(self))
+
+
+class Links(str):
+    """A mandate of these agents."""
+
+    @property
+    def chain(self) -> tuple[object, ...]:
+        return tuple(Stub(sub=each) for each in self.split("/"))
+
+
+def words(*said: tuple[Act, str]) -> ControlView:
+    view = ControlView()
+    for number, (act, target) in enumerate(said):
+        token = state(
+            act,
+            target,
+            by="operator",
+            reason="r",
+            deployment=identities.DEPLOYMENT,
+            key=identities.key("operator"),
+            now=identities.NOW + timedelta(milliseconds=number),
+        )
+        view = view.absorb(read_statement(token, identities.bundle()))
+    return view
+
+
+@pytest.mark.parametrize(
+    ("stop", "resume", "ended"),
+    [
+        pytest.param((Act.KILL_ON, "*"), (Act.KILL_OFF, "*"), {"a", "a/b"}, id="everything"),
+        pytest.param((Act.QUARANTINE, "b"), (Act.RESTORE, "b"), {"a/b"}, id="an agent below the first"),
+        pytest.param((Act.QUARANTINE, "c"), (Act.RESTORE, "c"), set(), id="somebody else"),
+    ],
+)
+async def test_a_stop_that_was_over_before_the_look_ends_what_was_under_way(
+    bench: Bench, stop: tuple[Act, str], resume: tuple[Act, str], ended: set[str]
+) -> None:
+    handlers = {name: FakeHandler() for name in ("a", "a/b")}
+    for name, handler in handlers.items():
+        bench.call(handler, Links(name)).status = 200
+    bench.gate.waiting = [Links(name) for name in handlers]
+    bench.gate.seen = words((Act.KILL_ON, "*"), (Act.KILL_OFF, "*"))
+    await bench.look()
+    assert not any(any(handler.ended) for handler in handlers.values()), "what was over when it began ends nothing"
+    bench.gate.seen = words((Act.KILL_ON, "*"), (Act.KILL_OFF, "*"), stop, resume)
+    bench.gate.away = STALE
+    await bench.look()
+    bench.gate.away = None
+    await bench.look()
+    assert {name for name, handler in handlers.items() if all(handler.ended)} == ended
+    assert set(map(str, bench.gate.waiting)) == handlers.keys() - ended
+    later = FakeHandler()
+    bench.call(later, Links("a/b")).status = 200
+    await bench.look()
+    assert later.ended == (0, 0)
+
+
+@pytest.mark.parametrize("alpn", [None, b"h2"], ids=["HTTP/1", "HTTP/2"])
+async def test_what_was_to_end_ends_though_its_agent_may_go_on_by_the_next_look(
+    bench: Bench, alpn: bytes | None
+) -> None:
+    """Its agent was to be told why, and has not ended it."""
+    doomed, idle, other = FakeHandler(alpn=alpn), FakeHandler(), FakeHandler()
+    exchange = bench.call(doomed)
+    for handler, mandate in ((idle, "m"), (other, "other")):
+        bench.call(handler, mandate)
+        bench.exchanges.note_served(handler.client.id, Mandated(mandate))  # type: ignore[arg-type]
+    bench.exchanges.find(bench.of(idle).flow).outcome = None  # type: ignore[union-attr]
+    bench.gate.fallen["m"] = REVOKED
+    await bench.look()
+    assert (doomed.ended[0], idle.ended[0]) == (0, 0)
+    bench.gate.fallen.clear()
+    await bench.look()
+    assert (doomed.ended[0], idle.ended[0], other.ended) == (1, 1, (0, 0))
+    assert exchange.stopped is REVOKED
 
 
 async def test_an_answer_that_has_begun_is_cut_on_both_sides_at_once(bench: Bench) -> None:

@@ -17,6 +17,7 @@ import identities
 import pytest
 from enclosure import Enclosure, enclosure
 from houses import ROOT
+from nodes import wait_for
 from towns import Town, open_town
 
 from proxy.agent.keyfile import save_key
@@ -41,6 +42,7 @@ class Agent:
     def __post_init__(self) -> None:
         self.environment = {"PATH": os.environ["PATH"], "HOME": str(self.folder), "PYTHONPATH": str(ROOT)}
         self.proxy = f"http://127.0.0.1:{PORT}"
+        self.wrapped: tuple[str, ...] = ()
         self.sign()
         save_key(self.key, identities.key(identities.AGENT))
 
@@ -57,7 +59,17 @@ class Agent:
 
     def ask(self, *more: str) -> dict[str, dict[str, object]]:
         """The doctor's findings by name; the exit code must fit them."""
-        command = [sys.executable, "-m", "proxy.agent.doctor", "--json", "--timeout", "1", "--address", FOUR]
+        command = [
+            *self.wrapped,
+            sys.executable,
+            "-m",
+            "proxy.agent.doctor",
+            "--json",
+            "--timeout",
+            "1",
+            "--address",
+            FOUR,
+        ]
         command += ["--address", SIX, "--resolver", FOUR, "--manifest", str(self.manifest), "--key", str(self.key)]
         command += ["--ca", str(self.town.house.ca), *(["--proxy", self.proxy] if self.proxy else []), *more]
         done = self.place.run(command, environment=self.environment, cwd=self.folder)
@@ -90,7 +102,7 @@ def test_from_a_well_closed_place_all_is_well_and_there_is_no_way_around(agent: 
     assert failing(findings) == {}
     around = {name: each["text"] for name, each in findings.items() if name.startswith("around")}
     assert set(around.values()) == {"no way"}
-    assert len(around) == 5
+    assert len(around) == 7
     mandate = findings["mandate"]
     assert f"You are {identities.AGENT}." in str(mandate["text"])
     assert any("GET /v1/invoices/{id}" in line for line in mandate["lines"])  # type: ignore[union-attr]
@@ -110,14 +122,25 @@ def test_a_network_that_swallows_everything_is_closed_too(agent: Agent) -> None:
         pytest.param(FOUR, {"udp"}, {"around: UDP 443"}, id="QUIC over IPv4"),
         pytest.param(SIX, {"udp"}, {"around: UDP 443"}, id="QUIC over IPv6"),
         pytest.param(FOUR, {"dns"}, {"around: DNS"}, id="a name server"),
+        pytest.param(FOUR, {"dns over tcp"}, {"around: TCP 22, 53, 80, 853"}, id="DNS over TCP"),
+        pytest.param(FOUR, {"http"}, {"around: TCP 22, 53, 80, 853"}, id="web pages without TLS"),
+        pytest.param("169.254.169.254", {"http"}, {"around: metadata"}, id="the metadata service"),
         pytest.param(FOUR, set(), set(), id="nothing but pings"),
     ],
 )
 def test_every_way_around_is_found(agent: Agent, address: str, ways: set[str], found: set[str]) -> None:
     agent.place.give(address, ways)
     mends = failing(agent.ask())
-    assert mends.keys() == found | {"around: ICMP"}
+    assert mends.keys() == found | ({"around: ICMP"} if address in (FOUR, SIX) else set())
     assert all("docs/doctor.md" in mend for mend in mends.values())
+
+
+def test_who_may_send_no_ping_is_told_of_every_other_way(agent: Agent) -> None:
+    agent.place.give(FOUR, {"tcp"})
+    agent.wrapped = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
+    findings = agent.ask()
+    assert list(failing(findings)) == ["around: IPv4, TCP 443"]
+    assert findings["around: ICMP"]["text"] == "no way"
 
 
 # --- planted faults ---------------------------------------------------------------------------------------------------
@@ -192,15 +215,17 @@ def quarantined(agent: Agent) -> None:
 def test_a_planted_fault_is_found_with_its_mend(
     agent: Agent, plant: Callable[[Agent], None], name: str, mend: str
 ) -> None:
-    assert failing(agent.ask()) == {}, "the twin"
+    """The twin of them all is the place in which nothing was planted, above."""
     plant(agent)
     try:
-        assert mend in failing(agent.ask()).get(name, "not found")
-        assert list(failing(agent.ask())) == [name], "and nothing else"
+        found = failing(agent.ask("--no-around"))
+        assert list(found) == [name], "it, and nothing else"
+        assert mend in found[name]
     finally:
         if plant is quarantined:
             agent.town.house.stop_by(Act.RESTORE, identities.AGENT)
-            agent.town.settle_control("plain")
+            url = agent.town.url("plain", "/v1/invoices/17")
+            wait_for(lambda: agent.town.house.call("GET", url).status == 200, "the agent goes on")
 
 
 @pytest.mark.parametrize(
@@ -216,7 +241,7 @@ def test_a_wrong_clock_is_found_with_its_mend(agent: Agent, by: str, told: str) 
         "FAKETIME": by,
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    found = agent.ask()["clock"]
+    found = agent.ask("--no-around")["clock"]
     assert found["state"] == "fail"
     assert told in str(found["text"])
     assert "NTP" in str(found["mend"])
@@ -234,6 +259,20 @@ def test_a_session_in_the_variables_is_all_it_needs(agent: Agent) -> None:
     assert f"You are {identities.AGENT}." in done.stdout
     assert "CA, SSL_CERT_FILE" in done.stdout
     assert session.rpartition(":")[0].rpartition(":")[2].partition("@")[0] not in done.stdout, "no secret is printed"
+
+
+@pytest.mark.parametrize("signs", [(), ("--sign-requests",)], ids=["tunnels", "requests"])
+def test_behind_exec_it_needs_nothing_and_finds_nothing(agent: Agent, signs: tuple[str, ...]) -> None:
+    """The proxy of its variables is the sidecar, and the CA the one that exec gives."""
+    program = [sys.executable, "-m", "proxy.cli.main"]
+    command = [*program, "exec", "--manifest", agent.manifest, "--key", agent.key, "--ca", agent.town.house.ca]
+    command += [*signs, "--proxy", agent.proxy, "--", *program, "doctor", "--json", "--no-around"]
+    done = agent.place.run(command, environment=agent.environment, cwd=agent.folder)
+    assert done.stdout, done.stderr
+    findings = {each["name"]: each for each in json.loads(done.stdout)["findings"]}
+    assert failing(findings) == {}, done.stdout
+    assert done.returncode == 0
+    assert f"You are {identities.AGENT}." in str(findings["mandate"]["text"])
 
 
 def test_an_origin_learns_nothing_of_it(agent: Agent) -> None:

@@ -16,6 +16,7 @@ from proxy.core.holds import MAX_SAID, Event
 from proxy.core.model import Bundle, Hold, HoldState, Person, Proof, Review, Risk, Verdict
 from proxy.core.notes import NoteAct
 from proxy.core.release import read_approval, read_release
+from proxy.core.reviewed import event_of
 from proxy.core.stored import stored_to_bytes
 from proxy.review.service import Outcome, Result, ReviewService
 from proxy.stores.memory_holds import MemoryHolds
@@ -546,4 +547,52 @@ async def test_nothing_is_released_while_it_is_stopped(desk: Desk, act: Act, tar
     assert kept.state is HoldState.HELD
     assert (await desk.deny(other)).result is Result.DONE, "it may be denied"
     desk.view = ControlView()
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+def said(act: Act, desk: Desk, after_s: float) -> None:
+    moment = NOW + timedelta(seconds=after_s)
+    token = state(act, AGENT, by="operator", reason="r", deployment=DEPLOYMENT, key=key("operator"), now=moment)
+    desk.view = desk.view.absorb(read_statement(token, desk.bundle))
+
+
+async def test_of_a_quorum_who_released_before_a_stop_is_asked_again() -> None:
+    desk = a_house(quorum=2)
+    hold = await desk.filer.file()
+    assert (await desk.release(hold, SPONSOR)).result is Result.SIGNED
+    said(Act.QUARANTINE, desk, 5)
+    said(Act.RESTORE, desk, 10)
+    desk.now = NOW + timedelta(seconds=60)
+    assert (await desk.service.show(hold.id)).signers == (), "nobody has released it since"
+    second = await desk.release(hold, DEPUTY)
+    assert (second.result, second.detail) == (Result.SIGNED, f"released by {DEPUTY}, 1 of 2: 1 more must")
+    assert (await desk.service.show(hold.id)).signers == (DEPUTY,)
+    again = await desk.release(hold, SPONSOR)
+    assert (again.result, again.hold is not None and again.hold.state) == (Result.DONE, HoldState.APPROVED)
+
+
+async def test_a_release_by_a_clock_before_the_end_of_a_stop_is_not_recorded(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    said(Act.QUARANTINE, desk, 5)
+    said(Act.RESTORE, desk, 30)
+    desk.now = NOW + timedelta(seconds=20)
+    refused = await desk.release(hold)
+    assert (refused.result, "from before the end of a stop" in refused.detail) == (Result.NOT_PERMITTED, True)
+    kept = await desk.holds.get(hold.id)
+    assert kept is not None and kept.state is HoldState.HELD
+    desk.now = NOW + timedelta(seconds=31)
+    assert (await desk.release(hold)).result is Result.DONE
+
+
+async def test_a_hold_that_was_taken_back_is_shown_as_held_and_released_anew(desk: Desk) -> None:
+    hold = await desk.filer.file()
+    assert (await desk.release(hold, reason="seen")).result is Result.DONE
+    said(Act.QUARANTINE, desk, 5)
+    said(Act.RESTORE, desk, 10)
+    stop = desk.view.words[AGENT][0]
+    assert (await desk.holds.apply(hold.id, Event.RECALL, said=stop.token)).applied
+    held = await desk.service.show(hold.id)
+    assert (held.hold.state, held.hold.decided_by, held.hold.decided_at) == (HoldState.HELD, None, None)
+    assert [(event_of(one), one.by) for one in held.said] == [("recall", "operator")]
+    desk.now = NOW + timedelta(seconds=60)
     assert (await desk.release(hold)).result is Result.DONE

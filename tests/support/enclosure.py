@@ -23,6 +23,7 @@ import pytest
 type Address = tuple[str, int]
 
 WAYS = frozenset({"tcp", "udp", "dns"})
+_PORTS = {"tcp": 443, "http": 80, "dns over tcp": 53}
 
 
 class Enclosure:
@@ -54,8 +55,8 @@ class Enclosure:
         """An address that answers in there: to pings, and in these ways."""
         six = ":" in address
         self.ip("addr", "add", f"{address}/{128 if six else 32}", "dev", "lo", *(["nodad"] if six else []))
-        if "tcp" in ways:
-            self._ends.enter_context(self.inside(lambda: _tcp(address, 443)))
+        for way in ways & _PORTS.keys():
+            self._ends.enter_context(self.inside(lambda way=way: _tcp(address, _PORTS[way])))  # type: ignore[misc]
         if "udp" in ways:
             self._answer(self.inside(lambda: _udp(address, 443)), lambda packet: b"\xc0" + packet[:40])
         if "dns" in ways:

@@ -87,6 +87,7 @@ class House:
     tls_address: tuple[str, int] = ("127.0.0.1", 0)  # where TLS alone is spoken, if extra says `tls: {listen: …}`
     process: "subprocess.Popen[str] | None" = None
     output: list[str] = field(default_factory=list)
+    last_stop_s: int = 0  # the second in which something was last stopped
 
     # --- authority ---------------------------------------------------------------------------------------------------
 
@@ -220,7 +221,12 @@ class House:
         raise AssertionError("no hold was filed")
 
     def decide(self, hold_id: str, verdict: Verdict, *, by: str = identities.SPONSOR, reason: str = "seen") -> Hold:
-        """A reviewer's signed word about a hold, recorded as the command line does it."""
+        """A reviewer's signed word about a hold, recorded as the command line does it.
+
+        Not within the second of the last stop: people sign in whole seconds, and a release would count as given before.
+        """
+        while verdict is Verdict.ALLOW and int(time.time()) <= self.last_stop_s:
+            time.sleep(0.02)
         now = datetime.now(UTC)
         statement = state_release(
             hold=self.hold(hold_id),
@@ -253,6 +259,8 @@ class House:
             key=identities.key(by),
             now=datetime.now(UTC),
         )
+        if act in (Act.QUARANTINE, Act.KILL_ON):
+            self.last_stop_s = int(time.time())
         self.with_store(lambda server: RedisControl(server, Statements(lambda: self.bundle)).publish(token))
 
     # --- what stays --------------------------------------------------------------------------------------------------

@@ -61,6 +61,10 @@ class Office:
         assert found is not None
         return found
 
+    def control_token(self) -> str:
+        """The last word about the robot, as it was signed."""
+        return self.control().words["robot"][-1].token
+
     def control(self) -> ControlView:
         async def run() -> ControlView:
             server = RedisServer(self.valkey.url)

@@ -18,6 +18,28 @@ holds:
   open_per_sponsor: 10000
 """
 
+DELIVERED = (
+    CLUSTERS
+    + """\
+  - id: payments
+    description: Pay what is due
+    risk: routine
+    hosts: [erp.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    operations:
+      - name: pay
+        methods: [POST]
+        path: /v1/payments/{{id}}
+    review:
+      always: true
+      effect: deliver
+      idempotency_key: true
+"""
+)
+"""`CLUSTERS`, and one whose released calls the proxy sends by itself."""
+
 
 @dataclass(kw_only=True)
 class Town:

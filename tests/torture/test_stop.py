@@ -4,12 +4,14 @@ All of it ends within two seconds, on both sides; nothing is sent after; and the
 """
 
 import json
+import secrets
 import select
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import identities
 import pytest
@@ -102,6 +104,40 @@ def everything(country: Country, chain: Sequence[str], ends: ExitStack) -> Open:
     return opened
 
 
+def others(country: Country, ends: ExitStack) -> list[UnderWay]:
+    """What another agent has open on every node."""
+    root = country.houses[0].root(sub=identities.HELPER)
+    chain = (root, identities.child(root, now=datetime.now(UTC), jti=f"l-{secrets.token_hex(6)}", lifetime_s=1800))
+    streams = [stream(house, country.plain, chain, ends) for house in country.houses * 2]
+    return [*streams, *(websocket(house, country.listener, chain, ends) for house in country.houses * 2)]
+
+
+def cut_off(country: Country, chain: Sequence[str], code: str) -> dict[str, int]:
+    """How many streams and WebSockets of this mandate were ended with this code, as the journals of all nodes say."""
+    root_id = parse_manifest(chain[0]).id
+    mine = {
+        line["decision_id"]
+        for house in country.houses
+        for line in house.journal("decision")
+        if line.get("manifest") == root_id
+    }
+
+    def count() -> dict[str, int]:
+        lines = [
+            line
+            for house in country.houses
+            for line in house.journal("outcome")
+            if line["decision_id"] in mine and line.get("error") == code
+        ]
+        return {
+            "stream": sum(line.get("status") == 200 for line in lines),
+            "websocket": sum(line.get("status") == 101 for line in lines),
+        }
+
+    wait_for(lambda: sum(count().values()) >= 2 * EACH, "they are journaled")
+    return count()
+
+
 def tunnel(country: Country, number: int, chain: Sequence[str], ends: ExitStack) -> rawclient.Wire:
     """An open tunnel whose CONNECT was signed, or not, with a call through it that is over."""
     house, authority = country.house(number), country.tls.url("/", host="erp.example").split("/")[2]
@@ -147,6 +183,7 @@ def test_everything_ends_within_two_seconds_on_every_node(
     chain = country.houses[0].chain()
     with ExitStack() as ends:
         opened = everything(country, chain, ends)
+        theirs = others(country, ends) if stop is Act.QUARANTINE else []
         try:
             country.houses[0].stop_by(stop, target, by=identities.REVIEWER, reason="incident 4711")
             deadline_s = time.monotonic() + PROMISE_S
@@ -168,9 +205,11 @@ def test_everything_ends_within_two_seconds_on_every_node(
                 assert json.loads(answer.body)["code"] == code
             assert country.plain.since(marks[0]).nothing
             assert country.tls.since(marks[1]).nothing
+            assert [each.goes_on() for each in theirs] == ["whole"] * len(theirs), "another agent's calls go on"
         finally:
             country.houses[0].stop_by(resume, target, by="operator")
     together(lambda house: check_journal(house, stop, target), country.houses)
+    assert cut_off(country, chain, code) == {"stream": EACH, "websocket": EACH}, "each is journaled with why it ended"
     wait_for(
         lambda: all(house.call("GET", url, chain=house.chain()).status == 200 for house in country.houses * 2),
         "they go on when they may",

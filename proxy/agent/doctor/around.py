@@ -1,6 +1,6 @@
 """Is there a way to the Internet that does not lead through the proxy?
 
-What is tried is what a program would try that knows of no proxy: a TCP connection, a first QUIC packet, one question
+What is tried is what a program would try that knows of no proxy: TCP connections, a first QUIC packet, one question
 for a name, one ping. Nothing else is sent, and nothing of this place is in it. The addresses are those of public
 resolvers (RFC 7094 anycast), which answer everywhere; others may be named.
 
@@ -26,11 +26,18 @@ ADDRESSES_6 = ("2606:4700:4700::1111", "2620:fe::fe")
 QUESTION = "example.com"
 RESOLV_CONF = Path("/etc/resolv.conf")
 
+METADATA = ("169.254.169.254", "fd00:ec2::254")
+"""Where a cloud tells whoever asks what this machine is, and gives out its credentials."""
+
+_OTHER_PORTS = (22, 53, 80, 853)
 _QUIC_INITIAL_BYTES = 1200
 _MEND = "let this place's network reach the proxy at {} and nothing else (docs/doctor.md has rules)"
 _DNS_MEND = (
     "let nothing here ask a name server: the proxy resolves names itself, and a question can carry data out "
     "(docs/doctor.md has rules)"
+)
+_METADATA_MEND = (
+    "let nothing here reach the cloud's metadata service: it gives out credentials (docs/doctor.md has rules)"
 )
 
 
@@ -40,6 +47,7 @@ class Targets:
 
     addresses_4: tuple[str, ...] = ADDRESSES_4
     addresses_6: tuple[str, ...] = ADDRESSES_6
+    metadata: tuple[str, ...] = METADATA
     resolvers: tuple[str, ...] = ()  # besides the addresses above
     question: str = QUESTION
     timeout_s: float = 3.0
@@ -63,9 +71,11 @@ def around(targets: Targets, *, proxy: str) -> tuple[Finding, ...]:
     ways: tuple[tuple[str, Callable[[str], str], Sequence[str], str], ...] = (
         ("around: IPv4, TCP 443", lambda to: tcp(to, after_s), four, _MEND.format(proxy)),
         ("around: IPv6, TCP 443", lambda to: tcp(to, after_s), six, _MEND.format(proxy)),
+        ("around: TCP 22, 53, 80, 853", lambda to: other_ports(to, after_s), (*four, *six), _MEND.format(proxy)),
         ("around: UDP 443", lambda to: quic(to, after_s), (*four, *six), _MEND.format(proxy)),
         ("around: DNS", lambda to: dns(to, targets.question, after_s), resolvers, _DNS_MEND),
         ("around: ICMP", lambda to: ping(to, after_s), (*four, *six), _MEND.format(proxy)),
+        ("around: metadata", lambda to: tcp(to, after_s, 80), targets.metadata, _METADATA_MEND),
     )
     with ThreadPoolExecutor(max(1, sum(len(to) for _, _, to, _ in ways))) as pool:
         tried = [(name, to, [pool.submit(attempt, each) for each in to], mend) for name, attempt, to, mend in ways]
@@ -85,13 +95,19 @@ def _finding(name: str, found: Sequence[tuple[str, str]], mend: str) -> Finding:
 # --- one attempt each: what came back, "" when nothing did ------------------------------------------------------------
 
 
-def tcp(address: str, timeout_s: float) -> str:
+def tcp(address: str, timeout_s: float, port: int = 443) -> str:
     """A connection that was refused counts as closed: those who are asked by default refuse none, a firewall may."""
     try:
-        socket.create_connection((address, 443), timeout=timeout_s).close()
+        socket.create_connection((address, port), timeout=timeout_s).close()
     except (OSError, ValueError):
         return ""
-    return "accepts connections"
+    return "accepts connections" if port == 443 else f"accepts connections at port {port}"
+
+
+def other_ports(address: str, timeout_s: float) -> str:
+    """Ports that are left open by rules which think of web pages alone, side by side."""
+    with ThreadPoolExecutor(len(_OTHER_PORTS)) as pool:
+        return next(filter(None, pool.map(lambda port: tcp(address, timeout_s, port), _OTHER_PORTS)), "")
 
 
 def quic(address: str, timeout_s: float) -> str:

@@ -110,15 +110,17 @@ def _mend(refused: Denied) -> str:
 
 def _grants(grants: Json) -> Iterator[str]:
     """In plain words, as the proxy tells them."""
-    assert isinstance(grants, list)
-    for grant in grants:
-        assert isinstance(grant, dict)
-        may = grant["you_may"]
-        assert isinstance(may, list)
-        locations = grant["locations"]
-        assert isinstance(locations, list)
+    for grant in _as(list, grants):
+        grant = _as(dict, grant)
+        may, locations = _as(list, grant["you_may"]), _as(list, grant["locations"])
         yield f"{grant['cluster']} at {', '.join(map(str, locations))}. {grant['standing']}"
         yield from (f"  {each}" for each in may)
+
+
+def _as[T](kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
+        raise TypeError(kind.__name__)
+    return value
 
 
 def _span(length: timedelta) -> str:

@@ -2,10 +2,12 @@
 
 import base64
 import http.client
+import os
 import socket
 import ssl
-import time
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -86,6 +88,7 @@ def find_proxy(given: str | None, environment: Mapping[str, str]) -> tuple[Split
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         usable = parts.scheme in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/")
+        (parts.hostname or "").encode("idna")  # as it is looked up: with no label that is empty or too long
     except ValueError:
         usable = False
     if not usable:  # without what stands in it: that may be a session
@@ -99,26 +102,65 @@ def ask(place: Place, method: str, url: str, lines: Lines = ()) -> Answer:
     Raises:
         OSError, http.client.HTTPException: there is none.
     """
-    connection = connect(place)
+    connection = http.client.HTTPConnection(place.host, place.port)
     try:
-        connection.putrequest(method, url, skip_accept_encoding=True)
-        for name, value in lines:
-            connection.putheader(name, value)
-        connection.endheaders()
-        response = connection.getresponse()
-        headers = {name.lower(): value for name, value in response.getheaders()}
-        body = response.read(MAX_ANSWER_BYTES)
-        return Answer(status=response.status, headers=headers, body=body, at=datetime.now(UTC))
+        connection.sock = connect(place)
+        with within(connection.sock, place.timeout_s):
+            connection.putrequest(method, url, skip_accept_encoding=True)
+            for name, value in lines:
+                connection.putheader(name, value)
+            connection.endheaders()
+            response = connection.getresponse()
+            headers = {name.lower(): value for name, value in response.getheaders()}
+            body = response.read(MAX_ANSWER_BYTES)
+            return Answer(status=response.status, headers=headers, body=body, at=datetime.now(UTC))
     finally:
         connection.close()
 
 
-def connect(place: Place) -> http.client.HTTPConnection:
-    """A connection to the proxy, made on first use."""
-    if place.proxy.scheme == "https":
+@contextmanager
+def within(sock: socket.socket, timeout_s: float) -> Iterator[None]:
+    """End a connection, and raise TimeoutError, when this takes longer in all: a peer may answer a byte at a time."""
+    late = threading.Event()
+    with socket.socket(fileno=os.dup(sock.fileno())) as same:
+
+        def end() -> None:
+            late.set()
+            with suppress(OSError):
+                same.shutdown(socket.SHUT_RDWR)
+
+        timer = threading.Timer(timeout_s, end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except (OSError, http.client.HTTPException):
+            if late.is_set():
+                raise TimeoutError from None
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+    if late.is_set():
+        raise TimeoutError
+
+
+def connect(place: Place) -> socket.socket:
+    """A connection to the proxy, over TLS where its URL says so.
+
+    Raises:
+        OSError: it failed, or took too long.
+    """
+    sock: socket.socket = socket.create_connection((place.host, place.port), timeout=place.timeout_s)
+    if place.proxy.scheme == "http":
+        return sock
+    try:
         context = ssl.create_default_context(cafile=str(place.ca) if place.ca else None)
-        return http.client.HTTPSConnection(place.host, place.port, timeout=place.timeout_s, context=context)
-    return http.client.HTTPConnection(place.host, place.port, timeout=place.timeout_s)
+        with within(sock, place.timeout_s):
+            return context.wrap_socket(sock, server_hostname=place.host)
+    except BaseException:
+        sock.close()
+        raise
 
 
 def tunnel(place: Place, authority: str, lines: Lines = ()) -> tuple[int, socket.socket]:
@@ -127,21 +169,19 @@ def tunnel(place: Place, authority: str, lines: Lines = ()) -> tuple[int, socket
     Raises:
         OSError: the connection failed, or what came was no HTTP.
     """
-    sock: socket.socket = socket.create_connection((place.host, place.port), timeout=place.timeout_s)
+    sock = connect(place)
     try:
-        if place.proxy.scheme == "https":
-            context = ssl.create_default_context(cafile=str(place.ca) if place.ca else None)
-            sock = context.wrap_socket(sock, server_hostname=place.host)
         head = "".join(f"{name}: {value}\r\n" for name, value in lines)
-        sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{head}\r\n".encode("ascii"))
-        answer, deadline_s = b"", time.monotonic() + place.timeout_s
-        while b"\r\n\r\n" not in answer:
-            part = sock.recv(4096)
-            if not part or len(answer) > MAX_ANSWER_BYTES or time.monotonic() > deadline_s:
-                raise ConnectionError("no answer to CONNECT")
-            answer += part
+        with within(sock, place.timeout_s):
+            sock.sendall(f"CONNECT {authority} HTTP/1.1\r\nHost: {authority}\r\n{head}\r\n".encode("ascii"))
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                part = sock.recv(4096)
+                if not part or len(answer) > MAX_ANSWER_BYTES:
+                    raise ConnectionError("no answer to CONNECT")
+                answer += part
         words = answer.split(b" ", 2)
-        if len(words) < 2 or not words[1].isdigit():
+        if len(words) < 2 or len(words[1]) != 3 or not words[1].isdigit():
             raise ConnectionError("no HTTP in the answer to CONNECT")
         return int(words[1]), sock
     except BaseException:

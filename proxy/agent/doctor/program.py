@@ -1,6 +1,7 @@
 """The doctor's command line: one place for it, whoever starts it."""
 
 import argparse
+import ipaddress
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from proxy.agent.doctor.place import Lines, Place, find_proxy
 from proxy.agent.signer import Signer
 from proxy.core.errors import Rejected
 
-HEALTHY, AILING, WRONG_USAGE = 0, 1, 2
+HEALTHY, AILING, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _ABOUT = """\
 Find what is wrong where an agent runs. Run it from the agent's place: its machine or container, its user, its
@@ -45,12 +46,22 @@ def parser(program: str) -> argparse.ArgumentParser:
     made.add_argument("--ca", metavar="FILE", type=Path, help="the proxy's CA, as the agent's program is given it")
     made.add_argument("--no-around", action="store_true", help="do not look for ways around the proxy")
     made.add_argument(
-        "--address", metavar="IP", action="append", help="what to look for a way to, instead of public resolvers"
+        "--address",
+        metavar="IP",
+        type=_address,
+        action="append",
+        help="what to look for a way to, instead of public resolvers",
     )
     made.add_argument(
-        "--resolver", metavar="IP", action="append", help="a name server to ask, instead of those of this place"
+        "--resolver",
+        metavar="IP",
+        type=_address,
+        action="append",
+        help="a name server to ask, instead of those of this place",
     )
-    made.add_argument("--question", metavar="NAME", default=QUESTION, help=f"the name to ask for ({QUESTION})")
+    made.add_argument(
+        "--question", metavar="NAME", type=_name, default=QUESTION, help=f"the name to ask for ({QUESTION})"
+    )
     made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=3.0, help="to wait for each answer (3)")
     made.add_argument("--json", action="store_true", help="print JSON")
     return made
@@ -76,7 +87,11 @@ def main(words: Sequence[str], *, program: str) -> int:
         ca=options.ca,
         timeout_s=options.timeout,
     )
-    findings = tuple(look(place, None if options.no_around else _targets(options)))
+    try:
+        findings = tuple(look(place, None if options.no_around else _targets(options)))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{program}: stopped\n")
+        return INTERRUPTED
     if options.json:
         sys.stdout.write(as_json(findings))
     else:
@@ -128,6 +143,21 @@ def _targets(options: argparse.Namespace) -> Targets:
         question=options.question,
         timeout_s=options.timeout,
     )
+
+
+def _address(text: str) -> str:
+    """One that is none would be a way that was never tried, and so looks closed."""
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!a} is no IP address") from None
+
+
+def _name(text: str) -> str:
+    try:
+        return text.rstrip(".").encode("idna").decode("ascii")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!a} is no name that can be asked for") from None
 
 
 def _seconds(text: str) -> float:

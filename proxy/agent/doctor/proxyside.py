@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import ipaddress
 import json
 import socket
 import ssl
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from proxy.agent.answers import Denied, read_answer
 from proxy.agent.doctor.findings import Finding, fail, ok, skip
-from proxy.agent.doctor.place import VARIABLES, Answer, Lines, Place, ask, tunnel
+from proxy.agent.doctor.place import VARIABLES, Answer, Lines, Place, ask, tunnel, within
 
 HEALTH = "http://intent.internal/health"
 TUNNEL = "intent.internal:443"
@@ -32,7 +33,6 @@ BUNDLES = (
 )
 """Variables by which programs are told what to trust."""
 
-_LOCAL = ("localhost", "127.", "::1", "[::1]")
 _EXPORT = "intent-proxy ca export > ca.pem, at the proxy"
 
 
@@ -46,8 +46,15 @@ class Reached:
 
 def reach(place: Place) -> tuple[Finding, Reached | None]:
     """Does an intent-proxy answer?"""
+    if place.proxy.scheme == "https" and place.ca is not None:
+        try:
+            ssl.create_default_context(cafile=str(place.ca))
+        except OSError as fault:
+            return _unreadable("proxy", place.ca, fault), None
     try:
         answer = ask(place, "GET", HEALTH)
+        if answer.status == 407 and place.session:  # a sidecar, which serves nobody but its own program
+            answer = ask(place, "GET", HEALTH, place.session)
     except (OSError, http.client.HTTPException) as fault:
         return _unreached(place, fault), None
     refused = read_answer(answer.status, answer.headers, answer.body)
@@ -104,7 +111,8 @@ def environment(place: Place) -> Finding:
     if not values:
         return skip("variables", "no proxy variables are set: programs must be told of the proxy in another way")
     for name, value in values.items():
-        if value.rpartition("@")[2].rpartition("://")[2].rstrip("/") != place.proxy.netloc.rpartition("@")[2]:
+        led = value.rpartition("@")[2].rpartition("://")[2].rstrip("/")
+        if led.lower() != place.proxy.netloc.rpartition("@")[2].lower():
             text = f"{name} leads elsewhere than to {place.where}"
             return fail("variables", text, f"export {name}={place.proxy.scheme}://{place.where}, or unset it")
     for scheme in ("HTTP_PROXY", "HTTPS_PROXY"):
@@ -118,11 +126,25 @@ def environment(place: Place) -> Finding:
             )
     for name in ("NO_PROXY", "no_proxy"):
         around = [host for host in place.environment.get(name, "").replace(" ", "").split(",") if host]
-        foreign = [host for host in around if not host.startswith(_LOCAL)]
+        foreign = [host for host in around if not _is_local(host)]
         if foreign:
             text = f"{name} sends calls to {', '.join(foreign)} around the proxy"
             return fail("variables", text, f"unset {name}, or leave nothing but this machine's own names in it")
     return ok("variables", f"{', '.join(values)} lead to the proxy")
+
+
+def _is_local(host: str) -> bool:
+    """Whether an entry of NO_PROXY means this machine and nothing else, as programs write and read it."""
+    name = host.lower().lstrip(".").rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    bare = name.partition("]")[0].lstrip("[") if name.startswith("[") else name
+    if bare.count(":") == 1:  # with a port
+        bare = bare.partition(":")[0]
+    try:
+        return bare == "localhost" or ipaddress.ip_network(bare, strict=False).is_loopback
+    except ValueError:
+        return False
 
 
 # --- the CA -----------------------------------------------------------------------------------------------------------
@@ -147,26 +169,32 @@ def certificates(place: Place, proof: Callable[[], Lines]) -> Iterator[Finding]:
 def _trusted(place: Place, name: str, file: Path | None, proof: Callable[[], Lines]) -> Finding:
     try:
         context = ssl.create_default_context(cafile=None if file is None else str(file))
-    except (OSError, ssl.SSLError) as fault:
-        text = f"{file} cannot be read: {fault.strerror or 'it holds no certificate'}"
-        return fail(name, text, f"write the proxy's CA there: {_EXPORT}")
+    except OSError as fault:
+        return _unreadable(name, file, fault)
     try:
         status, sock = tunnel(place, TUNNEL)
-        if status == 407 and (lines := proof()):
-            sock.close()
-            status, sock = tunnel(place, TUNNEL, lines)
+        for lines in (proof(), place.session) if status == 407 else ():
+            if lines and status == 407:
+                sock.close()
+                status, sock = tunnel(place, TUNNEL, lines)
         with sock:
             if status != 200:
                 return skip(
                     name, f"the proxy opens no tunnel without proof (status {status}): give --manifest and --key"
                 )
-            shake_hands(sock, context, TUNNEL.partition(":")[0])
+            with within(sock, place.timeout_s):
+                shake_hands(sock, context, TUNNEL.partition(":")[0])
     except ssl.SSLCertVerificationError as fault:
         return _distrusted(name, file, fault)
     except OSError as fault:
         return fail(name, f"no TLS inside a tunnel: {fault.strerror or type(fault).__name__}", "see the proxy's log")
     print_ = "" if file is None else _fingerprint(file)
     return ok(name, "what the proxy shows inside tunnels is trusted", *([print_] if print_ else []))
+
+
+def _unreadable(name: str, file: Path | None, fault: OSError) -> Finding:
+    why = "it holds no certificate" if isinstance(fault, ssl.SSLError) else fault.strerror or type(fault).__name__
+    return fail(name, f"{file} cannot be read: {why}", f"write the proxy's CA there: {_EXPORT}")
 
 
 def _distrusted(name: str, file: Path | None, fault: ssl.SSLCertVerificationError) -> Finding:
