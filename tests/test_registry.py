@@ -45,7 +45,9 @@ async def look(
         return verify_chain(chain, within, lifetimes=Lifetimes().lasting(), now=NOW)
 
     found = [await registry.mandate_of(certificate, within, verify, now=NOW) for _ in range(2)]
-    assert found[0] == found[1]
+    assert str(found[0]) == str(found[1])
+    if isinstance(found[0], Rejected):
+        raise found[0]
     return found[0]
 
 

@@ -133,5 +133,6 @@ async def _of(mandates: Mandates, agent: str) -> list[Manifest]:
 
 
 async def _forget(mandates: Mandates, manifest: Manifest) -> None:
-    for name in names_of(manifest):
+    """Its agent's name goes last: as long as that is there, whoever is interrupted can go on."""
+    for name in reversed(names_of(manifest)):
         await mandates.unregister(name, manifest.id)

@@ -28,6 +28,7 @@ class FakeGate:
         self.away: Exception | None = None
         self.fallen: dict[object, Rejected] = {}
         self.asked: list[object] = []
+        self.holding = Stub(waits=Stub(stop=lambda falls: None))
 
     def view(self) -> ControlView:
         if self.away is not None:
@@ -38,6 +39,17 @@ class FakeGate:
         self.asked.append(mandate)
         if mandate in self.fallen:
             raise self.fallen[mandate]
+
+
+class FakeFootings:
+    """What the looks ask about what proofs rest on."""
+
+    def __init__(self) -> None:
+        self.fallen: dict[object, Rejected] = {}
+
+    def check(self, identity: Any, *, released: bool = False) -> None:
+        if identity.mandate in self.fallen:
+            raise self.fallen[identity.mandate]
 
 
 @dataclass
@@ -82,7 +94,8 @@ class Bench:
         monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
         self.gate, self.exchanges = FakeGate(), Exchanges()
         self.handlers: dict[Any, Any] = {}
-        self.live = Live(self.gate, self.exchanges, self.handlers)  # type: ignore[arg-type]
+        self.footings = FakeFootings()
+        self.live = Live(self.gate, self.exchanges, self.handlers, self.footings)  # type: ignore[arg-type]
 
     def call(self, handler: FakeHandler, mandate: str = "m", *, verdict: Verdict = Verdict.ALLOW) -> Exchange:
         self.handlers[handler.client.id] = handler
