@@ -12,7 +12,8 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.verification import (
     ClientVerifier,
     Criticality,
@@ -31,11 +32,19 @@ MAX_SHOWN = 8
 """Certificates one client may show: its own and those between it and a CA of ours."""
 
 MIN_RSA_BITS = 2048
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
 _SPIFFE = re.compile(rf"spiffe://[a-z0-9._-]{{1,255}}(?:/{_SEGMENT})+")
 _FIELD = "certificate"
-_UNREADABLE = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    ValueError,
+    KeyError,  # what the verifier raises for a subject in a kind of string that X.509 does not have
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +105,9 @@ def verify_certificate(
         raise _refused(_why(own, fault, now=now)) from None
     except x509.ExtensionNotFound:
         raise _refused("the client certificate must be for clients: its extended key usage lacks clientAuth") from None
-    except (ValueError, UnsupportedAlgorithm, *_UNREADABLE):
+    except _UNREADABLE:
         raise _refused("the client certificate, or one shown with it, cannot be read") from None
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:  # the verifier looks at those of CAs alone
-        raise _refused(f"the client certificate's RSA key must have at least {MIN_RSA_BITS} bits, got {key.key_size}")
+    _check_key(key)
     return ClientCertificate(
         thumbprint=thumbprint(shown[0]),
         spiffe_id=spiffe_id,
@@ -146,6 +154,21 @@ def _verifier(anchors: Sequence[x509.Certificate], now: datetime) -> ClientVerif
     theirs = ExtensionPolicy.webpki_defaults_ca().may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs)
     builder = PolicyBuilder().store(Store(list(anchors))).time(now).max_chain_depth(MAX_SHOWN)
     return builder.extension_policies(ca_policy=theirs, ee_policy=ours).build_client_verifier()
+
+
+def _check_key(key: CertificatePublicKeyTypes) -> None:
+    """The verifier looks at the keys of CAs alone, and TLS proves possession of a key that anybody can compute, too."""
+    match key:
+        case rsa.RSAPublicKey():
+            if key.key_size < MIN_RSA_BITS:
+                detail = f"the client certificate's RSA key must have at least {MIN_RSA_BITS} bits, got {key.key_size}"
+                raise _refused(detail)
+        case ec.EllipticCurvePublicKey() if isinstance(key.curve, _CURVES):
+            pass
+        case ed25519.Ed25519PublicKey():
+            pass
+        case _:
+            raise _refused("the client certificate's key must be RSA, on curve P-256, P-384 or P-521, or Ed25519")
 
 
 def _signs(policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:

@@ -1,13 +1,14 @@
 """Client certificates: which count, whose they are, and what a manifest that is bound to one asks for."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from clientcerts import ClientAuthority, Shown
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,7 @@ OTHER = ClientAuthority("somebody else", now=NOW)
 SPIFFE = "spiffe://test.example/invoice-bot"
 ANCHORS = (ROOT.certificate, TERSE.certificate, NARROW.certificate)
 GOOD = ROOT.issue(uris=[SPIFFE])
+LINKED = BELOW.issue(uris=[SPIFFE])
 
 
 def verify(shown: Shown, anchors: tuple[x509.Certificate, ...] = ANCHORS):
@@ -55,6 +57,9 @@ def refused(call: Callable[[], object]) -> str:
     [
         pytest.param(GOOD, id="one with a SPIFFE id"),
         pytest.param(ROOT.issue(), id="one without any name"),
+        pytest.param(ROOT.issue(key=ec.generate_private_key(ec.SECP521R1())), id="one with a key on another curve"),
+        pytest.param(ROOT.issue(key=ed25519.Ed25519PrivateKey.generate()), id="one with an Edwards key"),
+        pytest.param(ROOT.issue(key=rsa.generate_private_key(65_537, 2048)), id="one with an RSA key"),
         pytest.param(ROOT.issue(names=["bot.example"]), id="one with a host name"),
         pytest.param(ROOT.issue(uris=["https://bot.example/"]), id="one with a URI of another kind"),
         pytest.param(BELOW.issue(uris=[SPIFFE]), id="one of a CA below, shown with it"),
@@ -114,6 +119,9 @@ WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1024)  # on pur
         ),
         pytest.param(ROOT.issue(is_ca=True), "does not verify", id="it is a CA's own"),
         pytest.param(ROOT.issue(key=WEAK), "at least 2048 bits", id="its key is too short"),
+        pytest.param(ROOT.issue(key=ec.generate_private_key(ec.SECP192R1())), "on curve P-256", id="a weak curve"),
+        pytest.param(ROOT.issue(key=ec.generate_private_key(ec.SECP256K1())), "on curve P-256", id="an odd curve"),
+        pytest.param(ROOT.issue(key=dsa.generate_private_key(1024)), "must be RSA", id="a key of an old kind"),
         pytest.param(ROOT.issue(uris=[SPIFFE, SPIFFE + "/2"]), "must have one URI", id="two SPIFFE ids"),
         pytest.param(ROOT.issue(uris=[SPIFFE, "https://a.example/"]), "must have one URI", id="a SPIFFE id and more"),
         pytest.param(ROOT.issue(uris=["spiffe://Test.example/a"]), "must have one URI", id="a SPIFFE id in capitals"),
@@ -137,6 +145,23 @@ def test_how_many_certificates_may_be_shown(shown: tuple[bytes, ...]) -> None:
 def test_what_is_no_certificate_is_refused_in_one_way(noise: bytes) -> None:
     for shown in ((noise,), (*GOOD.der, noise)):
         assert "cannot be read" in refused(lambda shown=shown: verify_certificate(shown, ANCHORS, now=NOW))
+
+
+def test_a_subject_in_no_kind_of_string_is_refused_in_the_same_way() -> None:
+    """Anybody can show one: a self-made certificate reaches the verifier, too."""
+    own = ROOT.issue(purposes=[ExtendedKeyUsageOID.SERVER_AUTH]).der[0]
+    odd = own.replace(b"\x0c\x08an agent", b"\xbb\x08an agent")
+    assert odd != own
+    assert "cannot be read" in refused(lambda: verify_certificate((odd,), ANCHORS, now=NOW))
+
+
+@given(st.sampled_from([0, 1]), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=3))
+def test_whatever_is_shown_the_answer_is_a_refusal_or_a_certificate(which: int, changes: list[tuple[int, int]]) -> None:
+    shown = [bytearray(each) for each in LINKED.der]
+    for at, value in changes:
+        shown[which][at % len(shown[which])] = value
+    with suppress(Rejected):
+        verify_certificate([bytes(each) for each in shown], ANCHORS, now=NOW)
 
 
 @given(st.integers(min_value=0, max_value=len(GOOD.der[0]) * 8 - 1))
