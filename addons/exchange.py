@@ -155,6 +155,12 @@ class Exchanges:
         """Every client connection on which something was let pass, and for whom."""
         return tuple((client_id, tuple(each.values())) for client_id, each in self._served.items())
 
+    def identities(self) -> tuple[Identity, ...]:
+        """For whom something is under way, or may be soon, or was let pass on a connection that is open."""
+        admitted = (each.admission.identity for each in self._by_flow.values() if each.admission is not None)
+        served = (identity for _, identities in self.served() for identity in identities)
+        return (*(identity for identity in admitted if identity is not None), *served)
+
     def forget_client(self, client_id: str) -> None:
         self._served.pop(client_id, None)
 

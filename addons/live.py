@@ -48,9 +48,7 @@ class Live:
     async def _watch_registry(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            under_way = [_identity(each) for each in self._exchanges.under_way()]
-            served = [identity for _, identities in self._exchanges.served() for identity in identities]
-            await self._footings.look([*under_way, *served])
+            await self._footings.look(self._exchanges.identities())
 
     async def _watch_stops(self) -> None:
         while True:

@@ -204,13 +204,14 @@ class Identifier:
         return known
 
     def afresh(self, identity: Identity) -> Identity:
-        """The identity under the bundle in force now: a call's proof may be older than that.
+        """The identity under the bundle in force now: a call's proof may be older, by as long as its body took.
 
         Raises:
-            Rejected: its chain does not verify any more.
+            Rejected: its chain does not verify any more, or what it rests on counts no more.
         """
         if identity.filed:
             return identity  # verified anew whenever a node sends its call
+        self.footings.check(identity)
         tokens = tuple(link.token for link in identity.mandate.chain)
         mandate = self.mandate(tokens, registered=identity.registered)
         return identity if mandate is identity.mandate else replace(identity, mandate=mandate)

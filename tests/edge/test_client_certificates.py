@@ -572,6 +572,8 @@ def test_streams_and_tunnels_end_with_what_their_proof_rests_on(gated: Gated) ->
             assert gated.tunnelled(idle).status == 200
             goes_on = streaming(gated, ends, "mtls", other)
             ending = streaming(gated, ends, "mtls", brief)
+            slow, url = ends.enter_context(gated.wire(brief)), gated.town.url("plain", "/mtls/slow")
+            slow.send(request_bytes("GET", url, [("Host", url.split("/")[2]), ("Content-Length", "2")], b"a"))
         deadline_s = time.monotonic() + PROMISE_S
         for each in doomed:
             assert each.cut(deadline_s - time.monotonic())
@@ -579,6 +581,11 @@ def test_streams_and_tunnels_end_with_what_their_proof_rests_on(gated: Gated) ->
         left_s = (brief.chain[0].not_valid_after_utc - datetime.now(UTC)).total_seconds()
         assert left_s > 0 and not ending.cut(0.05), "it is not over yet"
         assert ending.cut(left_s + PROMISE_S)
+        before = gated.town.plain.mark()
+        slow.send(b"b")
+        late = slow.response()
+        assert (late.status, code(late)) == (407, "proof.certificate"), "its body came after the end"
+        assert gated.town.plain.since(before).nothing
         assert goes_on.goes_on()
     told = {str(line.get("error")) for line in gated.town.house.journal("outcome")}
     assert "proof.certificate" in told
