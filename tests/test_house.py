@@ -37,6 +37,8 @@ ROOMS = {
         "injecting.py",
         "identify.py",
         "registry.py",
+        "identity.py",
+        "footing.py",
         "internal.py",
         "stores",
         "policy",
