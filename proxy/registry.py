@@ -30,6 +30,12 @@ def names_of(manifest: Manifest) -> tuple[str, ...]:
     return (of_agent(manifest.sub), *bound)
 
 
+async def forget(mandates: Mandates, manifest: Manifest) -> None:
+    """Take a manifest away. Its agent's name goes last: while that is there, whoever is cut off can begin again."""
+    for name in reversed(names_of(manifest)):
+        await mandates.unregister(name, manifest.id)
+
+
 def of_agent(agent: str) -> str:
     return f"agent:{agent}"
 

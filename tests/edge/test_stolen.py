@@ -18,7 +18,7 @@ import identities
 import pytest
 from clientcerts import ClientAuthority, Shown
 from houses import House
-from nodes import nodes, wait_for
+from nodes import kill_workers, nodes, wait_for
 from origins import Origin
 from rawclient import Response, connect
 from shots import PROMISE_S
@@ -261,3 +261,20 @@ def test_it_is_useless_to_everybody_once_it_ended_was_revoked_or_its_agent_quara
     finally:
         streets.houses[0].stop_by(Act.RESTORE, identities.AGENT)
     wait_for(lambda: streets.used(*kept) == [{PASSED}] * 4, "what was only quarantined passes again")
+
+
+@pytest.mark.system
+def test_while_no_worker_runs_agents_over_tls_are_told_so(streets: Streets) -> None:
+    """The supervisor answers there, too, with a certificate that agents trust."""
+    house, lines = streets.houses[1], [("Content-Length", "0")]
+    kill_workers(house)
+
+    def answered() -> Response | None:
+        try:
+            return streets.send(house, lines, None, url="http://intent.internal/session")
+        except OSError:
+            return None
+
+    told = wait_for(answered, "somebody answers")
+    assert (told.status, json.loads(told.body)["code"]) == (503, "service.undecided")
+    wait_for(lambda: (again := answered()) is not None and again.status == 407, "a worker answers")
