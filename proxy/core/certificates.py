@@ -32,6 +32,8 @@ MAX_SHOWN = 8
 """Certificates one client may show: its own and those between it and a CA of ours."""
 
 MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+"""Of every key shown: what a longer one signed takes long to check, and anybody may ask for that."""
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
@@ -97,17 +99,19 @@ def verify_certificate(
         raise _refused(f"a client may show 1 to {MAX_SHOWN} certificates, got {len(shown)}")
     try:
         own, *between = [x509.load_der_x509_certificate(der) for der in shown]
-        chain = _verifier(anchors, now).verify(own, between).chain
+        keys = [each.public_key() for each in (own, *between)]
+        if any(isinstance(each, rsa.RSAPublicKey) and each.key_size > MAX_RSA_BITS for each in keys):
+            raise _refused(f"an RSA key in the client's certificates has more than {MAX_RSA_BITS} bits")
+        chain = _verifier(anchors, now).verify(own, _one_way(between, anchors)).chain
         own.extensions.get_extension_for_class(x509.ExtendedKeyUsage)  # what it says was verified, if it is there
         spiffe_id = _spiffe_id(own)
-        key = own.public_key()
     except VerificationError as fault:
         raise _refused(_why(own, fault, now=now)) from None
     except x509.ExtensionNotFound:
         raise _refused("the client certificate must be for clients: its extended key usage lacks clientAuth") from None
     except _UNREADABLE:
         raise _refused("the client certificate, or one shown with it, cannot be read") from None
-    _check_key(key)
+    _check_key(keys[0])
     return ClientCertificate(
         thumbprint=thumbprint(shown[0]),
         spiffe_id=spiffe_id,
@@ -146,6 +150,21 @@ def described(certificate: ClientCertificate) -> str:
     """What a message calls a certificate."""
     name = f" of {certificate.spiffe_id}" if certificate.spiffe_id else ""
     return f"the client certificate {certificate.thumbprint}{name}"
+
+
+def _one_way(between: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """One certificate for each name, of several the one that a CA of ours issued.
+
+    The verifier tries every way there is: through seven of one name, each by its own word the issuer of all the others,
+    there are millions, and meanwhile nobody is served.
+    """
+    ours = {anchor.subject for anchor in anchors}
+    found: dict[x509.Name, x509.Certificate] = {}
+    for each in between:
+        known = found.get(each.subject)
+        if known is None or (each.issuer in ours and known.issuer not in ours):
+            found[each.subject] = each
+    return list(found.values())
 
 
 def _verifier(anchors: Sequence[x509.Certificate], now: datetime) -> ClientVerifier:

@@ -4,18 +4,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from clientcerts import ClientAuthority, Shown
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 from identities import NOW, agent, child, draft, root
 
+from proxy.core import certificates
 from proxy.core.certificates import (
     MAX_SHOWN,
+    MIN_RSA_BITS,
     belongs,
     check_bound,
     described,
@@ -145,6 +150,44 @@ def test_how_many_certificates_may_be_shown(shown: tuple[bytes, ...]) -> None:
 def test_what_is_no_certificate_is_refused_in_one_way(noise: bytes) -> None:
     for shown in ((noise,), (*GOOD.der, noise)):
         assert "cannot be read" in refused(lambda shown=shown: verify_certificate(shown, ANCHORS, now=NOW))
+
+
+def test_a_maze_of_certificates_is_not_walked() -> None:
+    """Each of one name, and by its word the issuer of all the others: trying every way through took minutes."""
+    maze = ClientAuthority("a maze", now=NOW)
+    shown = (*maze.issue().der, *(crossed(maze, maze) for _ in range(MAX_SHOWN - 1)))
+    assert "does not verify" in refused(lambda: verify_certificate(shown, ANCHORS, now=NOW))
+
+
+def test_of_two_certificates_of_one_ca_the_one_that_leads_to_ours_counts() -> None:
+    own, between = LINKED.der
+    for shown in ((own, crossed(BELOW, OTHER), between), (own, between, crossed(BELOW, OTHER))):
+        assert verify_certificate(shown, ANCHORS, now=NOW).spiffe_id == SPIFFE
+
+
+def crossed(house: ClientAuthority, by: ClientAuthority) -> bytes:
+    """Another certificate of a CA's key and name, by this CA."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(house.name)
+        .issuer_name(by.name)
+        .public_key(house.key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(house.key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False)
+        .sign(by.key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+
+
+def test_an_endless_key_is_not_used() -> None:
+    long = ROOT.issue(key=rsa.generate_private_key(65_537, MIN_RSA_BITS))
+    assert verify(long)
+    with patch.object(certificates, "MAX_RSA_BITS", MIN_RSA_BITS - 1):
+        assert "has more than" in refused(lambda: verify(long))
 
 
 def test_a_subject_in_no_kind_of_string_is_refused_in_the_same_way() -> None:
