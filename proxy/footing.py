@@ -92,7 +92,6 @@ class Footings:
 
 
 def _unregistered(root: Manifest) -> Rejected:
-    detail = (
-        f"manifest {root.jti} is registered for no client certificate any more: intent-proxy manifest register FILE"
-    )
-    return Rejected(Code.PROOF_CERTIFICATE, detail, field="certificate")
+    detail = f"manifest {root.jti} is registered for no client certificate any more"
+    mend = "register one (intent-proxy manifest register FILE), then open new sessions"
+    return Rejected(Code.PROOF_CERTIFICATE, f"{detail}: {mend}", field="certificate")

@@ -24,7 +24,10 @@ from proxy.stores.redis_control import RedisMandates
 
 def register(
     file: File,
-    replace: Annotated[bool, typer.Option("--replace", help="Take away what the agent has registered now.")] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take away what the agent has registered now; what is open under it ends."),
+    ] = False,
     config: Config = None,
     dev: Dev = False,
 ) -> None:
@@ -86,6 +89,7 @@ def unregister(
 ) -> None:
     """Take away an agent's registered mandate: its certificate then proves nothing.
 
+    What the certificate and its sessions have open ends within two seconds.
     To end a mandate for good, whatever it is proved with, use manifest revoke.
 
     Example:
