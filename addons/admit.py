@@ -62,7 +62,7 @@ class Admit:
                 return  # it left while we asked; nobody would take the entry back
             self._tunnels.by_client[client.id] = opened
             if opened.identity is not None:
-                self._exchanges.note_served(client.id, opened.identity.mandate)
+                self._exchanges.note_served(client.id, opened.identity)
             flow.request.host, flow.request.port = opened.host, opened.port
             flow.response = None
         else:

@@ -164,7 +164,7 @@ class Enforce:
         )
         self._dials.grant((exchange.client_id, call.host, call.port), token)
         if exchange.admission is not None and exchange.admission.identity is not None:
-            self._exchanges.note_served(exchange.client_id, exchange.admission.identity.mandate)
+            self._exchanges.note_served(exchange.client_id, exchange.admission.identity)
         flow.response = None
 
     async def _give_up(self, flow: http.HTTPFlow, exchange: Exchange) -> None:

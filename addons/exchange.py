@@ -17,9 +17,10 @@ from addons.intake import Intake
 from addons.valve import Valves
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.injection import Injection
-from proxy.core.model import IPAddress, Mandate, Unread, Verdict
+from proxy.core.model import IPAddress, Unread, Verdict
 from proxy.core.problems import Answer
 from proxy.delivering import Delivery
+from proxy.identity import Identity
 from proxy.recording import Admission, Outcome
 
 
@@ -81,7 +82,7 @@ class Exchange:
 
 
 MOST_REMEMBERED = 32
-"""Mandates of one connection. An agent has one, with a new leaf now and then; a relay of many agents some more."""
+"""Identities of one connection, by mandate. An agent has one, with a new leaf now and then; a relay more."""
 
 
 class Head(NamedTuple):
@@ -105,7 +106,7 @@ class Exchanges:
     def __init__(self) -> None:
         self._by_flow: dict[str, Exchange] = {}
         self._heads: dict[int, Head] = {}
-        self._served: dict[str, dict[str, Mandate]] = {}
+        self._served: dict[str, dict[str, Identity]] = {}
         self.valves = Valves()
 
     def note_head(self, request: http.Request, *, inside: bool, ends: bool) -> None:
@@ -143,16 +144,22 @@ class Exchanges:
         exchange = self.find(flow)
         return exchange is not None and exchange.claimed
 
-    def note_served(self, client_id: str, mandate: Mandate) -> None:
-        """This mandate opened the tunnel of this connection, or a call under it was allowed there."""
+    def note_served(self, client_id: str, identity: Identity) -> None:
+        """This identity opened the tunnel of this connection, or a call of its was allowed there."""
         served = self._served.setdefault(client_id, {})
-        served[mandate.leaf.id] = mandate
+        served[identity.mandate.leaf.id] = identity
         if len(served) > MOST_REMEMBERED:
             del served[next(iter(served))]
 
-    def served(self) -> tuple[tuple[str, tuple[Mandate, ...]], ...]:
-        """Every client connection on which something was let pass, and under which mandates."""
-        return tuple((client_id, tuple(mandates.values())) for client_id, mandates in self._served.items())
+    def served(self) -> tuple[tuple[str, tuple[Identity, ...]], ...]:
+        """Every client connection on which something was let pass, and for whom."""
+        return tuple((client_id, tuple(each.values())) for client_id, each in self._served.items())
+
+    def identities(self) -> tuple[Identity, ...]:
+        """For whom something is under way, or may be soon, or was let pass on a connection that is open."""
+        admitted = (each.admission.identity for each in self._by_flow.values() if each.admission is not None)
+        served = (identity for _, identities in self.served() for identity in identities)
+        return (*(identity for identity in admitted if identity is not None), *served)
 
     def forget_client(self, client_id: str) -> None:
         self._served.pop(client_id, None)

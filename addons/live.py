@@ -3,8 +3,9 @@ the calls that wait for a person under it, and the tunnels and connections that 
 
 A call is judged once, when it begins; its bytes may flow for an hour after that. So every allowed exchange that has
 not ended is looked at again and again, as `Gate` looks at a new call: kill switch, quarantine, revocation, expiry,
-sponsor. What fails is ended on both sides at once; nothing that waits in a buffer still goes out. A stop that was
-taken back between two looks ends what it would have ended: whoever said it saw everything end on other nodes.
+sponsor, and what its proof rests on (`proxy.footing`). What fails is ended on both sides at once; nothing that waits in
+a buffer still goes out. A stop that was taken back between two looks ends what it would have ended: whoever said it saw
+everything end on other nodes.
 """
 
 import asyncio
@@ -17,8 +18,10 @@ from addons.tidings import Stopped
 from addons.transports import Connections, abort
 from proxy.core.control import EVERYTHING, ControlView
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.model import Mandate
+from proxy.core.model import Mandate, Proof
+from proxy.footing import Footings
 from proxy.gate import Gate
+from proxy.identity import Identity
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +35,9 @@ BLIND_S = 5.0
 class Live:
     """Looks after every allowed exchange of this worker until its last byte."""
 
-    def __init__(self, gate: Gate, exchanges: Exchanges, connections: Connections) -> None:
+    def __init__(self, gate: Gate, exchanges: Exchanges, connections: Connections, footings: Footings) -> None:
         self._gate = gate
+        self._footings = footings
         self._exchanges = exchanges
         self._connections = connections
         self._seen_s = time.monotonic()
@@ -43,6 +47,14 @@ class Live:
 
     async def watch(self) -> None:
         """Look until cancelled. Runs for the life of the worker, which ends with it when looking fails for too long."""
+        await asyncio.gather(self._watch_stops(), self._watch_registry())  # the store is slow when it is: a stop is not
+
+    async def _watch_registry(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            await self._footings.look(self._exchanges.identities())
+
+    async def _watch_stops(self) -> None:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
@@ -70,11 +82,12 @@ class Live:
         self._heard = heard
         faults: dict[tuple[int, bool], Rejected | None] = {}  # by mandate: many exchanges have the same one
         for exchange in self._exchanges.under_way():
-            mandate, released = _mandate(exchange), exchange.claimed
-            asked = id(mandate), released
+            identity, released = _identity(exchange), exchange.claimed
+            asked = id(identity.mandate), released
             if asked not in faults:
-                faults[asked] = self._fault(mandate, view, filed=released)
-            fault = faults[asked] or exchange.stopped  # what was to end ends, also when its agent may go on by now
+                faults[asked] = self._fault(identity.mandate, view, filed=released)
+            # What was to end ends, also when its agent may go on by now.
+            fault = faults[asked] or self._unfounded(identity, released=released) or exchange.stopped
             if fault is not None:
                 await self._stop(exchange, fault)
         self._gate.holding.waits.stop(lambda mandate: self._fault(mandate, view, filed=True) is not None)
@@ -88,11 +101,16 @@ class Live:
         """
         answering: set[str] = set()
         faults: dict[int, bool] = {}
-        for client_id, mandates in self._exchanges.served():
-            for mandate in mandates:
+        for client_id, identities in self._exchanges.served():
+            for mandate in (identity.mandate for identity in identities):
                 if id(mandate) not in faults:
                     faults[id(mandate)] = self._fault(mandate, view, filed=True) is not None
-            if client_id not in self._answering and not all(faults[id(mandate)] for mandate in mandates):
+            # Where a session has ended, another may follow; the certificate of a connection stays the same.
+            if client_id not in self._answering and not all(
+                faults[id(each.mandate)]
+                or (each.evidence.proof is not Proof.SESSION and self._unfounded(each, released=False) is not None)
+                for each in identities
+            ):
                 continue
             if client_id not in self._answering and any(self._exchanges.of_client(client_id)):
                 answering.add(client_id)
@@ -118,6 +136,13 @@ class Live:
                 return Rejected(Code.QUARANTINED, f"agent {link.sub} was quarantined while this was under way")
         return None
 
+    def _unfounded(self, identity: Identity, *, released: bool) -> Rejected | None:
+        try:
+            self._footings.check(identity, released=released)
+        except Rejected as fault:
+            return fault
+        return None
+
     async def _stop(self, exchange: Exchange, why: Rejected | Unavailable) -> None:
         """End a call on both sides. An agent whose answer has not begun is told why.
 
@@ -141,6 +166,6 @@ class Live:
             await handler.server_event(Stopped(exchange.flow_id))
 
 
-def _mandate(exchange: Exchange) -> Mandate:
+def _identity(exchange: Exchange) -> Identity:
     assert exchange.admission is not None and exchange.admission.identity is not None  # it was allowed
-    return exchange.admission.identity.mandate
+    return exchange.admission.identity

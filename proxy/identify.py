@@ -24,34 +24,14 @@ from proxy.core.proof import (
 )
 from proxy.core.session import SessionGrant, check_channel, check_session, read_basic
 from proxy.core.verify import Lifetimes, verify_chain
+from proxy.footing import Footings
+from proxy.identity import Identity as Identity
+from proxy.identity import Tunnel as Tunnel
 from proxy.ports import Mandates, Vault
 from proxy.registry import Certificates, Registry
 
 TUNNEL_LIFE = timedelta(minutes=5)
 _CACHED_MANDATES = 4096
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
-    """A verified mandate, the evidence for it, and what the caller says it is doing."""
-
-    mandate: Mandate
-    evidence: Evidence
-    intent: Intent
-    manifest_field: str  # Intent-Manifest as presented; "" for a session
-    inheritable_until: datetime | None = None  # how long calls inside a tunnel may rely on it
-    filed: bool = False  # of a held call: the leaf's expiry and the proof were judged when it was filed
-    registered: bool = False  # its chain is a root alone, registered for the client certificate that proved it
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tunnel:
-    """An accepted CONNECT. `identity` is None when it came without evidence: then each inner call brings its own."""
-
-    host: str
-    port: int
-    outer_tls: bool
-    identity: Identity | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +75,7 @@ class Identifier:
         self._clock = clock
         self._certificates = certificates or Certificates(())
         self._registry = Registry(mandates=mandates)
+        self.footings = Footings(registry=self._registry, vault=vault, bundle=bundle, clock=clock)
         self._known: OrderedDict[tuple[str, tuple[str, ...], bool], Mandate] = OrderedDict()
 
     async def identify(self, received: Received, leg: Leg, tunnel: Tunnel | None) -> Identity:
@@ -110,22 +91,23 @@ class Identifier:
         certificate = self._certificate(leg)
         found = await self._presented(received, leg, repeats=inherited.manifest_field if inherited is not None else "")
         if inherited is not None and not found:
-            found.append(self._inherit(inherited, _Fields.of(received)))
-        await self._with_certificate(certificate, found, received)
+            found.append(await self._inherit(inherited, _Fields.of(received)))
+        nothing = await self._with_certificate(certificate, found, received)
         if not found:
-            raise Rejected(
+            raise nothing or Rejected(
                 Code.PROOF_MISSING,
                 "the request carries no proof of a mandate: sign it, or use a session",
                 field="signature",
             )
-        roots = {each.mandate.root_id for each in (*found, *([inherited] if inherited is not None else []))}
-        if len(roots) > 1:
+        # What a certificate stands for was looked up just now; what it stood for when it opened the tunnel is over.
+        beside = () if inherited is None or found[0].evidence.proof is Proof.MTLS else (inherited,)
+        if len({each.mandate.root_id for each in (*found, *beside)}) > 1:
             raise Rejected(Code.INTENT_CONFLICT, "the request and its tunnel prove different mandates")
-        self._check_bound(certificate, found)
-        return found[0]
+        return self._bound(certificate, found)
 
     async def identify_connect(self, received: Received, leg: Leg) -> Identity | None:
-        """The identity a CONNECT brought, or None when it brought no evidence at all.
+        """The identity a CONNECT brought, or None when it brought no evidence at all. A certificate that no mandate is
+        registered for is none by itself: the calls inside may be signed.
 
         Raises:
             Rejected: evidence that fails, or that may not be inherited on this leg.
@@ -140,8 +122,7 @@ class Identifier:
         check_channel(leg)
         if len({each.mandate.root_id for each in found}) > 1:
             raise Rejected(Code.INTENT_CONFLICT, "the CONNECT proves two different mandates")
-        self._check_bound(certificate, found)
-        return found[0]
+        return self._bound(certificate, found)
 
     async def _presented(self, received: Received, leg: Leg, *, repeats: str = "") -> list[Identity]:
         """One identity for each kind of evidence presented, the strongest first. All of it must verify.
@@ -161,19 +142,22 @@ class Identifier:
 
     async def _with_certificate(
         self, certificate: ClientCertificate | None, found: list[Identity], received: Received
-    ) -> None:
-        """Add the identity that the connection's certificate proves, where nothing stronger was found.
+    ) -> Rejected | None:
+        """Add the identity that the connection's certificate proves, where nothing else was found; or say why none.
 
         In a tunnel that was opened with it, it is looked up again: what is registered may have changed since.
         """
         if certificate is None or not all(each.evidence.proof is Proof.MTLS for each in found):
-            return
+            return None
         mandate = await self._registry.mandate_of(
             certificate, self._bundle(), lambda tokens: self.mandate(tokens, registered=True), now=self._clock()
         )
+        if isinstance(mandate, Rejected):
+            found.clear()
+            return mandate
         if found:  # it inherited that very proof, and what its CONNECT declared
-            found.append(replace(found[0], mandate=mandate))
-            return
+            found[0] = replace(found[0], mandate=mandate)
+            return None
         now = self._clock()
         found.append(
             Identity(
@@ -183,16 +167,22 @@ class Identifier:
                 manifest_field="",
                 inheritable_until=certificate.not_after,
                 registered=True,
+                spiffe_id=certificate.spiffe_id,
             )
         )
+        return None
 
     def _certificate(self, leg: Leg) -> ClientCertificate | None:
         """What the client showed, if it counts; None when it showed nothing, and most show nothing."""
         return self._certificates.verified(leg.certificates, now=self._clock()) if leg.certificates else None
 
-    def _check_bound(self, certificate: ClientCertificate | None, found: list[Identity]) -> None:
+    def _bound(self, certificate: ClientCertificate | None, found: list[Identity]) -> Identity:
+        """The strongest of what was found, all of which must be for the certificate that is shown, and ends with it."""
         for each in found:
             check_bound(certificate, each.mandate.leaf, each.mandate.agent)
+        if certificate is None:
+            return found[0]
+        return replace(found[0], ends_at=min(found[0].ends_at or certificate.not_after, certificate.not_after))
 
     def mandate(self, tokens: tuple[str, ...], *, registered: bool = False) -> Mandate:
         """The verified mandate of a chain, from memory when the same bundle verified it before.
@@ -214,13 +204,14 @@ class Identifier:
         return known
 
     def afresh(self, identity: Identity) -> Identity:
-        """The identity under the bundle in force now: a call's proof may be older than that.
+        """The identity under the bundle in force now: a call's proof may be older, by as long as its body took.
 
         Raises:
-            Rejected: its chain does not verify any more.
+            Rejected: its chain does not verify any more, or what it rests on counts no more.
         """
         if identity.filed:
             return identity  # verified anew whenever a node sends its call
+        self.footings.check(identity)
         tokens = tuple(link.token for link in identity.mandate.chain)
         mandate = self.mandate(tokens, registered=identity.registered)
         return identity if mandate is identity.mandate else replace(identity, mandate=mandate)
@@ -271,22 +262,29 @@ class Identifier:
         minted_for = (grant.root_id, grant.leaf_id, grant.leaf_kid)
         if (mandate.root_id, mandate.leaf.id, mandate.leaf.cnf.kid) != minted_for:
             raise Rejected(Code.PROOF_SESSION, "the session's registered mandate is not the one it was opened for")
-        return Identity(
+        identity = Identity(
             mandate=mandate,
             evidence=Evidence(proof=Proof.SESSION, keyid=grant.leaf_kid, created=grant.issued_at, nonce=None),
             intent=fields.read_intent(),
             manifest_field="",
             inheritable_until=grant.expires_at,
             registered=registered,
+            spiffe_id=grant.spiffe_id,
+            session=token,
+            ends_at=grant.expires_at,
         )
+        await self.footings.check_now(identity)
+        return identity
 
-    def _inherit(self, outer: Identity, fields: "_Fields") -> Identity:
+    async def _inherit(self, outer: Identity, fields: "_Fields") -> Identity:
         if fields.intent not in ("", outer.intent.raw) or fields.manifest not in ("", outer.manifest_field):
             raise Rejected(
                 Code.INTENT_CONFLICT, "inside a tunnel Agent-Intent must be absent, equal to the CONNECT's, or signed"
             )
         if outer.inheritable_until is None or self._clock() >= outer.inheritable_until:
             raise Rejected(Code.PROOF_TUNNEL, "the proof this tunnel was opened with is too old: open a new tunnel")
+        if outer.session:
+            await self.footings.check_now(outer)
         return replace(outer, evidence=replace(outer.evidence, nonce=None))  # spent when the tunnel was opened
 
 

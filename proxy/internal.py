@@ -16,7 +16,7 @@ from proxy.core.encoding import NONCE, Json, sha256_b64u, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Call, Proof
+from proxy.core.model import Call
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.problems import Answer, document, kept_answer
 from proxy.core.session import MINTABLE, SESSION_LIFE_S, SessionGrant, check_channel
@@ -116,8 +116,8 @@ class Internal:
         nonce = _nonce(admission, identity)
         mandate, now = identity.mandate, self._clock()
         ends_at = min(now + timedelta(seconds=SESSION_LIFE_S), mandate.not_after)
-        if identity.evidence.proof is Proof.MTLS and identity.inheritable_until is not None:
-            ends_at = min(ends_at, identity.inheritable_until)
+        if identity.ends_at is not None:
+            ends_at = min(ends_at, identity.ends_at)
         grant = SessionGrant(
             deployment=self._policy().bundle.deployment,
             root_id=mandate.root_id,
@@ -125,6 +125,7 @@ class Internal:
             leaf_kid=mandate.leaf.cnf.kid,
             source=admission.leg.source,
             proof=identity.evidence.proof,
+            spiffe_id=identity.spiffe_id or "",
             issued_at=now,
             expires_at=ends_at,
         )

@@ -5,6 +5,7 @@ The store carries it and authorises nothing; whoever reads it verifies it, and l
 it is bound to, or its agent's.
 """
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,12 @@ def names_of(manifest: Manifest) -> tuple[str, ...]:
     """Under which names a manifest is registered: its agent's, and that of the certificate it is bound to."""
     bound = () if manifest.certificate is None else (_of_certificate(manifest.certificate),)
     return (of_agent(manifest.sub), *bound)
+
+
+async def forget(mandates: Mandates, manifest: Manifest) -> None:
+    """Take a manifest away. Its agent's name goes last: while that is there, whoever is cut off can begin again."""
+    for name in reversed(names_of(manifest)):
+        await mandates.unregister(name, manifest.id)
 
 
 def of_agent(agent: str) -> str:
@@ -61,13 +68,14 @@ class Registry:
 
     async def mandate_of(
         self, certificate: ClientCertificate, bundle: Bundle, verify: Verify, *, now: datetime
-    ) -> Mandate:
-        """The one mandate registered for a certificate.
+    ) -> Mandate | Rejected:
+        """The one mandate registered for a certificate. Where there is none, why: by itself the certificate then proves
+        nothing, but whoever shows it may sign.
 
         `verify` makes a chain the mandate it stands for. Not checked here: that it stands at this moment.
 
         Raises:
-            Rejected(PROOF_CERTIFICATE): there is none, or more than one; or several agents have the SPIFFE id.
+            Rejected(PROOF_CERTIFICATE): there is more than one; or several agents have the SPIFFE id.
             Rejected: what is registered does not verify.
             Unavailable: the store does not answer.
         """
@@ -86,8 +94,16 @@ class Registry:
         if meant:
             return meant[0]
         if over is not None:
-            raise over
-        raise _refused(f"no mandate is registered for {described(certificate)}: intent-proxy manifest register FILE")
+            return over
+        return _refused(f"no mandate is registered for {described(certificate)}: intent-proxy manifest register FILE")
+
+    async def is_registered(self, root: Manifest) -> bool:
+        """Whether this very manifest is registered for its agent at this moment.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        return root.token in await self.mandates.registered(of_agent(root.sub))
 
     def _agents(self, bundle: Bundle) -> Mapping[str, tuple[Agent, ...]]:
         """The agents of each SPIFFE id, remembered for the bundle in force."""
@@ -124,7 +140,7 @@ class Certificates:
 
     def __init__(self, anchors: tuple[x509.Certificate, ...]) -> None:
         self._anchors = anchors
-        self._known: OrderedDict[tuple[bytes, ...], ClientCertificate] = OrderedDict()
+        self._known: OrderedDict[bytes, ClientCertificate] = OrderedDict()
 
     def verified(self, shown: tuple[bytes, ...], *, now: datetime) -> ClientCertificate:
         """What a connection showed, if it counts at `now`.
@@ -132,12 +148,14 @@ class Certificates:
         Raises:
             Rejected(PROOF_CERTIFICATE): it does not count.
         """
-        known = self._known.get(shown)
+        # By their digest: what is shown beside the client's own may be large, and another each time.
+        key = hashlib.sha256(b"".join(hashlib.sha256(each).digest() for each in shown)).digest()
+        known = self._known.get(key)
         if known is not None and known.not_before <= now <= known.not_after:
             return known
-        self._known.pop(shown, None)
+        self._known.pop(key, None)
         found = verify_certificate(shown, self._anchors, now=now)
-        self._known[shown] = found
+        self._known[key] = found
         if len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return found

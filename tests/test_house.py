@@ -40,6 +40,8 @@ ROOMS = {
         "news.py",
         "identify.py",
         "registry.py",
+        "identity.py",
+        "footing.py",
         "internal.py",
         "stores",
         "policy",

@@ -9,11 +9,11 @@ from clientcerts import ClientAuthority
 from identities import AGENT, HELPER, NOW, agent, bundle, chain, draft, root
 
 from proxy.core.certificates import ClientCertificate, verify_certificate
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Agent, Bindings, Bundle, Mandate
 from proxy.core.verify import Lifetimes, verify_chain
-from proxy.registry import Registry, check_registrable, names_of
+from proxy.registry import Certificates, Registry, check_registrable, forget, names_of
 from proxy.stores.memory import MemoryMandates
 
 SPIFFE = "spiffe://test.example/invoice-bot"
@@ -45,7 +45,9 @@ async def look(
         return verify_chain(chain, within, lifetimes=Lifetimes().lasting(), now=NOW)
 
     found = [await registry.mandate_of(certificate, within, verify, now=NOW) for _ in range(2)]
-    assert found[0] == found[1]
+    assert str(found[0]) == str(found[1])
+    if isinstance(found[0], Rejected):
+        raise found[0]
     return found[0]
 
 
@@ -104,3 +106,43 @@ def test_what_can_be_registered() -> None:
     with pytest.raises(Rejected, match="got a chain of 2"):
         check_registrable(verified(chain(), HELD))
     assert agent().bindings == Bindings()
+
+
+def test_a_verified_certificate_is_remembered_until_its_end_however_large_what_is_shown_with_it() -> None:
+    shown = AUTHORITY.issue(uris=[SPIFFE]).der
+    certificates = Certificates((AUTHORITY.certificate,))
+    found = certificates.verified(shown, now=NOW)
+    assert certificates.verified(shown, now=NOW) is found
+    beside = (*shown, *ClientAuthority("somebody", now=NOW).issue().der)
+    assert certificates.verified(beside, now=NOW) == found, "what is beside it does not matter"
+    with pytest.raises(Rejected, match="is good from"):
+        certificates.verified(shown, now=found.not_after + timedelta(seconds=1))
+    with pytest.raises(Rejected):
+        certificates.verified(beside[1:], now=NOW)
+
+
+class Breaking(MemoryMandates):
+    """A store that goes away after so many words."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    async def unregister(self, name: str, manifest_id: str) -> None:
+        if not self.after:
+            raise Unavailable(Code.STORE_DOWN, "away")
+        self.after -= 1
+        await super().unregister(name, manifest_id)
+
+
+async def test_taking_away_that_was_cut_off_can_be_done_again() -> None:
+    """Else the certificate would count on, and nothing would list it."""
+    mandates, manifest = Breaking(after=1), parse_manifest(BOUND)
+    for name in names_of(manifest):
+        await mandates.register(name, manifest.id, BOUND)
+    with pytest.raises(Unavailable):
+        await forget(mandates, manifest)
+    assert await mandates.registered(f"agent:{AGENT}") == (BOUND,)
+    mandates.after = 9
+    await forget(mandates, manifest)
+    assert [await mandates.registered(name) for name in names_of(manifest)] == [(), ()]

@@ -18,13 +18,16 @@ from proxy.core.manifest import parse_manifest
 from proxy.core.model import Manifest
 from proxy.core.verify import verify_chain
 from proxy.ports import Mandates
-from proxy.registry import check_registrable, names_of, of_agent
+from proxy.registry import check_registrable, forget, names_of, of_agent
 from proxy.stores.redis_control import RedisMandates
 
 
 def register(
     file: File,
-    replace: Annotated[bool, typer.Option("--replace", help="Take away what the agent has registered now.")] = False,
+    replace: Annotated[
+        bool,
+        typer.Option("--replace", help="Take away what the agent has registered now; what is open under it ends."),
+    ] = False,
     config: Config = None,
     dev: Dev = False,
 ) -> None:
@@ -86,6 +89,7 @@ def unregister(
 ) -> None:
     """Take away an agent's registered mandate: its certificate then proves nothing.
 
+    What the certificate and its sessions have open ends within two seconds.
     To end a mandate for good, whatever it is proved with, use manifest revoke.
 
     Example:
@@ -108,7 +112,7 @@ async def _register(deployment: Deployment, manifest: Manifest, *, replace: bool
             detail = f"{manifest.sub} has {living[0].id} registered, and an agent has one: --replace takes it away"
             raise Rejected(Code.CONFIG_INVALID, detail)
         for each in others:
-            await _forget(mandates, each)
+            await forget(mandates, each)
         for name in names_of(manifest):
             await mandates.register(name, manifest.id, manifest.token)
 
@@ -118,7 +122,7 @@ async def _unregister(deployment: Deployment, agent: str, manifest_id: str | Non
         mandates = RedisMandates(server)
         gone = [each for each in await _of(mandates, agent) if manifest_id in (None, each.id)]
         for each in gone:
-            await _forget(mandates, each)
+            await forget(mandates, each)
         return gone
 
 
@@ -130,8 +134,3 @@ async def _all(deployment: Deployment, agents: Iterable[str]) -> list[Manifest]:
 
 async def _of(mandates: Mandates, agent: str) -> list[Manifest]:
     return [parse_manifest(token) for token in await mandates.registered(of_agent(agent))]
-
-
-async def _forget(mandates: Mandates, manifest: Manifest) -> None:
-    for name in names_of(manifest):
-        await mandates.unregister(name, manifest.id)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from proxy.agent.keyfile import load_key
-from proxy.agent.session import Session, open_session
+from proxy.agent.session import Session, Shows, open_session
 from proxy.agent.signer import Signer
 from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.screen import Screen, document
@@ -36,7 +36,11 @@ def new(
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The proxy, http://HOST:PORT. Else the deployment's own.", show_default=False),
+        typer.Option(
+            metavar="URL",
+            help="The proxy, http(s)://HOST:PORT. Else the deployment's own.",
+            show_default=False,
+        ),
     ] = None,
     ca: Annotated[
         Path | None,
@@ -45,6 +49,13 @@ def new(
             show_default=False,
         ),
     ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="A client certificate to show, PEM. Alone it opens a session, too.", show_default=False),
+    ] = None,
+    certificate_key: Annotated[
+        Path | None, typer.Option(help="The certificate's key, PEM.", show_default=False)
+    ] = None,
     config: Config = None,
     as_json: AsJson = False,
 ) -> None:
@@ -52,24 +63,50 @@ def new(
 
     Its credentials stand in the proxy's URL and work only from this address.
     They prove less than a signature: transformative calls refuse them.
+    With --certificate and no manifest, the mandate is the one that is
+    registered for it (manifest register).
 
     Examples:
       eval "$(intent-proxy session new --agent invoice-bot)"
       intent-proxy session new --manifest robot.jws --key robot.pem --proxy http://127.0.0.1:8080
+      intent-proxy session new --certificate client.pem --certificate-key client.key --proxy https://127.0.0.1:8443
     """
-    deployment = None if manifest and key and proxy else open_deployment(config)
-    manifest = manifest or _of(agent, deployment, "manifest").manifest_file(str(agent))
-    key = key or _of(agent, deployment, "key").keys / f"{agent}.pem"
+    shows = _shows(certificate, certificate_key)
+    signs = shows is None or bool(agent or manifest or key)
+    deployment = None if proxy and ((manifest and key) or not signs) else open_deployment(config)
+    signer = _signer(agent, manifest, key, deployment) if signs else None
     proxy_key = None
     if deployment is not None:
         settings = deployment.settings
-        proxy = proxy or f"http://{settings.listen}"
+        proxy = proxy or (f"http://{settings.listen}" if shows is None else _over_tls(deployment))
         ca = ca or settings.state / "ca" / "ca.pem"
         node_key = settings.state / "node.key"
         proxy_key = load_key(node_key).public if os.access(node_key, os.R_OK) else None
-    signer = Signer(manifest, load_key(key))
-    session = open_session(str(proxy), signer, proxy_key=proxy_key, ca_file=str(ca) if ca else None)
+    session = open_session(str(proxy), signer, shows=shows, proxy_key=proxy_key, ca_file=str(ca) if ca else None)
     _show(session, ca, as_json=as_json)
+
+
+def _shows(certificate: Path | None, key: Path | None) -> Shows | None:
+    if certificate is None and key is None:
+        return None
+    if certificate is None or key is None:
+        raise typer.BadParameter("name both --certificate and --certificate-key, or neither")
+    return Shows(certificate=str(certificate), key=str(key))
+
+
+def _signer(agent: str | None, manifest: Path | None, key: Path | None, deployment: Deployment | None) -> Signer:
+    manifest = manifest or _of(agent, deployment, "manifest").manifest_file(str(agent))
+    key = key or _of(agent, deployment, "key").keys / f"{agent}.pem"
+    return Signer(manifest, load_key(key))
+
+
+def _over_tls(deployment: Deployment) -> str:
+    listen = deployment.settings.tls.listen
+    if listen is None:
+        raise typer.BadParameter(
+            "a certificate is shown in TLS: set tls.listen in proxy.yaml, or name --proxy https://…"
+        )
+    return f"https://{listen}"
 
 
 def _of(agent: str | None, deployment: Deployment | None, what: str) -> Deployment:

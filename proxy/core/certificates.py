@@ -12,7 +12,8 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.verification import (
     ClientVerifier,
     Criticality,
@@ -31,11 +32,21 @@ MAX_SHOWN = 8
 """Certificates one client may show: its own and those between it and a CA of ours."""
 
 MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192
+"""Of every key shown: what a longer one signed takes long to check, and anybody may ask for that."""
+_CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 _SEGMENT = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+"
 _SPIFFE = re.compile(rf"spiffe://[a-z0-9._-]{{1,255}}(?:/{_SEGMENT})+")
 _FIELD = "certificate"
-_UNREADABLE = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+_UNREADABLE = (
+    ValueError,
+    KeyError,  # what the verifier raises for a subject in a kind of string that X.509 does not have
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,18 +99,19 @@ def verify_certificate(
         raise _refused(f"a client may show 1 to {MAX_SHOWN} certificates, got {len(shown)}")
     try:
         own, *between = [x509.load_der_x509_certificate(der) for der in shown]
-        chain = _verifier(anchors, now).verify(own, between).chain
+        keys = [each.public_key() for each in (own, *between)]
+        if any(isinstance(each, rsa.RSAPublicKey) and each.key_size > MAX_RSA_BITS for each in keys):
+            raise _refused(f"an RSA key in the client's certificates has more than {MAX_RSA_BITS} bits")
+        chain = _verifier(anchors, now).verify(own, _one_way(between, anchors)).chain
         own.extensions.get_extension_for_class(x509.ExtendedKeyUsage)  # what it says was verified, if it is there
         spiffe_id = _spiffe_id(own)
-        key = own.public_key()
     except VerificationError as fault:
         raise _refused(_why(own, fault, now=now)) from None
     except x509.ExtensionNotFound:
         raise _refused("the client certificate must be for clients: its extended key usage lacks clientAuth") from None
-    except (ValueError, UnsupportedAlgorithm, *_UNREADABLE):
+    except _UNREADABLE:
         raise _refused("the client certificate, or one shown with it, cannot be read") from None
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < MIN_RSA_BITS:  # the verifier looks at those of CAs alone
-        raise _refused(f"the client certificate's RSA key must have at least {MIN_RSA_BITS} bits, got {key.key_size}")
+    _check_key(keys[0])
     return ClientCertificate(
         thumbprint=thumbprint(shown[0]),
         spiffe_id=spiffe_id,
@@ -140,12 +152,42 @@ def described(certificate: ClientCertificate) -> str:
     return f"the client certificate {certificate.thumbprint}{name}"
 
 
+def _one_way(between: Sequence[x509.Certificate], anchors: Sequence[x509.Certificate]) -> list[x509.Certificate]:
+    """One certificate for each name, of several the one that a CA of ours issued.
+
+    The verifier tries every way there is: through seven of one name, each by its own word the issuer of all the others,
+    there are millions, and meanwhile nobody is served.
+    """
+    ours = {anchor.subject for anchor in anchors}
+    found: dict[x509.Name, x509.Certificate] = {}
+    for each in between:
+        known = found.get(each.subject)
+        if known is None or (each.issuer in ours and known.issuer not in ours):
+            found[each.subject] = each
+    return list(found.values())
+
+
 def _verifier(anchors: Sequence[x509.Certificate], now: datetime) -> ClientVerifier:
     # A client need not have a name, only a key; and the CAs of many houses say nothing of their key's usage.
     ours = ExtensionPolicy.webpki_defaults_ee().may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
     theirs = ExtensionPolicy.webpki_defaults_ca().may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _signs)
     builder = PolicyBuilder().store(Store(list(anchors))).time(now).max_chain_depth(MAX_SHOWN)
     return builder.extension_policies(ca_policy=theirs, ee_policy=ours).build_client_verifier()
+
+
+def _check_key(key: CertificatePublicKeyTypes) -> None:
+    """The verifier looks at the keys of CAs alone, and TLS proves possession of a key that anybody can compute, too."""
+    match key:
+        case rsa.RSAPublicKey():
+            if key.key_size < MIN_RSA_BITS:
+                detail = f"the client certificate's RSA key must have at least {MIN_RSA_BITS} bits, got {key.key_size}"
+                raise _refused(detail)
+        case ec.EllipticCurvePublicKey() if isinstance(key.curve, _CURVES):
+            pass
+        case ed25519.Ed25519PublicKey():
+            pass
+        case _:
+            raise _refused("the client certificate's key must be RSA, on curve P-256, P-384 or P-521, or Ed25519")
 
 
 def _signs(policy: Policy, certificate: x509.Certificate, usage: x509.KeyUsage | None) -> None:

@@ -18,7 +18,7 @@ SESSION_LIFE_S = 3_600
 MINTABLE = frozenset({Proof.MTLS, Proof.TUNNEL, Proof.REQUEST})
 """Proofs a session may be minted with: a session cannot mint another, nor can an address alone."""
 
-_TEXTS = ("root_id", "leaf_id", "leaf_kid", "source", "proof", "deployment")
+_TEXTS = ("root_id", "leaf_id", "leaf_kid", "source", "proof", "spiffe_id", "deployment")
 _TIMES = ("issued_at", "expires_at")
 _BASIC = re.compile(r"[Bb][Aa][Ss][Ii][Cc] +([A-Za-z0-9+/]+={0,2})")
 _CREDENTIALS = re.compile(rb"([A-Za-z0-9_-]{43}):([A-Za-z0-9._~-]{1,4096})")
@@ -33,6 +33,7 @@ class SessionGrant:
     leaf_kid: str  # the cnf key that was proven
     source: str  # Leg.source it was minted from; it works from nowhere else
     proof: Proof
+    spiffe_id: str = ""  # of the client certificate it was minted with, "" for none: its agent must still have it
     issued_at: datetime
     expires_at: datetime
     deployment: str
@@ -46,6 +47,7 @@ class SessionGrant:
                 "leaf_kid": self.leaf_kid,
                 "source": self.source,
                 "proof": self.proof.label,
+                "spiffe_id": self.spiffe_id,
                 "issued_at": to_epoch(self.issued_at),
                 "expires_at": to_epoch(self.expires_at),
                 "deployment": self.deployment,
@@ -79,6 +81,7 @@ class SessionGrant:
             leaf_kid=texts["leaf_kid"],
             source=texts["source"],
             proof=minted[0],
+            spiffe_id=texts["spiffe_id"],
             issued_at=from_epoch(issued_at),
             expires_at=from_epoch(expires_at),
             deployment=texts["deployment"],

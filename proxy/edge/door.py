@@ -5,6 +5,8 @@ Nothing is read but the end of a request's head, nothing is decided, and nothing
 
 import asyncio
 import json
+import ssl
+from collections.abc import Callable
 
 from proxy.core.errors import Code
 from proxy.core.problems import GUIDES
@@ -20,18 +22,29 @@ _CODE = Code.UNDECIDED
 
 
 class Door:
-    """The address of the deployment, answered by the supervisor. Closed until `open`."""
+    """An address of the deployment, answered by the supervisor. Closed until `open`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tls: Callable[[], ssl.SSLContext] | None = None) -> None:
+        """`tls`: TLS alone is spoken here, and how; asked whenever it opens."""
         self._address = host, port
+        self._tls = tls
         self._listening: asyncio.Server | None = None
         self._under_way = 0
 
     async def open(self) -> None:
-        """Take connections from now on."""
+        """Take connections from now on.
+
+        Raises:
+            Rejected: the address, or what TLS there needs, cannot be used.
+        """
         if self._listening is None:
+            context = None if self._tls is None else self._tls()
             self._listening = await asyncio.start_server(
-                self._answer, sock=shared_socket(*self._address), limit=HEAD_BYTES
+                self._answer,
+                sock=shared_socket(*self._address),
+                limit=HEAD_BYTES,
+                ssl=context,
+                ssl_handshake_timeout=None if context is None else HEAD_WITHIN_S,
             )
 
     def close(self) -> None:

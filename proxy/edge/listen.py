@@ -5,6 +5,7 @@ import contextlib
 import socket
 import time
 from collections import Counter
+from collections.abc import Collection
 from functools import partial
 
 from addons.tidings import Leaving
@@ -18,6 +19,20 @@ LOOK_S = 0.1
 IDLE_S = 90.0  # a connection on which nothing happens and no call is under way
 REAP_EVERY_S = 5.0
 END_WITHIN_S = 2.0
+HANDSHAKE_S = 10.0
+"""How long a client may take over TLS with the proxy; as long as over the head of a request."""
+
+
+class Handshakes:
+    """Connections that were seen in the middle of TLS, and when first."""
+
+    def __init__(self) -> None:
+        self._since_s: dict[str, float] = {}
+
+    def late(self, shaking: Collection[str], now_s: float) -> frozenset[str]:
+        """Which of those that are in the middle of it now have been for too long."""
+        self._since_s = {name: self._since_s.get(name, now_s) for name in shaking}
+        return frozenset(name for name, since_s in self._since_s.items() if now_s - since_s >= HANDSHAKE_S)
 
 
 class Listener:
@@ -82,17 +97,27 @@ class Listener:
             await asyncio.wait_for(self._idle.wait(), END_WITHIN_S)
 
     async def reap(self) -> None:
-        """End connections that only stand there. Runs for the life of the worker."""
+        """End connections that only stand there, or never come to the end of TLS. Runs for the life of the worker."""
+        shaking = Handshakes()
         while True:
             await asyncio.sleep(REAP_EVERY_S)
+            late = shaking.late({each.client.id for each in self._open() if self._is_shaking(each)}, time.monotonic())
             long_ago_s = time.time() - IDLE_S
             for connection in self._open():
+                if connection.client.id in late:
+                    connection.end("no end of TLS")
+                    continue
                 if connection.timeout_watchdog.last_activity <= long_ago_s and not self._carries_a_call(connection):
                     connection.end("idle")
 
     def _open(self) -> list[EdgeConnection]:
         connections = tuple(self._master.proxyserver.connections.values())
         return [each for each in connections if isinstance(each, EdgeConnection)]  # all of them are
+
+    def _is_shaking(self, connection: EdgeConnection) -> bool:
+        """Whether its first TLS is not established yet; each byte of it would count as activity."""
+        client = connection.client
+        return (client.tls or client.id in self._master.tunnels.tls_only) and not client.tls_established
 
     def _carries_a_call(self, connection: EdgeConnection) -> bool:
         return any(True for _ in self._master.exchanges.of_client(connection.client.id))

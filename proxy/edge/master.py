@@ -32,6 +32,7 @@ from proxy.edge.ca import Authority
 from proxy.edge.client_tls import ClientTls
 from proxy.edge.descriptors import most_connections
 from proxy.edge.tls import EdgeTls
+from proxy.footing import Footings
 from proxy.gate import Gate
 from proxy.internal import Internal
 
@@ -136,6 +137,7 @@ class EdgeMaster(master.Master):
         deliveries: Deliveries,
         authority: Authority,
         upstream_roots: str | None,
+        footings: Footings,
         client_tls: ClientTls | None = None,
     ) -> None:
         super().__init__(options.Options())
@@ -144,7 +146,7 @@ class EdgeMaster(master.Master):
         self.proxyserver = proxyserver.Proxyserver()
         dials, tunnels = Dials(), Tunnels()
         self.tunnels = tunnels
-        self.live = Live(gate, self.exchanges, self.proxyserver.connections)
+        self.live = Live(gate, self.exchanges, self.proxyserver.connections, footings)
         self.observe = Observe(gate, self.exchanges, dials, deliveries)
         self.addons.add(
             core.Core(),

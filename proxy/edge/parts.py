@@ -2,15 +2,12 @@
 
 import asyncio
 import base64
-import fcntl
-import ipaddress
 import logging
 import re
 import secrets
 import socket
-import struct
 import time
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,18 +18,18 @@ from proxy.audit.journal import FileJournal
 from proxy.audit.lines import slot_of
 from proxy.audit.records import control_fields
 from proxy.audit.sinks import FileCheckpoints
-from proxy.core.addresses import OwnSurfaces
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import Statement
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.keys import PrivateKey
-from proxy.core.model import IPAddress
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
 from proxy.edge.client_tls import ClientTls, load_client_tls
 from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
 from proxy.edge.secrets import secret_sources
+from proxy.edge.surfaces import own_surfaces
+from proxy.footing import Footings
 from proxy.gate import Gate, GateSettings
 from proxy.granting import Granting
 from proxy.holding import Holding
@@ -61,8 +58,6 @@ from proxy.stores.statements import Statements
 
 logger = logging.getLogger(__name__)
 
-_SIOCGIFADDR = 0x8915  # Linux; elsewhere it fails and the route look-ups below must do
-
 RESOLVE_WITHIN_S = 1.0  # inside the gate's deadline for the whole decision
 
 
@@ -76,6 +71,7 @@ class Parts:
     internal: Internal
     bodies: Bodies
     deliveries: Deliveries
+    footings: Footings
     followed: FollowedFile
     authority: Authority
     upstream_roots: str
@@ -267,6 +263,7 @@ async def _assemble(
         settings=settings,
         gate=gate,
         internal=internal,
+        footings=identifier.footings,
         bodies=Bodies(Spools(state / "spool"), settings.request_limits, settings.body_room),
         deliveries=deliveries,
         followed=followed,
@@ -360,34 +357,6 @@ async def _trusted(store: RedisServer, fast: RedisServer, *, ephemeral: bool, te
         said += await probe(fast, forgetful=True)
     for line in said if tell else ():
         logger.warning("%s", line)
-
-
-async def own_surfaces(listens: tuple[tuple[str, int], ...], *stores: RedisServer) -> OwnSurfaces:
-    """Where agents could reach the proxy itself and its stores, under every address of this machine."""
-    ports = {port for _, port in listens}
-    for store in stores:
-        ports |= {port for _, port in store.url.hosts}
-        ports |= {node.host[1] for node in await store.primaries() if node.host is not None}
-    ours = {ipaddress.ip_address(host) for host, _ in listens}
-    return OwnSurfaces(addresses=local_addresses() | ours, ports=frozenset(ports))
-
-
-def local_addresses() -> frozenset[IPAddress]:
-    """The addresses of this machine's interfaces, as far as the system tells without privileges."""
-    found: set[IPAddress] = set()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
-        for _, name in socket.if_nameindex():
-            with suppress(OSError):  # an interface without an IPv4 address
-                told = fcntl.ioctl(asked, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-                found.add(ipaddress.ip_address(told[20:24]))
-    with suppress(OSError):  # a machine without IPv6
-        for line in Path("/proc/net/if_inet6").read_text().splitlines():
-            found.add(ipaddress.ip_address(bytes.fromhex(line.split()[0])))
-    for family, target in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as sock:
-            sock.connect((target, 9))  # sends nothing: it only asks which address would be used
-            found.add(ipaddress.ip_address(sock.getsockname()[0]))
-    return frozenset(found)
 
 
 def _report_statement(statement_id: str, fault: Rejected) -> None:

@@ -14,10 +14,12 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.edge.door import Door
+from proxy.edge.door_tls import door_context
 from proxy.edge.parts import load_policy, prepare
 from proxy.edge.secrets import secret_faults
 from proxy.edge.sockets import reserve
@@ -75,12 +77,9 @@ class Supervisor:
 
     launch: Launch
     on_ready: Callable[[], None]
+    doors: tuple[Door, ...]  # one for each address, answered while no worker serves
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _serving: set[int] = field(default_factory=set)
-    _door: Door = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._door = Door(self.launch.host, self.launch.port)
 
     async def run(self) -> int:
         """Run until SIGTERM or SIGINT. Returns the exit code: 0 after a drain, 1 when the workers never came up."""
@@ -136,28 +135,33 @@ class Supervisor:
             await asyncio.wait({ended, stopping}, return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             if self._stopping.is_set():
-                self._door.close()
+                self._close_doors()
                 await _end(process)
                 return
             await self._lost(slot)
             failures = 0 if loop.time() - born_s > HEALTHY_AFTER_S else failures + 1
             logger.error("worker %d ended with status %s; starting another", slot, process.returncode)
             replacement = await self._replace(slot, failures)
+            self._close_doors()
             if replacement is None:
-                self._door.close()
                 return
             self._serving.add(slot)
-            self._door.close()
             process = replacement
 
     async def _lost(self, slot: int) -> None:
         """Answer for the workers when the last of them is gone."""
         self._serving.discard(slot)
-        if not self._serving:
+        if self._serving:
+            return
+        for door in self.doors:
             try:
-                await self._door.open()
+                await door.open()
             except (Rejected, OSError) as fault:
                 logger.error("no worker serves, and nobody can say so: %s", fault)
+
+    def _close_doors(self) -> None:
+        for door in self.doors:
+            door.close()
 
     async def _replace(self, slot: int, failures: int) -> asyncio.subprocess.Process | None:
         while True:
@@ -280,7 +284,10 @@ async def run_proxy(
         ended = asyncio.Event()
         keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
         try:
-            return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready)).run()
+            doors = [Door(host, port)]
+            if tls is not None:
+                doors.append(Door(*tls, partial(door_context, settings, tls[0])))
+            return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready), doors=tuple(doors)).run()
         finally:
             ended.set()
             if keeping is not None:

@@ -57,6 +57,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         deliveries=parts.deliveries,
         authority=parts.authority,
         upstream_roots=parts.upstream_roots,
+        footings=parts.footings,
         client_tls=parts.client_tls,
     )
     deliverer = Deliverer(master, parts.deliveries)

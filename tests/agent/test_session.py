@@ -7,11 +7,14 @@ from urllib.parse import urlsplit
 import certs
 import identities
 import pytest
+from clientcerts import ClientAuthority
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 from origins import Origin, Reply, Request
 from proofs import Verifier
 
 from proxy import internal
-from proxy.agent.session import SESSION_TYP, SESSION_URL, open_session
+from proxy.agent.session import SESSION_TYP, SESSION_URL, Shows, open_session
 from proxy.agent.signer import Signer
 from proxy.core.encoding import sha256_b64u, to_epoch
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -89,6 +92,65 @@ def test_a_proxy_with_a_bad_certificate_gets_nothing(signer: Signer, tmp_path: P
         with pytest.raises(Unavailable, match="certificate verify failed"):
             open_session(proxy.url(""), signer, ca_file=str(certs.Authority().write(tmp_path)))
         assert proxy.raw_bytes == b""
+
+
+def by_certificate(request: Request, **changed: Any) -> Reply:
+    """What `proxy.internal` answers to who shows a certificate and signs nothing."""
+    root_id, nonce = "R" * 43, request.target.partition("?nonce=")[2]
+    told = {"sub": root_id, "nonce": nonce, "token": sha256_b64u(b"sealed"), "exp": to_epoch(now()) + 60, **changed}
+    return Reply(json={"manifest": root_id, "token": "sealed", "proof": seal(told, typ=SESSION_TYP, key=NODE)})
+
+
+def shown(folder: Path, **issued: Any) -> Shows:
+    certificate, key = ClientAuthority().issue(**issued).write(folder)
+    return Shows(certificate=str(certificate), key=str(key))
+
+
+def test_a_certificate_opens_one_for_the_mandate_the_proxy_names(tmp_path: Path) -> None:
+    authority = certs.Authority()
+    ca_file = str(authority.write(tmp_path))
+    with Origin(tls=authority.server("127.0.0.1")) as proxy:
+        proxy.on("POST", "*", by_certificate)
+        session = open_session(proxy.url(""), shows=shown(tmp_path), proxy_key=NODE.public, ca_file=ca_file)
+        assert urlsplit(session.proxy_url).username == "R" * 43
+        for changed in ({"nonce": "A" * 32}, {"sub": "S" * 43}):
+            proxy.on("POST", "*", lambda request, changed=changed: by_certificate(request, **changed))
+            with pytest.raises(Rejected, match="not one to this request"):
+                open_session(proxy.url(""), shows=shown(tmp_path), ca_file=ca_file)
+
+
+def _no_file(folder: Path) -> Shows:
+    return Shows(certificate=str(folder / "no.pem"), key=str(folder / "no.key"))
+
+
+def _another_key(folder: Path) -> Shows:
+    (folder / "other").mkdir()
+    return Shows(certificate=shown(folder).certificate, key=shown(folder / "other").key)
+
+
+def _locked(folder: Path) -> Shows:
+    """A key with a password, which nobody is to be asked for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    own = shown(folder, key=key)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    Path(own.key).write_bytes(pem)
+    return own
+
+
+@pytest.mark.parametrize("make", [_no_file, _another_key, _locked], ids=["no file", "another's key", "a locked key"])
+def test_a_certificate_that_cannot_be_used_is_told_by_name(tmp_path: Path, make: Callable[[Path], Shows]) -> None:
+    with pytest.raises(Rejected, match=r"\.pem and key .*\.key cannot be used") as caught:
+        open_session("https://127.0.0.1:1", shows=make(tmp_path))
+    assert caught.value.code is Code.CONFIG_INVALID
+
+
+def test_what_a_session_is_opened_with_must_be_given(signer: Signer, tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="with a signer, or with the client certificate"):
+        open_session("https://127.0.0.1:1")
+    with pytest.raises(Rejected, match="a client certificate is shown in TLS: give the proxy as https://"):
+        open_session("http://127.0.0.1:1", signer, shows=shown(tmp_path))
+    with pytest.raises(Rejected, match=r"the CA in .*no\.pem cannot be used"):
+        open_session("https://127.0.0.1:1", signer, ca_file=str(tmp_path / "no.pem"))
 
 
 def test_over_a_network_the_answer_must_be_signed(signer: Signer) -> None:

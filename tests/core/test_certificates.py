@@ -1,20 +1,26 @@
 """Client certificates: which count, whose they are, and what a manifest that is bound to one asks for."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from unittest.mock import patch
 
 import pytest
 from clientcerts import ClientAuthority, Shown
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 from identities import NOW, agent, child, draft, root
 
+from proxy.core import certificates
 from proxy.core.certificates import (
     MAX_SHOWN,
+    MIN_RSA_BITS,
     belongs,
     check_bound,
     described,
@@ -36,6 +42,7 @@ OTHER = ClientAuthority("somebody else", now=NOW)
 SPIFFE = "spiffe://test.example/invoice-bot"
 ANCHORS = (ROOT.certificate, TERSE.certificate, NARROW.certificate)
 GOOD = ROOT.issue(uris=[SPIFFE])
+LINKED = BELOW.issue(uris=[SPIFFE])
 
 
 def verify(shown: Shown, anchors: tuple[x509.Certificate, ...] = ANCHORS):
@@ -55,6 +62,9 @@ def refused(call: Callable[[], object]) -> str:
     [
         pytest.param(GOOD, id="one with a SPIFFE id"),
         pytest.param(ROOT.issue(), id="one without any name"),
+        pytest.param(ROOT.issue(key=ec.generate_private_key(ec.SECP521R1())), id="one with a key on another curve"),
+        pytest.param(ROOT.issue(key=ed25519.Ed25519PrivateKey.generate()), id="one with an Edwards key"),
+        pytest.param(ROOT.issue(key=rsa.generate_private_key(65_537, 2048)), id="one with an RSA key"),
         pytest.param(ROOT.issue(names=["bot.example"]), id="one with a host name"),
         pytest.param(ROOT.issue(uris=["https://bot.example/"]), id="one with a URI of another kind"),
         pytest.param(BELOW.issue(uris=[SPIFFE]), id="one of a CA below, shown with it"),
@@ -114,6 +124,9 @@ WEAK = rsa.generate_private_key(public_exponent=65_537, key_size=1024)  # on pur
         ),
         pytest.param(ROOT.issue(is_ca=True), "does not verify", id="it is a CA's own"),
         pytest.param(ROOT.issue(key=WEAK), "at least 2048 bits", id="its key is too short"),
+        pytest.param(ROOT.issue(key=ec.generate_private_key(ec.SECP192R1())), "on curve P-256", id="a weak curve"),
+        pytest.param(ROOT.issue(key=ec.generate_private_key(ec.SECP256K1())), "on curve P-256", id="an odd curve"),
+        pytest.param(ROOT.issue(key=dsa.generate_private_key(1024)), "must be RSA", id="a key of an old kind"),
         pytest.param(ROOT.issue(uris=[SPIFFE, SPIFFE + "/2"]), "must have one URI", id="two SPIFFE ids"),
         pytest.param(ROOT.issue(uris=[SPIFFE, "https://a.example/"]), "must have one URI", id="a SPIFFE id and more"),
         pytest.param(ROOT.issue(uris=["spiffe://Test.example/a"]), "must have one URI", id="a SPIFFE id in capitals"),
@@ -137,6 +150,61 @@ def test_how_many_certificates_may_be_shown(shown: tuple[bytes, ...]) -> None:
 def test_what_is_no_certificate_is_refused_in_one_way(noise: bytes) -> None:
     for shown in ((noise,), (*GOOD.der, noise)):
         assert "cannot be read" in refused(lambda shown=shown: verify_certificate(shown, ANCHORS, now=NOW))
+
+
+def test_a_maze_of_certificates_is_not_walked() -> None:
+    """Each of one name, and by its word the issuer of all the others: trying every way through took minutes."""
+    maze = ClientAuthority("a maze", now=NOW)
+    shown = (*maze.issue().der, *(crossed(maze, maze) for _ in range(MAX_SHOWN - 1)))
+    assert "does not verify" in refused(lambda: verify_certificate(shown, ANCHORS, now=NOW))
+
+
+def test_of_two_certificates_of_one_ca_the_one_that_leads_to_ours_counts() -> None:
+    own, between = LINKED.der
+    for shown in ((own, crossed(BELOW, OTHER), between), (own, between, crossed(BELOW, OTHER))):
+        assert verify_certificate(shown, ANCHORS, now=NOW).spiffe_id == SPIFFE
+
+
+def crossed(house: ClientAuthority, by: ClientAuthority) -> bytes:
+    """Another certificate of a CA's key and name, by this CA."""
+    return (
+        x509.CertificateBuilder()
+        .subject_name(house.name)
+        .issuer_name(by.name)
+        .public_key(house.key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(house.key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(by.key.public_key()), critical=False)
+        .sign(by.key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+
+
+def test_an_endless_key_is_not_used() -> None:
+    long = ROOT.issue(key=rsa.generate_private_key(65_537, MIN_RSA_BITS))
+    assert verify(long)
+    with patch.object(certificates, "MAX_RSA_BITS", MIN_RSA_BITS - 1):
+        assert "has more than" in refused(lambda: verify(long))
+
+
+def test_a_subject_in_no_kind_of_string_is_refused_in_the_same_way() -> None:
+    """Anybody can show one: a self-made certificate reaches the verifier, too."""
+    own = ROOT.issue(purposes=[ExtendedKeyUsageOID.SERVER_AUTH]).der[0]
+    odd = own.replace(b"\x0c\x08an agent", b"\xbb\x08an agent")
+    assert odd != own
+    assert "cannot be read" in refused(lambda: verify_certificate((odd,), ANCHORS, now=NOW))
+
+
+@given(st.sampled_from([0, 1]), st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=3))
+def test_whatever_is_shown_the_answer_is_a_refusal_or_a_certificate(which: int, changes: list[tuple[int, int]]) -> None:
+    shown = [bytearray(each) for each in LINKED.der]
+    for at, value in changes:
+        shown[which][at % len(shown[which])] = value
+    with suppress(Rejected):
+        verify_certificate([bytes(each) for each in shown], ANCHORS, now=NOW)
 
 
 @given(st.integers(min_value=0, max_value=len(GOOD.der[0]) * 8 - 1))

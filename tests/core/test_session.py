@@ -37,7 +37,7 @@ def written(drop: str = "", **changed: Json) -> bytes:
 
 @pytest.mark.parametrize("proof", sorted(MINTABLE))
 def test_a_grant_comes_back(proof: Proof) -> None:
-    grant = replace(GRANT, proof=proof)
+    grant = replace(GRANT, proof=proof, spiffe_id="spiffe://test.example/invoice-bot")
     assert SessionGrant.from_bytes(grant.to_bytes()) == grant
 
 
@@ -53,6 +53,7 @@ def test_times_are_whole_seconds() -> None:
         pytest.param(b"[]", id="a list"),
         pytest.param(written(drop="source"), id="a member missing"),
         pytest.param(written(drop="leaf_id"), id="of no leaf in particular"),
+        pytest.param(written(drop="spiffe_id"), id="as an older version wrote it"),
         pytest.param(written(more=1), id="a member too many"),
         pytest.param(written(source=1), id="a source that is no text"),
         pytest.param(written(issued_at="now"), id="a time that is no number"),

@@ -50,6 +50,17 @@ class FakeGate:
             raise self.fallen[mandate]
 
 
+class FakeFootings:
+    """What the looks ask about what proofs rest on."""
+
+    def __init__(self) -> None:
+        self.fallen: dict[object, Rejected] = {}
+
+    def check(self, identity: Any, *, released: bool = False) -> None:
+        if identity.mandate in self.fallen:
+            raise self.fallen[identity.mandate]
+
+
 @dataclass
 class FakeIO:
     """One transport of a connection."""
@@ -92,7 +103,8 @@ class Bench:
         monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
         self.gate, self.exchanges = FakeGate(), Exchanges()
         self.handlers: dict[Any, Any] = {}
-        self.live = Live(self.gate, self.exchanges, self.handlers)  # type: ignore[arg-type]
+        self.footings = FakeFootings()
+        self.live = Live(self.gate, self.exchanges, self.handlers, self.footings)  # type: ignore[arg-type]
 
     def call(self, handler: FakeHandler, mandate: str = "m", *, verdict: Verdict = Verdict.ALLOW) -> Exchange:
         self.handlers[handler.client.id] = handler

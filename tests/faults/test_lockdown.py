@@ -25,6 +25,7 @@ from proxy.core.model import HoldState, Verdict
 from proxy.delivering import Deliveries
 from proxy.edge.ca import load_authority
 from proxy.edge.master import Dispatch, EdgeMaster
+from proxy.footing import Footings
 from proxy.gate import Gate
 from proxy.internal import Internal
 from proxy.stores.embedded import EmbeddedStore
@@ -82,6 +83,7 @@ async def master(tmp_path: Path) -> AsyncIterator[EdgeMaster]:
         deliveries=Mock(Deliveries),
         authority=authority,
         upstream_roots=None,
+        footings=Mock(Footings),
     )
 
 

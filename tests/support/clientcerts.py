@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
@@ -21,13 +21,15 @@ from proxy.core.certificates import thumbprint
 CLIENT = (ExtendedKeyUsageOID.CLIENT_AUTH,)
 _DAY = timedelta(days=1)
 
+type Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey | dsa.DSAPrivateKey
+
 
 @dataclass(frozen=True)
 class Shown:
     """A client certificate with its key; `chain` is what the client shows, its own first."""
 
     chain: tuple[x509.Certificate, ...]
-    key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    key: Key
 
     @property
     def der(self) -> tuple[bytes, ...]:
@@ -103,7 +105,7 @@ class ClientAuthority:
         not_before: datetime | None = None,
         not_after: datetime | None = None,
         is_ca: bool = False,
-        key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | None = None,
+        key: Key | None = None,
     ) -> Shown:
         """A certificate for a client, good for a day unless told otherwise, with what leads to the root."""
         key = key or ec.generate_private_key(ec.SECP256R1())
