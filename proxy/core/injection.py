@@ -4,12 +4,12 @@ The judged call never holds the secret: it is set on a copy of the head, between
 """
 
 import base64
-import json
 import re
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import quote, unquote_plus
 
 from proxy.core.credential import Credential, Way
+from proxy.core.echoes import Echoes, echoes_of
 from proxy.core.folding import same_parameter
 
 LEAST_CHARS = 8
@@ -25,8 +25,7 @@ type Fields = tuple[tuple[bytes, bytes], ...]
 type Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
-_HTML_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
-_HTML = {**_HTML_TEXT, ord('"'): "&quot;", ord("'"): "&#x27;"}
+_ALSO_CODES = ("grpc-accept-encoding", "connect-accept-encoding")
 _LINE_END = re.compile(r"\r?\n\Z")
 _TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -52,18 +51,15 @@ class Injection:
     credential: Credential
     to: Origin
     value: str = field(repr=False)
-    echoes: tuple[bytes, ...] = field(init=False, repr=False)
-    """The secret in every spelling in which an origin is likely to repeat it, the longest first."""
-    echoed: re.Pattern[bytes] = field(init=False, repr=False)
+    echoes: Echoes = field(init=False, repr=False, compare=False)
+    """The secret in every spelling in which an origin is likely to repeat it."""
 
     def __post_init__(self) -> None:
-        echoes = tuple(sorted(_spellings(self.credential, self.value), key=lambda each: (-len(each), each)))
-        object.__setattr__(self, "echoes", echoes)
-        object.__setattr__(self, "echoed", re.compile(b"|".join(re.escape(each) for each in echoes)))
+        object.__setattr__(self, "echoes", echoes_of(self.value, user=self.credential.name))
 
     def in_head(self, text: bytes) -> bytes:
         """A piece of a response's head without the secret."""
-        return self.echoed.sub(REMOVED, text)
+        return self.echoes.replaced(text, REMOVED)
 
     def fields(self, fields: Fields) -> Fields:
         """A response's fields without the secret."""
@@ -71,16 +67,7 @@ class Injection:
 
     def body(self) -> "Mask":
         """What a response's body is passed through."""
-        return Mask(self.echoed, self.echoes)
-
-
-def _spellings(credential: Credential, value: str) -> set[bytes]:
-    spelt = {value, quote(value, safe=""), quote(value), quote_plus(value)}
-    spelt |= {json.dumps(value)[1:-1], value.replace("/", r"\/"), value.translate(_HTML), value.translate(_HTML_TEXT)}
-    spelt |= {re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), each) for each in spelt}
-    plain, for_urls = base64.b64encode(value.encode()), base64.urlsafe_b64encode(value.encode())
-    pair = _basic(credential.name, value).encode("ascii")
-    return {each.encode("ascii") for each in spelt} | {each.rstrip(b"=") for each in (plain, for_urls, pair)}
+        return Mask(self.echoes)
 
 
 def fits(credential: Credential, value: str) -> bool:
@@ -91,10 +78,11 @@ def fits(credential: Credential, value: str) -> bool:
 def inject(injection: Injection, fields: Fields, target: bytes) -> tuple[Fields, bytes]:
     """The head's fields and target with the credential in place of whatever the agent sent there.
 
-    The origin is asked not to code its response, so that a credential which it repeats can be found in it.
+    The origin is asked not to code its response, so that a credential which it repeats can be found in it; gRPC and
+    Connect have fields of their own for that, without which nothing is coded.
     """
     credential = injection.credential
-    fields = _with(fields, b"Accept-Encoding", b"identity")
+    fields = _with(_without(fields, _ALSO_CODES), b"Accept-Encoding", b"identity")
     match credential.way:
         case Way.BEARER:
             return _with(fields, b"Authorization", f"Bearer {injection.value}".encode("ascii")), target
@@ -130,8 +118,12 @@ def replaces_parameter(credential: Credential | None, name: str) -> bool:
 
 def _with(fields: Fields, name: bytes, value: bytes) -> Fields:
     """The fields with this one in place of all that some server reads as the same."""
-    wanted = name.decode("ascii")
-    return (*((key, text) for key, text in fields if not same_field(key.decode("latin-1"), wanted)), (name, value))
+    return (*_without(fields, (name.decode("ascii"),)), (name, value))
+
+
+def _without(fields: Fields, names: tuple[str, ...]) -> Fields:
+    """The fields without all that some server reads as one of these."""
+    return tuple(each for each in fields if not any(same_field(each[0].decode("latin-1"), name) for name in names))
 
 
 def _with_parameter(target: str, name: str, value: str) -> str:
@@ -152,18 +144,15 @@ class Mask:
     was the beginning after all, the rest is masked.
     """
 
-    def __init__(self, echoed: re.Pattern[bytes], echoes: tuple[bytes, ...]) -> None:
-        self._echoed = echoed
+    def __init__(self, echoes: Echoes) -> None:
         self._echoes = echoes
-        self._begins = frozenset(each[0] for each in echoes)
         self._passed = b""  # the end of what has passed
         self._kept = b""
 
     def pass_on(self, data: bytes) -> bytes:
         """What may go on by now."""
         before, text = len(self._passed), self._masked(self._passed + self._kept + data)
-        first = max(0, len(text) - len(self._echoes[0]) + 1)
-        begun = next((at for at in range(first, len(text)) if self._may_begin(text, at)), len(text))
+        begun = self._echoes.begun(text)
         if len(text) - begun < WAITS_CHARS:
             self._kept, self._passed = b"", text[max(0, len(text) - WAITS_CHARS + 1) :]
             return text[before:]
@@ -176,7 +165,7 @@ class Mask:
         return rest if len(rest) < LEAST_CHARS else b"*" * len(rest)
 
     def _masked(self, data: bytes) -> bytes:
-        return self._echoed.sub(lambda found: b"*" * len(found[0]), data)
-
-    def _may_begin(self, data: bytes, at: int) -> bool:
-        return data[at] in self._begins and any(each.startswith(data[at:]) for each in self._echoes)
+        masked = bytearray(data)
+        for begins, ends in self._echoes.found(data):
+            masked[begins:ends] = b"*" * (ends - begins)
+        return bytes(masked)

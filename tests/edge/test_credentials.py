@@ -9,7 +9,7 @@ import pytest
 from desks import HouseDesk
 from houses import WAYS
 from keepers import PLACEHOLDER, VALUES, Keeper, fresh, spellings
-from nodes import wait_for_state
+from nodes import wait_for, wait_for_state
 from origin_replies import Reply, Request, echo
 
 from proxy.core.model import HoldState, Verdict
@@ -149,8 +149,9 @@ def test_a_secret_that_is_missing_is_a_503_and_nothing_is_sent_until_it_is_there
     (keeper.folder / "lost").chmod(0o644)
     assert keeper.house.call("GET", keeper.url(target, host="lost"), intent="").status == 503
     (keeper.folder / "lost").unlink()
-    lines = [line for line in keeper.house.output if "secret lost" in line]
-    assert any("chmod" in line for line in lines), lines
+    wait_for(
+        lambda: any("secret lost" in line and "chmod" in line for line in keeper.house.output), "the log has the mend"
+    )
 
 
 # --- held, released, delivered ---------------------------------------------------------------------------------------
