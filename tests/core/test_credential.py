@@ -29,6 +29,7 @@ URL = "https://erp.example/v1/invoices/17"
 WITH = cluster("with", credential=BEARER)
 WITHOUT = cluster("without")
 MOVED = cluster("with", hosts=["erp.example", "new.example"], credential=BEARER)
+WIDE = grant(WITH, locations=["https://erp.example", "https://new.example"])
 
 
 # --- its form --------------------------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ def decided(
             id="not covered, and what the sponsor approved is lost",
         ),
         pytest.param(
-            decided(MOVED, grants=[grant(WITH)], approved=[WITH], url="https://new.example/", method="DELETE"),
+            decided(MOVED, grants=[WIDE], approved=[WITH], url="https://new.example/", method="DELETE"),
             Verdict.HOLD,
             None,
             id="not covered, at a host that its cluster had not when the sponsor approved it",
