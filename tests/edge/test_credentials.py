@@ -3,8 +3,10 @@
 import base64
 import json
 import secrets
+from datetime import UTC, datetime
 from urllib.parse import quote
 
+import identities
 import pytest
 from desks import HouseDesk
 from houses import WAYS
@@ -13,6 +15,7 @@ from nodes import wait_for, wait_for_state
 from origin_replies import Reply, Request, echo
 
 from proxy.core.model import HoldState, Verdict
+from proxy.policy.bundle import sign_bundle
 from proxy.review.granting import Width
 
 TOKEN = VALUES["erp-token"]
@@ -152,6 +155,27 @@ def test_a_secret_that_is_missing_is_a_503_and_nothing_is_sent_until_it_is_there
     wait_for(
         lambda: any("secret lost" in line and "chmod" in line for line in keeper.house.output), "the log has the mend"
     )
+
+
+def test_a_bundle_that_names_an_unknown_secret_stays_out_and_a_missing_one_is_told(keeper: Keeper) -> None:
+    """Its twin, which names what proxy.yaml tells of, comes into force."""
+    rules, operator, target = keeper.house.folder / "clusters.yaml", identities.key("operator"), path()
+    good = rules.read_text()
+    (line,) = [n for n, text in enumerate(good.splitlines(), 1) if "id: header" in text]
+
+    def says(*words: str) -> bool:
+        return any(all(word in line for word in words) for line in keeper.house.output)
+
+    rules.write_text(good.replace("{secret: api-key, header: X-Api-Key", "{secret: api-keys, header: X-Api-Key"))
+    sign_bundle(keeper.house.settings, operator, now=datetime.now(UTC))
+    unknown = 'there is no secret "api-keys" in proxy.yaml; did you mean "api-key"?'
+    wait_for(lambda: says("stays in force", f'clusters.yaml:{line}: credential of cluster "header": {unknown}'), "told")
+    assert keeper.house.call("GET", keeper.url(target, host="header"), intent="").status == 200
+    assert seen(keeper, target).header("x-api-key") == VALUES["api-key"]
+    rules.write_text(good)
+    version = sign_bundle(keeper.house.settings, operator, now=datetime.now(UTC)).version
+    wait_for(lambda: says(f"version {version} is in force"), "the twin is in force")
+    assert says("secrets.lost: ", "cannot be read: No such file or directory; put the secret there")
 
 
 # --- held, released, delivered ---------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The secrets that clusters name: read as they are now, or not at all."""
 
 import asyncio
+import errno
 import logging
 import os
 import sys
@@ -128,6 +129,13 @@ def has(source: SecretCommand) -> bool:
         return "for the first time" not in fault.detail
 
 
+def prints(source: SecretCommand) -> bool:
+    try:
+        return source.current() == ONE
+    except Rejected:
+        return False
+
+
 async def test_what_a_command_prints() -> None:
     source = printing(f"print('{ONE}')")
     assert "has not ended yet for the first time" in refused(source.current)
@@ -164,6 +172,20 @@ async def test_a_command_that_is_not_there() -> None:
     source = SecretCommand(("/nowhere/vault",), every_s=60.0, environment={})
     await followed(source, lambda: has(source))
     assert "the command /nowhere/vault cannot be run: No such file or directory" in refused(source.current)
+
+
+async def test_a_command_for_which_there_are_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would end the worker, and with it every connection that it has."""
+
+    def none_left() -> tuple[int, int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    source = printing(f"print('{ONE}')", every_s=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", none_left)
+        await followed(source, lambda: has(source))
+    assert "cannot be run: Too many open files" in refused(source.current)
+    await followed(source, lambda: prints(source))
 
 
 async def test_a_command_that_does_not_end_is_killed_with_all_it_started(
