@@ -99,6 +99,12 @@ def test_each_way_of_setting_it(
     assert PLACEHOLDER.encode() not in request.raw
 
 
+def test_at_an_address_that_has_no_name(keeper: Keeper) -> None:
+    target = path()
+    assert keeper.house.call("GET", keeper.plain.url(target, host="127.0.0.1"), intent="").status == 200
+    assert seen(keeper, target).header("x-api-key") == VALUES["api-key"]
+
+
 def test_a_cluster_without_one_sets_none_and_leaves_the_agents_own(keeper: Keeper) -> None:
     target = path()
     own = [("Authorization", "Bearer mine"), ("Accept-Encoding", "gzip")]

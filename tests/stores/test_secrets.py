@@ -64,6 +64,26 @@ def test_who_else_may_have_a_file(tmp_path: Path, mode: int, why: str | None) ->
         assert why in refused(source.current)
 
 
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        pytest.param(0o755, None, id="ours alone"),
+        pytest.param(0o1777, None, id="everybody's, and nobody may replace what is another's"),
+        pytest.param(0o777, "chmod o-w it", id="everybody's"),
+    ],
+)
+def test_who_may_put_another_file_in_its_place(tmp_path: Path, mode: int, why: str | None) -> None:
+    """Be it a link to another secret of ours, which would go to the wrong origin."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    source = SecretFile(write(folder / "erp", ONE))
+    folder.chmod(mode)
+    if why is None:
+        assert source.current() == ONE
+    else:
+        assert f"everybody may write to {folder}: {why}" in refused(source.current)
+
+
 def test_a_file_that_is_opened_to_others_counts_no_more(tmp_path: Path) -> None:
     source = SecretFile(write(tmp_path / "erp", ONE))
     assert source.current() == ONE
