@@ -150,6 +150,15 @@ def test_a_command_is_not_run_by_check(folder: Path) -> None:
     assert not Path("mine-was-run").exists()
 
 
+def test_who_signs_is_told_what_is_missing(folder: Path) -> None:
+    founded(8000, free_port())
+    assert "secrets.erp-token" not in repr(cli("bundle", "sign", "-c", "mine").ok())
+    Path("mine/erp.token").unlink()
+    ran = cli("bundle", "sign", "-c", "mine").ok()
+    assert "proxy.yaml:14: secrets.erp-token: " in ran.err
+    assert "mine/erp.token cannot be read: No such file or directory; put the secret there" in ran.err
+
+
 def test_run_does_not_start_on_a_secret_that_nobody_tells_of(folder: Path) -> None:
     founded(8000, free_port())
     subprocess.run(["sed", "-i", "s/erp-token:/erp-tokn:/", "mine/proxy.yaml"], check=True)

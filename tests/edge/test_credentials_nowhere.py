@@ -16,7 +16,7 @@ import pytest
 import rawclient
 from clirun import cli, spawn
 from houses import House
-from keepers import CANARY, PLACEHOLDER, VALUES, Keeper, open_keeper, spellings
+from keepers import CANARY, PLACEHOLDER, VALUES, Keeper, fresh, open_keeper, spellings
 from nodes import wait_for, wait_for_state
 from origin_replies import Reply
 
@@ -92,14 +92,15 @@ def workers_of(supervisor: int) -> list[int]:
 
 
 def crash(house: House) -> None:
-    """End the one worker as a fault in native code would, and wait until another serves."""
+    """End a worker as a fault in native code would, and wait until another serves in its place."""
     assert house.process is not None
-    (worker,) = workers_of(house.process.pid)
+    worker, *others = workers_of(house.process.pid)
     (core,) = re.findall(r"^Max core file size +(\S+ +\S+)", Path(f"/proc/{worker}/limits").read_text(), re.MULTILINE)
     assert core.split() == ["0", "0"], "its memory must not be left on a disk"
     os.kill(worker, signal.SIGSEGV)
     wait_for(lambda: any("ended with status" in line for line in house.output), "the crash is told")
-    wait_for(lambda: house.call("GET", "http://intent.internal/health").status == 200, "another worker serves")
+    wait_for(lambda: len(set(workers_of(house.process.pid)) - {worker, *others}) == 1, "another comes")
+    wait_for(lambda: house.call("GET", "http://intent.internal/health").status == 200, "somebody serves")
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def shaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
     try:
-        with open_keeper(tmp_path_factory.mktemp("shaken")) as running:
+        with open_keeper(tmp_path_factory.mktemp("shaken"), workers=2) as running:
             yield running
     finally:
         resource.setrlimit(resource.RLIMIT_CORE, limits)
@@ -128,6 +129,13 @@ def test_one_search_finds_no_secret(shaken: Keeper) -> None:
             "GET", f"/to/{host}", lambda request: Reply(status=302, headers=(("Location", request.target),))
         )
         told.ask("GET", shaken.url(f"/to/{host}", host=host), chain)
+    # One after each rotation, at either worker.
+    for value in (fresh("rotated"), VALUES["api-key"]):
+        shaken.put("api-key", value)
+        for target in (f"/{secrets.token_hex(4)}" for _ in range(12)):
+            told.ask("GET", shaken.url(target, host="header"), chain)
+            (request,) = [each for each in shaken.plain.requests if each.target == target]
+            assert request.header("x-api-key") == value
     # Calls that do not.
     for host in ("lost", "both"):
         told.ask("GET", shaken.url(path(), host=host), chain)
