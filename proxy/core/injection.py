@@ -26,6 +26,7 @@ type Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
 _ALSO_CODES = ("grpc-accept-encoding", "connect-accept-encoding")
+_NO_LETTER = re.compile(r"[^a-z0-9]")
 _LINE_END = re.compile(r"\r?\n\Z")
 _TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -105,8 +106,10 @@ def _basic(user: str, value: str) -> str:
 
 
 def same_field(name: str, other: str) -> bool:
-    """Whether some server reads two header names as one: case makes no difference, nor does "_" for "-" (CGI)."""
-    return name.lower().replace("_", "-") == other.lower().replace("_", "-")
+    """Whether some server reads two header names as one: case makes no difference, and what is neither letter nor digit
+    becomes "_" in CGI, be it "-" alone or, in lighttpd, any character that a name may have.
+    """
+    return _NO_LETTER.sub("_", name.lower()) == _NO_LETTER.sub("_", other.lower())
 
 
 def replaces_field(credential: Credential | None, name: str) -> bool:

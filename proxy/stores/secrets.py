@@ -171,9 +171,12 @@ class SecretCommand(Source):
                 with suppress(ProcessLookupError):  # it, and whatever it started
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-                if not isinstance(fault, TimeoutError):
-                    raise
-                raise Rejected(Code.CONFIG_INVALID, f"did not end within {COMMAND_DEADLINE_S:.0f} s") from None
+                if isinstance(fault, TimeoutError):
+                    detail = f"did not end within {COMMAND_DEADLINE_S:.0f} s"
+                    raise Rejected(Code.CONFIG_INVALID, detail) from None
+                if isinstance(fault, OSError):
+                    raise _not_run(fault) from None
+                raise
         if status != 0:
             raise Rejected(Code.CONFIG_INVALID, f"ended with status {status}")
         return _read(data, "printed what is no secret: it")

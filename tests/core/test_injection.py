@@ -100,7 +100,7 @@ def test_no_repr_tells_it() -> None:
         ),
         pytest.param(
             Way.HEADER,
-            ((b"X_API_KEY", b"a"), (b"x-api-key", b"b"), (b"X-Api-Keys", b"c"), (b"\xff", b"d")),
+            ((b"X_API_KEY", b"a"), (b"x-api-key", b"b"), (b"X-Api-Keys", b"c"), (b"\xff", b"d"), (b"x.api!KEY", b"e")),
             ((b"X-Api-Keys", b"c"), (b"\xff", b"d"), IDENTITY, (b"X-Api-Key", b"secret-value")),
             id="in place of all that servers read as the same",
         ),

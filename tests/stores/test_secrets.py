@@ -194,15 +194,20 @@ async def test_a_command_that_is_not_there() -> None:
     assert "the command /nowhere/vault cannot be run: No such file or directory" in refused(source.current)
 
 
-async def test_a_command_for_which_there_are_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("where", "name"), [(os, "pipe"), (secrets, "_read_all")], ids=["to run it", "to read what it prints"]
+)
+async def test_a_command_for_which_there_are_no_descriptors(
+    monkeypatch: pytest.MonkeyPatch, where: object, name: str
+) -> None:
     """It would end the worker, and with it every connection that it has."""
 
-    def none_left() -> tuple[int, int]:
+    def none_left(*_: object) -> object:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     source = printing(f"print('{ONE}')", every_s=0.01)
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pipe", none_left)
+        patch.setattr(where, name, none_left)
         await followed(source, lambda: has(source))
     assert "cannot be run: Too many open files" in refused(source.current)
     await followed(source, lambda: prints(source))
