@@ -178,9 +178,7 @@ def test_a_bundle_that_names_an_unknown_secret_stays_out_and_a_missing_one_is_to
     wait_for(lambda: says("stays in force", f'clusters.yaml:{line}: credential of cluster "header": {unknown}'), "told")
     assert keeper.house.call("GET", keeper.url(target, host="header"), intent="").status == 200
     assert seen(keeper, target).header("x-api-key") == VALUES["api-key"]
-    rules.write_text(good)
-    version = sign_bundle(keeper.house.settings, operator, now=datetime.now(UTC)).version
-    wait_for(lambda: says(f"version {version} is in force"), "the twin is in force")
+    in_force(keeper, good)
     assert says("secrets.lost: ", "cannot be read: No such file or directory; put the secret there")
 
 
@@ -213,6 +211,30 @@ def test_a_call_with_a_placeholder_is_delivered_with_the_secret(keeper: Keeper) 
     keeper.house.decide(hold, Verdict.ALLOW)
     wait_for_state(keeper.house, hold, HoldState.RELEASED)
     assert seen(keeper, target).header("authorization") == f"Bearer {TOKEN}"
+
+
+def test_a_release_is_for_the_credential_that_its_reviewer_saw(keeper: Keeper) -> None:
+    """Its cluster has another one since. The twin: it has the first again, and the release counts."""
+    chain, url, before = keeper.house.chain(), keeper.url(path()), keeper.plain.mark()
+    rules, intent = keeper.house.folder / "clusters.yaml", 'cluster="supplier-invoices"'
+    good = rules.read_text()
+    hold = json.loads(keeper.house.call("DELETE", url, chain=chain, intent=intent).body)["task"]["id"]
+    keeper.house.decide(hold, Verdict.ALLOW)
+    in_force(keeper, good.replace("secret: erp-token", "secret: api-key"))
+    answer = keeper.house.call("DELETE", url, chain=chain, intent=intent)
+    in_force(keeper, good)
+    assert (answer.status, code_of(answer.body)) == (403, "release.invalid")
+    assert keeper.plain.since(before).nothing
+    assert keeper.house.call("DELETE", url, chain=chain, intent=intent).status == 200
+    assert seen(keeper, url[url.index("/v1") :]).header("authorization") == f"Bearer {TOKEN}"
+
+
+def in_force(keeper: Keeper, clusters: str) -> None:
+    """Sign these clusters, and wait for the proxy to take them up."""
+    (keeper.house.folder / "clusters.yaml").write_text(clusters)
+    version = sign_bundle(keeper.house.settings, identities.key("operator"), now=datetime.now(UTC)).version
+    told = f"version {version} is in force"
+    wait_for(lambda: any(told in line for line in keeper.house.output), told)
 
 
 def test_a_release_waits_for_a_secret_that_is_missing(keeper: Keeper) -> None:
