@@ -15,6 +15,9 @@ _ANCHOR_CHARS = 4
 
 _HEAD_CHARS = 3
 
+KEPT_CHARS = 16
+"""So many characters of a secret, or half of a shorter one, never pass."""
+
 _NAMED: dict[str, set[str]] = {}
 for _name, _char in html5.items():
     if _name.endswith(";") and len(_char) == 1:
@@ -48,14 +51,20 @@ class Echoes:
             end = ends
         return b"".join([*parts, text[end:]])
 
-    def begun(self, text: bytes) -> int:
-        """Where a word may have begun that the text does not end; the text's length if none has."""
+    def begun(self, text: bytes) -> tuple[int, int]:
+        """Where a word may have begun that the text does not end, and where one of which so much stands there that it
+        must wait for the rest; the text's length if there is none.
+        """
         first = max(0, len(text) - self._most + 1)
         tail = text[first:].lower()
+        begun = len(text)
         for at in self._places(tail):
-            if any(_is_begun(word, tail, at) for word in self._words):
-                return first + at
-        return len(text)
+            for word in self._words:
+                chars = _begun_chars(word, tail, at)
+                begun = min(begun, first + at) if chars >= 0 else begun
+                if chars >= _passing_chars(word):
+                    return begun, first + at
+        return begun, len(text)
 
     def _places(self, tail: bytes) -> Iterator[int]:
         """Where a word may begin: where its first characters stand, and at the end, where they may not be whole."""
@@ -120,10 +129,20 @@ def _anchor(word: str) -> bytes:
     return longest.encode("ascii") if len(longest) >= _ANCHOR_CHARS else b""
 
 
-def _is_begun(word: tuple[tuple[bytes, ...], ...], text: bytes, at: int) -> bool:
-    """Whether the text, from there to its end, is the beginning of a spelling of the word."""
-    places = {at}
-    for spellings in word:
+def _passing_chars(word: tuple[tuple[bytes, ...], ...]) -> int:
+    """How much of a word may pass before it is known whether it is one: half, or all but `KEPT_CHARS`, which is more.
+
+    What waits comes late, and what does not come to an end is masked: both can be seen. An agent that may guess from
+    the first characters on finds the next one by trying each, at any origin that repeats what it is sent. So whoever
+    does not know so much of the secret already must not see a difference.
+    """
+    return max(len(word) // 2, len(word) - KEPT_CHARS)
+
+
+def _begun_chars(word: tuple[tuple[bytes, ...], ...], text: bytes, at: int) -> int:
+    """How many characters of the word stand from there to the end of the text; -1 if something else stands there."""
+    begun, places = -1, {at}
+    for chars, spellings in enumerate(word):
         reached = set()
         for place in places:
             left = text[place : place + len(spellings[0])]
@@ -131,8 +150,8 @@ def _is_begun(word: tuple[tuple[bytes, ...], ...], text: bytes, at: int) -> bool
                 if left.startswith(spelling):
                     reached.add(place + len(spelling))
                 elif spelling.startswith(left):
-                    return True
+                    begun = chars
         if not reached:
-            return False
+            break
         places = reached
-    return False
+    return begun

@@ -19,8 +19,6 @@ MOST_CHARS = 4096
 REMOVED = b"credential-removed"
 """What stands in a response's head in place of the credential. It is no secret and opens nothing."""
 
-WAITS_CHARS = 4
-
 type Fields = tuple[tuple[bytes, bytes], ...]
 type Origin = tuple[str, str, int]
 """Scheme, host and port."""
@@ -147,30 +145,28 @@ def _named(part: str) -> str:
 class Mask:
     """Takes a secret out of a body that streams, and leaves its length as it was.
 
-    What ends in four characters of the secret or more waits for what follows. Less passes at once, or a message that
-    happens to end in its first letter would come late, or never where the other side answers before it goes on; if it
-    was the beginning after all, the rest is masked.
+    What ends in the beginning of the secret passes at once, or a message would come late, or never where the other
+    side answers before it goes on; if it was the beginning after all, the rest is masked. Only what ends in most of the
+    secret waits for what follows.
     """
 
     def __init__(self, echoes: Echoes) -> None:
         self._echoes = echoes
-        self._passed = b""  # the end of what has passed
+        self._passed = b""  # the end of what has passed, where it may be the beginning of a secret
         self._kept = b""
 
     def pass_on(self, data: bytes) -> bytes:
         """What may go on by now."""
         before, text = len(self._passed), self._masked(self._passed + self._kept + data)
-        begun = self._echoes.begun(text)
-        if len(text) - begun < WAITS_CHARS:
-            self._kept, self._passed = b"", text[max(0, len(text) - WAITS_CHARS + 1) :]
-            return text[before:]
-        self._kept, self._passed = text[max(begun, before) :], text[begun:before]
-        return text[before:begun]
+        begun, waits = self._echoes.begun(text)
+        passes = max(before, waits)
+        self._passed, self._kept = text[begun:passes], text[passes:]
+        return text[before:passes]
 
     def end(self) -> bytes:
-        """What was kept, once nothing more comes; of a secret that is cut short not much is told."""
+        """What was kept, once nothing more comes: most of a secret is as good as all of it."""
         rest, self._kept = self._kept, b""
-        return rest if len(rest) < LEAST_CHARS else b"*" * len(rest)
+        return b"*" * len(rest)
 
     def _masked(self, data: bytes) -> bytes:
         masked = bytearray(data)

@@ -61,7 +61,26 @@ def test_none_is_found_twice_or_across_another() -> None:
     ],
 )
 def test_where_one_may_have_begun(text: bytes, at: int) -> None:
+    assert Echoes(("abc/def",)).begun(text)[0] == at
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        pytest.param(b"xab", (1, 3), id="little of it"),
+        pytest.param(b"xabc", (1, 1), id="half of it"),
+        pytest.param(b"xabc%2", (1, 1), id="and a part of the next character"),
+        pytest.param(b"xabc/x", (6, 6), id="something else"),
+    ],
+)
+def test_what_must_wait_for_more(text: bytes, at: tuple[int, int]) -> None:
     assert Echoes(("abc/def",)).begun(text) == at
+
+
+def test_all_but_sixteen_characters_of_a_long_one_may_pass() -> None:
+    word = "abcdefghijklmnopqrstuvwxyz0123456789"
+    assert Echoes((word,)).begun(word[:19].encode()) == (0, 19)
+    assert Echoes((word,)).begun(word[:20].encode()) == (0, 0)
 
 
 @given(
@@ -80,7 +99,7 @@ def test_every_mixture_is_found_and_seen_to_begin(word: str, ways: list[str], be
     if "\\" not in word:
         assert echoes.replaced(spelt, b"") == b"", spelt
     for end in range(1, len(spelt)):
-        assert echoes.begun(before + spelt[:end]) <= len(before)
+        assert echoes.begun(before + spelt[:end])[0] <= len(before)
 
 
 def test_no_text_keeps_us_busy() -> None:
@@ -97,4 +116,4 @@ def test_the_words_of_a_secret() -> None:
     echoes = echoes_of("se/cret-value", user="svc")
     assert echoes is echoes_of("se/cret-value", user="svc")
     for first, second in product((b"c3ZjOnNlL2NyZXQtdmFsdWU", b"c2UvY3JldC12YWx1ZQ", b"73652f6372"), (b"", b"=")):
-        assert echoes.begun(b"." + first[:8] + second) == (1 if not second else 10)
+        assert echoes.begun(b"." + first[:8] + second)[0] == (1 if not second else 10)

@@ -218,10 +218,10 @@ def passed(parts: list[bytes], value: str = VALUE) -> bytes:
 
 
 def is_masked(result: bytes, text: bytes, echo: bytes) -> bool:
-    """Whether all of every echo is masked, but for its first three characters, and the last of base64 (four bits)."""
+    """Whether all of every echo is masked, but for less than half of it, and the last of base64 (four bits)."""
     places = [at for at in range(len(text)) if text.startswith(echo, at)]
     whole = text.replace(echo, b"*" * len(echo))
-    beginnings = {at + more for at in places for more in (0, 1, 2, len(echo) - 1)}
+    beginnings = {at + more for at in places for more in (*range(len(echo) // 2), len(echo) - 1)}
     return len(result) == len(text) and all(
         got == hidden or (at in beginnings and got == plain)
         for at, (got, hidden, plain) in enumerate(zip(result, whole, text, strict=True))
@@ -247,12 +247,31 @@ def test_only_what_looks_much_like_it_comes_late() -> None:
     assert mask.pass_on(b"ab") == b"ab"
     assert mask.pass_on(b"cd") == b"", "the rest of it waits"
     assert mask.pass_on(b"efgh") == b"******"
-    assert mask.pass_on(b"abcdef") == b""
-    assert mask.end() == b"abcdef"
+    assert mask.pass_on(b"=abc") == b"=abc"
     assert mask.end() == b""
-    mask = injection(value="abcdefghij").body()
-    assert mask.pass_on(b"=abcdefghi") == b"="
-    assert mask.end() == b"*********", "most of a secret is as good as all of it"
+    assert mask.pass_on(b"=abcdefg") == b"="
+    assert mask.end() == b"*******", "most of a secret is as good as all of it"
+    assert mask.end() == b""
+
+
+LONG = "tok-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize("known", [*range(1, len(LONG) - 16)])
+def test_whoever_guesses_learns_nothing_of_the_next_character(known: int) -> None:
+    """An origin that repeats what an agent sends it: the right guess and a wrong one look the same, and come alike."""
+    for guess in (LONG[:known], LONG[: known - 1] + "!"):
+        mask = injection(value=LONG).body()
+        assert mask.pass_on(f"no such thing: {guess}".encode()) == f"no such thing: {guess}".encode()
+        assert mask.end() == b""
+
+
+def test_of_a_long_one_sixteen_characters_never_pass() -> None:
+    for at in range(len(LONG)):
+        told = passed([LONG[:at].encode(), LONG[at:].encode()], LONG)
+        assert told.endswith(b"*" * 16), at
+        assert passed([LONG[:at].encode()], LONG) in (LONG[:at].encode(), b"*" * at)
+        assert at < len(LONG) - 16 or passed([LONG[:at].encode()], LONG) == b"*" * at
 
 
 @given(st.lists(st.sampled_from([b"a", b"b", b"ab", b"abababab", b"x", b"bababa"])))

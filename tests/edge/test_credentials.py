@@ -282,3 +282,11 @@ def test_an_origin_that_repeats_it_tells_the_agent_nothing(keeper: Keeper) -> No
     assert json.loads(answer.body)["token"] == "*" * (len(json.dumps(TOKEN)) - 2)
     everything = answer.body + repr(answer).encode()
     assert not [each for each in spellings(TOKEN) if each in everything]
+
+
+def test_an_agent_that_guesses_sees_no_difference(keeper: Keeper) -> None:
+    """An origin that says again what it was asked, at the very end: it would tell the secret character by character."""
+    for guess in (TOKEN[:20], TOKEN[:19] + "!"):
+        target = path()
+        keeper.plain.on("GET", target, Reply(body=f"no such thing: {guess}".encode()))
+        assert keeper.house.call("GET", keeper.url(target)).body == f"no such thing: {guess}".encode()

@@ -200,7 +200,7 @@ def test_a_credential_is_taken_out_of_what_its_origin_says(monkeypatch: pytest.M
     bench, origin = Bench(monkeypatch, BEARER), FrameProtocol(client=False, extensions=[])
     bench.origin = origin
     bench.origin_says(origin.send_data(f"é {SECRET} à", fin=True))
-    for part, last in ((b"<", False), (SECRET[:5].encode(), False), (SECRET[5:].encode() + b">", True)):
+    for part, last in ((b"<", False), (SECRET[:8].encode(), False), (SECRET[8:].encode() + b">", True)):
         bench.origin_says(origin.send_data(part, fin=last))
     bench.origin_says(origin.send_data("tok-4", fin=True))
     bench.origin_says(origin.send_data(SECRET[5:], fin=True))
