@@ -6,9 +6,10 @@ Whoever repeats it escapes it for where it stands, each encoder in its own way: 
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, lru_cache
 from html.entities import html5
+from types import MappingProxyType
 
 _ANCHOR_CHARS = 4
 """A word is sought by its letters and digits first, which nobody escapes, where it has so many together."""
@@ -27,9 +28,12 @@ for _name, _char in html5.items():
 class Echoes:
     """The words that must not be repeated, and their spellings; letters of either case are the same."""
 
-    def __init__(self, words: tuple[str, ...]) -> None:
-        """`words` are printable ASCII; where two begin at one place, the first of them is found."""
+    def __init__(self, words: tuple[str, ...], *, public: Mapping[str, int] = MappingProxyType({})) -> None:
+        """`words` are printable ASCII; where two begin at one place, the first of them is found. `public`: with how
+        many characters that are no secret a word begins.
+        """
         self._words = tuple(tuple(_spellings(char) for char in word) for word in words)
+        self._passing = tuple(_passing_chars(len(word), public.get(word, 0)) for word in words)
         self._pattern = re.compile(b"|".join(_pattern(word) for word in words))
         self._heads = re.compile(b"(?=%b)" % b"|".join(_pattern(word[:_HEAD_CHARS]) for word in words))
         self._anchors = tuple(_anchor(word) for word in words)
@@ -59,10 +63,10 @@ class Echoes:
         tail = text[first:].lower()
         begun = len(text)
         for at in self._places(tail):
-            for word in self._words:
+            for word, passing in zip(self._words, self._passing, strict=True):
                 chars = _begun_chars(word, tail, at)
                 begun = min(begun, first + at) if chars >= 0 else begun
-                if chars >= _passing_chars(word):
+                if chars >= passing:
                     return begun, first + at
         return begun, len(text)
 
@@ -77,11 +81,14 @@ class Echoes:
 def echoes_of(value: str, *, user: str) -> Echoes:
     """The spellings of a secret: as it is, in base64 (alone, behind `user` and a colon, or within more), and in hex."""
     data = value.encode("ascii")
-    whole = [base64.b64encode(f"{user}:{value}".encode("ascii")), base64.b64encode(data)]
-    coded = [each.rstrip(b"=") for each in whole] + [_within(data, before) for before in range(3)]
-    words = [value, *(each.decode("ascii") for each in coded), data.hex()]
-    for_urls = [each.replace("+", "-").replace("/", "_") for each in words[1:-1]]
-    return Echoes(tuple(dict.fromkeys(words + for_urls)))
+    pair, alone = (base64.b64encode(each).rstrip(b"=") for each in (f"{user}:{value}".encode("ascii"), data))
+    coded = [each.decode("ascii") for each in (pair, alone, *(_within(data, before) for before in range(3)))]
+    public = dict.fromkeys((coded[0], _for_urls(coded[0])), 8 * (len(user) + 1) // 6)
+    return Echoes(tuple(dict.fromkeys((value, *coded, *map(_for_urls, coded), data.hex()))), public=public)
+
+
+def _for_urls(coded: str) -> str:
+    return coded.replace("+", "-").replace("/", "_")
 
 
 def _within(data: bytes, before: int) -> bytes:
@@ -129,14 +136,16 @@ def _anchor(word: str) -> bytes:
     return longest.encode("ascii") if len(longest) >= _ANCHOR_CHARS else b""
 
 
-def _passing_chars(word: tuple[tuple[bytes, ...], ...]) -> int:
-    """How much of a word may pass before it is known whether it is one: half, or all but `KEPT_CHARS`, which is more.
+def _passing_chars(chars: int, public: int) -> int:
+    """How much of a word may pass before it is known whether it is one: what of it is no secret, and of the rest half,
+    or all but `KEPT_CHARS`, which is more.
 
     What waits comes late, and what does not come to an end is masked: both can be seen. An agent that may guess from
     the first characters on finds the next one by trying each, at any origin that repeats what it is sent. So whoever
     does not know so much of the secret already must not see a difference.
     """
-    return max(len(word) // 2, len(word) - KEPT_CHARS)
+    secret = chars - public
+    return public + max(secret // 2, secret - KEPT_CHARS)
 
 
 def _begun_chars(word: tuple[tuple[bytes, ...], ...], text: bytes, at: int) -> int:

@@ -266,6 +266,17 @@ def test_whoever_guesses_learns_nothing_of_the_next_character(known: int) -> Non
         assert mask.end() == b""
 
 
+def test_nor_does_whoever_knows_the_user_that_a_password_goes_with() -> None:
+    """Most of the pair in base64 is no secret then."""
+    basic = Credential(secret="s", way=Way.BASIC, name="service-account-for-invoices")
+    its = Injection(credential=basic, to=("https", "erp.example", 443), value="hunter2-hunt")
+    pair = base64.b64encode(b"service-account-for-invoices:hunter2-hunt")
+    for known in range(1, len(pair) - 10):
+        mask = its.body()
+        assert mask.pass_on(pair[:known]) == pair[:known]
+    assert its.body().pass_on(pair[:-8]) == b""
+
+
 def test_of_a_long_one_sixteen_characters_never_pass() -> None:
     for at in range(len(LONG)):
         told = passed([LONG[:at].encode(), LONG[at:].encode()], LONG)
