@@ -165,7 +165,9 @@ class GatedStream(UploadStream):
     def _switch(self, conversation: Conversation) -> Commands:
         """Both connections speak WebSocket from here on."""
         self._switched = True
-        self.child_layer = Relay(self.context, self.flow, conversation)
+        exchange = self._exchanges.find(self.flow)
+        injection = None if exchange is None else exchange.injection
+        self.child_layer = Relay(self.context, self.flow, conversation, injection)
         yield from self.child_layer.handle_event(events.Start())
         # What came after the handshakes is handed over now, when there is somebody to take it.
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)

@@ -37,6 +37,7 @@ class Observe:
         exchange = self._forwarded(flow)
         if exchange is None or exchange.outcome is None or flow.response is None:
             return
+        flow.response.stream = _counting(exchange)  # first: without it a body would pass as the origin wrote it
         exchange.status = flow.response.status_code
         self._gate.injecting.answered(exchange.injection, flow.response.status_code)
         if flow.response.status_code == 101 and exchange.conversation is not None:
@@ -48,7 +49,6 @@ class Observe:
         flow.response.headers.pop("alt-svc", None)  # it would lead the agent to a way around the proxy
         if exchange.outcome.waited:
             flow.response.headers["Preference-Applied"] = "wait"
-        flow.response.stream = _counting(exchange)
         if exchange.delivery is not None:
             exchange.delivery.head(flow.response.status_code, _fields(flow.response))
         if exchange.outcome.claim is not None:

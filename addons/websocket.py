@@ -2,7 +2,8 @@
 
 What is said is not examined, only how: a frame that breaks the protocol ends the WebSocket, and reaches nobody. Pings
 are answered here and pongs end here, so that neither side learns of the other by them. Nothing is kept but the frame
-that is coming: a larger one is passed on as it comes, in fragments.
+that is coming: a larger one is passed on as it comes, in fragments. A credential that the call bore is taken out of
+each message of its origin.
 """
 
 import time
@@ -19,6 +20,7 @@ from addons.conversation import Conversation
 from addons.http1 import Commands
 from addons.tidings import Leaving
 from proxy.core.errors import Code
+from proxy.core.injection import Injection, Mask
 
 WHOLE_FRAME_BYTES = 65_536
 """A frame up to this size is passed on as one; a larger one in pieces of about this size."""
@@ -59,10 +61,14 @@ class _Side:
 class Relay(layer.Layer):
     """What follows on both connections of a stream once they have switched to WebSocket."""
 
-    def __init__(self, context: Context, flow: http.HTTPFlow, conversation: Conversation) -> None:
+    def __init__(
+        self, context: Context, flow: http.HTTPFlow, conversation: Conversation, injection: Injection | None
+    ) -> None:
         super().__init__(context)
         self._flow = flow
         self._said = conversation
+        self._injection = injection
+        self._mask: Mask | None = None  # of a message of the origin that is still coming
         self._alarm = Alarm()
         self._close_by_s: float | None = None
         self._ended = False
@@ -151,9 +157,21 @@ class Relay(layer.Layer):
         side.pieces_bytes = 0
         if frame.message_finished:
             side.message_bytes = 0
+        if side is self._origin:
+            said = whole if isinstance(whole, bytes) else whole.encode()
+            left = self._masked(said, ends=frame.message_finished)
+            whole = left if isinstance(whole, bytes) else left.decode()
         other = self._other(side)
-        if not other.told_close:
+        if not other.told_close and (whole or frame.message_finished):
             yield self._tell(other, other.frames.send_data(whole, fin=frame.message_finished))
+
+    def _masked(self, said: bytes, *, ends: bool) -> bytes:
+        """A part of what the origin says, without the credential; with `ends` also all that was kept back of it."""
+        if self._injection is None:
+            return said
+        mask = self._mask or self._injection.body()
+        self._mask = None if ends else mask
+        return mask.pass_on(said) + (mask.end() if ends else b"")
 
     def _count(self, side: _Side, size: int, *, messages: int) -> None:
         if side is self._agent:
@@ -171,6 +189,9 @@ class Relay(layer.Layer):
     def _close(self, side: _Side, code: int, reason: str) -> Commands:
         """A side closes: the other hears it as it was said, and may answer in its own words."""
         side.said_close = True
+        if side is self._origin:
+            self._mask = None
+            reason = self._masked(reason.encode(), ends=True).decode()
         if self._said.closed_by is None:
             self._said.closed_by, self._said.close_code = side.name, int(code)
         yield from self._tell_close(self._other(side), code, reason)

@@ -2,6 +2,7 @@
 
 import logging
 
+from proxy.core.credential import Credential
 from proxy.core.errors import Code, Unavailable
 from proxy.core.injection import Injection, fits
 from proxy.core.model import Call, Decision, Verdict
@@ -15,6 +16,7 @@ class Injecting:
 
     def __init__(self, secrets: Secrets) -> None:
         self._secrets = secrets
+        self._unfit: set[Credential] = set()  # what was told already: calls may be many
 
     def for_call(self, decision: Decision, call: Call | None) -> Injection | None:
         """What is set on an allowed call as it leaves; None: nothing is.
@@ -27,8 +29,12 @@ class Injecting:
             return None
         value = self._secrets.current(credential.secret)
         if not fits(credential, value):
-            logger.error("secret %s has a space in it, so it is no bearer token: set it as a header", credential.secret)
+            if credential not in self._unfit:
+                self._unfit.add(credential)
+                told = "secret %s has a space in it, so it is no bearer token: set it as a header"
+                logger.error(told, credential.secret)
             raise Unavailable(Code.CREDENTIAL_DOWN, "the proxy's credential does not fit this call")
+        self._unfit.discard(credential)
         return Injection(credential=credential, to=(call.scheme, call.host, call.port), value=value)
 
     def answered(self, injection: Injection | None, status: int) -> None:

@@ -54,7 +54,20 @@ MAY_BE_LONGER = {"proxy/core/model.py"}  # every noun, in one place
 
 CORE_MAY_IMPORT = {
     *("abc", "array", "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "datetime", "enum"),
-    *("functools", "hashlib", "heapq", "hmac", "ipaddress", "itertools", "json", "math", "operator", "re", "string"),
+    *(
+        "functools",
+        "hashlib",
+        "heapq",
+        "hmac",
+        "html.entities",
+        "ipaddress",
+        "itertools",
+        "json",
+        "math",
+        "operator",
+        "re",
+        "string",
+    ),
     *("struct", "types", "typing", "unicodedata", "urllib.parse", "zlib"),
     *("cryptography", "http_sf", "idna", "proxy", "brotli", "zstandard", "graphlib", "graphql", "jsonschema_rs"),
 }

@@ -1,6 +1,7 @@
 """The credential of an allowed call: for nothing that was not allowed, and never one that does not fit."""
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -68,6 +69,16 @@ def test_there_is_none_or_it_does_not_fit(caplog: pytest.LogCaptureFixture) -> N
     assert "secret erp-token has a space in it" in caplog.text
     assert "12345" not in caplog.text
     assert spaced.for_call(decided(HEADER), call(URL)) is not None
+
+
+def test_what_does_not_fit_is_told_once_however_many_calls_there_are(caplog: pytest.LogCaptureFixture) -> None:
+    kept = Kept("Token 12345")
+    injecting = Injecting(kept)
+    for value in ("Token 12345", "Token 12345", "secret-value", "Token 12345"):
+        kept.value = value
+        with suppress(Unavailable):
+            injecting.for_call(decided(), call(URL))
+    assert len(caplog.records) == 2, "and again after it did"
 
 
 def test_an_origin_that_does_not_take_it_is_told_of() -> None:

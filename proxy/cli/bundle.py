@@ -7,12 +7,13 @@ import typer
 
 from proxy.agent.keyfile import load_key
 from proxy.cli.deployment import Deployment, now, open_deployment
-from proxy.cli.screen import GOOD, Screen, document
+from proxy.cli.screen import GOOD, WARN, Screen, document
 from proxy.cli.where import AsJson, Config
 from proxy.cli.words import instant
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.keys import PrivateKey
+from proxy.edge.secrets import secret_faults
 from proxy.policy.bundle import Signed, read_floor, sign_bundle, verify_bundle
 
 app = typer.Typer(help="The operator's signature over clusters, agents and people. The proxy runs with nothing else.")
@@ -29,7 +30,8 @@ def sign(
 ) -> None:
     """Check the files and sign them as they are, one version up.
 
-    A proxy that runs goes on with the version it started with.
+    Proxies that run take it up within a second. What is missing of the secrets that
+    clusters name is said, for this machine.
 
     Examples:
       intent-proxy bundle sign
@@ -39,7 +41,9 @@ def sign(
     signed = sign_bundle(deployment.settings, _operator_key(deployment, key), now=now())
     _show(signed, "signed", as_json=as_json)
     if not as_json:
-        Screen().note("a proxy that runs goes on with the version it started with: start it again")
+        for line in secret_faults(deployment.settings, deployment.bundle(dev=True)):
+            Screen().note(line, style=WARN)
+        Screen().note("proxies that run take it up within a second")
 
 
 @app.command()

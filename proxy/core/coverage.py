@@ -285,7 +285,8 @@ def credential_for(
     if coverage.chosen is not None:
         clusters = [each.cluster for each in coverage.found if each.grant in meant and each.reach >= coverage.reach]
     else:
-        clusters = [_as_approved(policy, grant, compiled.cluster) for grant, compiled in _there(policy, meant, there)]
+        reaching = _there(policy, meant, there)
+        clusters = [_as_approved(policy, grant, compiled.cluster, there) for grant, compiled in reaching]
     found = {cluster.credential for cluster in clusters}
     names = ", ".join(sorted({cluster.id for cluster in clusters}))
     if len(found) > 1:
@@ -298,10 +299,10 @@ def credential_for(
     return credential
 
 
-def _as_approved(policy: Policy, grant: Grant, cluster: Cluster) -> Cluster:
-    """The cluster, with no credential if the sponsor did not approve this one."""
+def _as_approved(policy: Policy, grant: Grant, cluster: Cluster, there: Destination) -> Cluster:
+    """The cluster, with no credential if the sponsor did not approve this one for this destination."""
     pinned = policy.pins.get(grant.digest)
-    same = pinned is not None and pinned.cluster.credential == cluster.credential
+    same = pinned is not None and pinned.reaches(there) and pinned.cluster.credential == cluster.credential
     return cluster if same else replace(cluster, credential=None)
 
 

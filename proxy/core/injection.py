@@ -4,12 +4,12 @@ The judged call never holds the secret: it is set on a copy of the head, between
 """
 
 import base64
-import json
 import re
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import quote, unquote_plus
 
 from proxy.core.credential import Credential, Way
+from proxy.core.echoes import Echoes, echoes_of
 from proxy.core.folding import same_parameter
 
 LEAST_CHARS = 8
@@ -19,14 +19,12 @@ MOST_CHARS = 4096
 REMOVED = b"credential-removed"
 """What stands in a response's head in place of the credential. It is no secret and opens nothing."""
 
-WAITS_CHARS = 4
-
 type Fields = tuple[tuple[bytes, bytes], ...]
 type Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
-_HTML_TEXT = {ord("&"): "&amp;", ord("<"): "&lt;", ord(">"): "&gt;"}
-_HTML = {**_HTML_TEXT, ord('"'): "&quot;", ord("'"): "&#x27;"}
+_ALSO_CODES = ("grpc-accept-encoding", "connect-accept-encoding")
+_NO_LETTER = re.compile(r"[^a-z0-9]")
 _LINE_END = re.compile(r"\r?\n\Z")
 _TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -52,35 +50,28 @@ class Injection:
     credential: Credential
     to: Origin
     value: str = field(repr=False)
-    echoes: tuple[bytes, ...] = field(init=False, repr=False)
-    """The secret in every spelling in which an origin is likely to repeat it, the longest first."""
-    echoed: re.Pattern[bytes] = field(init=False, repr=False)
+    echoes: Echoes = field(init=False, repr=False, compare=False)
+    """The secret in every spelling in which an origin is likely to repeat it."""
 
     def __post_init__(self) -> None:
-        echoes = tuple(sorted(_spellings(self.credential, self.value), key=lambda each: (-len(each), each)))
-        object.__setattr__(self, "echoes", echoes)
-        object.__setattr__(self, "echoed", re.compile(b"|".join(re.escape(each) for each in echoes)))
+        object.__setattr__(self, "echoes", echoes_of(self.value, user=self.credential.name))
 
     def in_head(self, text: bytes) -> bytes:
         """A piece of a response's head without the secret."""
-        return self.echoed.sub(REMOVED, text)
+        return self.echoes.replaced(text, REMOVED)
 
     def fields(self, fields: Fields) -> Fields:
-        """A response's fields without the secret."""
-        return tuple((self.in_head(name), self.in_head(value)) for name, value in fields)
+        """A response's fields without the secret. What its readers find the end of the body by stays: a number is all
+        that stands there, and a secret of digits must not break the message.
+        """
+        return tuple(
+            (name, value) if name.lower() == b"content-length" else (self.in_head(name), self.in_head(value))
+            for name, value in fields
+        )
 
     def body(self) -> "Mask":
         """What a response's body is passed through."""
-        return Mask(self.echoed, self.echoes)
-
-
-def _spellings(credential: Credential, value: str) -> set[bytes]:
-    spelt = {value, quote(value, safe=""), quote(value), quote_plus(value)}
-    spelt |= {json.dumps(value)[1:-1], value.replace("/", r"\/"), value.translate(_HTML), value.translate(_HTML_TEXT)}
-    spelt |= {re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), each) for each in spelt}
-    plain, for_urls = base64.b64encode(value.encode()), base64.urlsafe_b64encode(value.encode())
-    pair = _basic(credential.name, value).encode("ascii")
-    return {each.encode("ascii") for each in spelt} | {each.rstrip(b"=") for each in (plain, for_urls, pair)}
+        return Mask(self.echoes)
 
 
 def fits(credential: Credential, value: str) -> bool:
@@ -91,10 +82,11 @@ def fits(credential: Credential, value: str) -> bool:
 def inject(injection: Injection, fields: Fields, target: bytes) -> tuple[Fields, bytes]:
     """The head's fields and target with the credential in place of whatever the agent sent there.
 
-    The origin is asked not to code its response, so that a credential which it repeats can be found in it.
+    The origin is asked not to code its response, so that a credential which it repeats can be found in it; gRPC and
+    Connect have fields of their own for that, without which nothing is coded.
     """
     credential = injection.credential
-    fields = _with(fields, b"Accept-Encoding", b"identity")
+    fields = _with(_without(fields, _ALSO_CODES), b"Accept-Encoding", b"identity")
     match credential.way:
         case Way.BEARER:
             return _with(fields, b"Authorization", f"Bearer {injection.value}".encode("ascii")), target
@@ -112,8 +104,10 @@ def _basic(user: str, value: str) -> str:
 
 
 def same_field(name: str, other: str) -> bool:
-    """Whether some server reads two header names as one: case makes no difference, nor does "_" for "-" (CGI)."""
-    return name.lower().replace("_", "-") == other.lower().replace("_", "-")
+    """Whether some server reads two header names as one: case makes no difference, and what is neither letter nor digit
+    becomes "_" in CGI, be it "-" alone or, in lighttpd, any character that a name may have.
+    """
+    return _NO_LETTER.sub("_", name.lower()) == _NO_LETTER.sub("_", other.lower())
 
 
 def replaces_field(credential: Credential | None, name: str) -> bool:
@@ -130,8 +124,12 @@ def replaces_parameter(credential: Credential | None, name: str) -> bool:
 
 def _with(fields: Fields, name: bytes, value: bytes) -> Fields:
     """The fields with this one in place of all that some server reads as the same."""
-    wanted = name.decode("ascii")
-    return (*((key, text) for key, text in fields if not same_field(key.decode("latin-1"), wanted)), (name, value))
+    return (*_without(fields, (name.decode("ascii"),)), (name, value))
+
+
+def _without(fields: Fields, names: tuple[str, ...]) -> Fields:
+    """The fields without all that some server reads as one of these."""
+    return tuple(each for each in fields if not any(same_field(each[0].decode("latin-1"), name) for name in names))
 
 
 def _with_parameter(target: str, name: str, value: str) -> str:
@@ -147,36 +145,31 @@ def _named(part: str) -> str:
 class Mask:
     """Takes a secret out of a body that streams, and leaves its length as it was.
 
-    What ends in four characters of the secret or more waits for what follows. Less passes at once, or a message that
-    happens to end in its first letter would come late, or never where the other side answers before it goes on; if it
-    was the beginning after all, the rest is masked.
+    What ends in the beginning of the secret passes at once, or a message would come late, or never where the other
+    side answers before it goes on; if it was the beginning after all, the rest is masked. Only what ends in most of the
+    secret waits for what follows.
     """
 
-    def __init__(self, echoed: re.Pattern[bytes], echoes: tuple[bytes, ...]) -> None:
-        self._echoed = echoed
+    def __init__(self, echoes: Echoes) -> None:
         self._echoes = echoes
-        self._begins = frozenset(each[0] for each in echoes)
-        self._passed = b""  # the end of what has passed
+        self._passed = b""  # the end of what has passed, where it may be the beginning of a secret
         self._kept = b""
 
     def pass_on(self, data: bytes) -> bytes:
         """What may go on by now."""
         before, text = len(self._passed), self._masked(self._passed + self._kept + data)
-        first = max(0, len(text) - len(self._echoes[0]) + 1)
-        begun = next((at for at in range(first, len(text)) if self._may_begin(text, at)), len(text))
-        if len(text) - begun < WAITS_CHARS:
-            self._kept, self._passed = b"", text[max(0, len(text) - WAITS_CHARS + 1) :]
-            return text[before:]
-        self._kept, self._passed = text[max(begun, before) :], text[begun:before]
-        return text[before:begun]
+        begun, waits = self._echoes.begun(text)
+        passes = max(before, waits)
+        self._passed, self._kept = text[begun:passes], text[passes:]
+        return text[before:passes]
 
     def end(self) -> bytes:
-        """What was kept, once nothing more comes; of a secret that is cut short not much is told."""
+        """What was kept, once nothing more comes: most of a secret is as good as all of it."""
         rest, self._kept = self._kept, b""
-        return rest if len(rest) < LEAST_CHARS else b"*" * len(rest)
+        return b"*" * len(rest)
 
     def _masked(self, data: bytes) -> bytes:
-        return self._echoed.sub(lambda found: b"*" * len(found[0]), data)
-
-    def _may_begin(self, data: bytes, at: int) -> bool:
-        return data[at] in self._begins and any(each.startswith(data[at:]) for each in self._echoes)
+        masked = bytearray(data)
+        for begins, ends in self._echoes.found(data):
+            masked[begins:ends] = b"*" * (ends - begins)
+        return bytes(masked)

@@ -27,7 +27,7 @@ from proxy.edge.ca import Authority, load_authority
 from proxy.edge.client_tls import ClientTls, load_client_tls
 from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
-from proxy.edge.secrets import secret_sources
+from proxy.edge.secrets import check_secrets_named, secret_sources
 from proxy.edge.surfaces import own_surfaces
 from proxy.footing import Footings
 from proxy.gate import Gate, GateSettings
@@ -314,10 +314,12 @@ def load_policy(settings: Settings, *, dev: bool) -> Policy:
     """The bundle in force, compiled; its version becomes the lowest this node accepts from now on.
 
     Raises:
-        Rejected: it is not valid, not signed as it should be, or older than one this node has seen.
+        Rejected: it is not valid, not signed as it should be, names a secret that this node has not been told of, or is
+            older than one this node has seen.
     """
     state = private_dir(settings.state)
     bundle = load_bundle(settings, dev=dev, floor=read_floor(state))
+    check_secrets_named(settings, bundle)
     policy = compile_policy(bundle)
     if bundle.signed:
         write_floor(state, bundle.version)

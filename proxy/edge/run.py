@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -244,6 +245,7 @@ async def run_proxy(
         Rejected: something configured cannot be used, or the address is taken.
         Unavailable: the store does not come up.
     """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # who crashes, here or in a worker, leaves no memory on a disk
     settings = load_settings(config)
     policy = load_policy(settings, dev=dev)
     prepare(settings)

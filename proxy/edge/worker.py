@@ -22,10 +22,12 @@ os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
 from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
+from proxy.core.model import Bundle
 from proxy.edge.deliver import Deliverer
 from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
 from proxy.edge.parts import Parts, assemble, now
+from proxy.edge.secrets import secret_faults
 from proxy.edge.sockets import shared_socket
 
 logger = logging.getLogger(__name__)
@@ -129,12 +131,19 @@ def _tls_address(arguments: argparse.Namespace) -> tuple[str, int]:
 def _chores(parts: Parts, stop: asyncio.Event) -> tuple[Coroutine[Any, Any, None], ...]:
     return (
         parts.control.follow(),
-        parts.policy.follow(lambda bundle: parts.journal.append("policy", policy_fields(bundle))),
+        parts.policy.follow(lambda bundle: _take_up(parts, bundle)),
         parts.clock.follow(),
         parts.secrets.follow(),
         parts.gate.holding.news.follow(record=parts.slot == 0),
         _end_with_supervisor(stop),
     )
+
+
+async def _take_up(parts: Parts, bundle: Bundle) -> None:
+    """Write down what is about to come into force; one worker says what it lacks. Raises Unavailable: not written."""
+    await parts.journal.append("policy", policy_fields(bundle))
+    for line in secret_faults(parts.settings, bundle) if parts.slot == 0 else ():
+        logger.error("%s", line)
 
 
 async def _until(moment: datetime) -> None:

@@ -77,6 +77,8 @@ def _command(value: object) -> tuple[str, ...]:
     words = tuple(item for item in value if isinstance(item, str)) if isinstance(value, list | tuple) else ()
     if not words or not isinstance(value, list | tuple) or len(words) != len(value) or not words[0]:
         raise ValueError("command must be a list of words such as [vault, read, -field=token, kv/erp]; no shell is run")
+    if "/" in words[0] and not words[0].startswith("/"):
+        raise ValueError('command must name a program by its whole path, from "/", or by a name that is on PATH')
     if any("\0" in word for word in words):
         raise ValueError("command must not hold NUL characters")
     return words

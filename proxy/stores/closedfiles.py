@@ -20,7 +20,8 @@ def read_closed(path: Path, *, limit_bytes: int, mounted: bool) -> tuple[os.stat
     `mounted`: somebody else provides it; a link, root's file and its group's reading will do.
 
     Raises:
-        Rejected(CONFIG_INVALID): it cannot be opened, is no file, or others can read it; with the mend.
+        Rejected(CONFIG_INVALID): it cannot be opened, is no file, or others can read it, or could put a link to another
+            one in its place; with the mend.
         FileNotFoundError: there is none.
     """
     follow = 0 if mounted else os.O_NOFOLLOW
@@ -33,6 +34,7 @@ def read_closed(path: Path, *, limit_bytes: int, mounted: bool) -> tuple[os.stat
     try:
         about = os.fstat(descriptor)
         _check_secret(path, about, mounted=mounted)
+        _check_place(path.parent)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return about, file.read(limit_bytes + 1)
     finally:
@@ -50,3 +52,9 @@ def _check_secret(path: Path, about: os.stat_result, *, mounted: bool) -> None:
     ):
         if wrong:
             raise Rejected(Code.CONFIG_INVALID, f"{path} must {expected}", field="secret")
+
+
+def _check_place(directory: Path) -> None:
+    mode = stat.S_IMODE(directory.stat().st_mode)
+    if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+        raise Rejected(Code.CONFIG_INVALID, f"everybody may write to {directory}: chmod o-w it", field="secret")

@@ -145,7 +145,10 @@ class SecretCommand(Source):
 
     async def _run(self) -> str:
         """What the command prints. Raises Rejected(CONFIG_INVALID): it failed, in words that quote nothing of it."""
-        reading, writing = os.pipe()
+        try:
+            reading, writing = os.pipe()
+        except OSError as fault:
+            raise _not_run(fault) from None
         with os.fdopen(reading, "rb", buffering=0) as printed:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -158,8 +161,7 @@ class SecretCommand(Source):
                     start_new_session=True,
                 )
             except OSError as fault:
-                detail = f"cannot be run: {fault.strerror or type(fault).__name__}"
-                raise Rejected(Code.CONFIG_INVALID, detail) from None
+                raise _not_run(fault) from None
             finally:
                 os.close(writing)
             try:
@@ -169,12 +171,19 @@ class SecretCommand(Source):
                 with suppress(ProcessLookupError):  # it, and whatever it started
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-                if not isinstance(fault, TimeoutError):
-                    raise
-                raise Rejected(Code.CONFIG_INVALID, f"did not end within {COMMAND_DEADLINE_S:.0f} s") from None
+                if isinstance(fault, TimeoutError):
+                    detail = f"did not end within {COMMAND_DEADLINE_S:.0f} s"
+                    raise Rejected(Code.CONFIG_INVALID, detail) from None
+                if isinstance(fault, OSError):
+                    raise _not_run(fault) from None
+                raise
         if status != 0:
             raise Rejected(Code.CONFIG_INVALID, f"ended with status {status}")
         return _read(data, "printed what is no secret: it")
+
+
+def _not_run(fault: OSError) -> Rejected:
+    return Rejected(Code.CONFIG_INVALID, f"cannot be run: {fault.strerror or type(fault).__name__}")
 
 
 async def _read_all(pipe: FileIO) -> bytes:

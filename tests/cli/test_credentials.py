@@ -1,5 +1,6 @@
 """docs/credentials.md, followed line by line; and what `check` and `run` say of secrets that are missing."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -100,6 +101,11 @@ def test_the_example_works_as_it_is_written(folder: Path) -> None:
             id="the variable is not set",
         ),
         pytest.param(
+            "echo Token tok_4f9a81c2d7b6 > mine/erp.token",
+            "it has a space in it, so it is no bearer token; set it as a header",
+            id="it does not fit",
+        ),
+        pytest.param(
             "sed -i 's/{file: erp.token}/{command: [no-such-vault]}/' mine/proxy.yaml",
             'there is no program "no-such-vault" to run; name it with its whole path',
             id="there is no such program",
@@ -123,6 +129,18 @@ def test_check_says_what_is_missing_and_where(folder: Path, spoil: str, told: st
     assert SECRET not in ran.out + ran.err
 
 
+@pytest.mark.parametrize("inherits", ["", ", inherits: [PATH]"], ids=["not where it is run", "also where it is run"])
+def test_a_command_is_looked_for_where_it_will_be(folder: Path, monkeypatch: pytest.MonkeyPatch, inherits: str) -> None:
+    program = folder / "our-vault"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    founded(8000, 8080)
+    settings = Path("mine/proxy.yaml")
+    settings.write_text(settings.read_text().replace("{file: erp.token}", f"{{command: [our-vault]{inherits}}}"))
+    assert cli("check", "-c", "mine").code == (0 if inherits else 1)
+
+
 def test_a_command_is_not_run_by_check(folder: Path) -> None:
     founded(8000, 8080)
     subprocess.run(
@@ -130,6 +148,28 @@ def test_a_command_is_not_run_by_check(folder: Path) -> None:
     )
     cli("check", "-c", "mine").ok()
     assert not Path("mine-was-run").exists()
+
+
+def test_who_signs_is_told_what_is_missing(folder: Path) -> None:
+    founded(8000, free_port())
+    assert "secrets.erp-token" not in repr(cli("bundle", "sign", "-c", "mine").ok())
+    Path("mine/erp.token").unlink()
+    ran = cli("bundle", "sign", "-c", "mine").ok()
+    assert "proxy.yaml:14: secrets.erp-token: " in ran.err
+    assert "mine/erp.token cannot be read: No such file or directory; put the secret there" in ran.err
+
+
+def test_run_does_not_start_on_a_secret_that_nobody_tells_of(folder: Path) -> None:
+    founded(8000, free_port())
+    subprocess.run(["sed", "-i", "s/erp-token:/erp-tokn:/", "mine/proxy.yaml"], check=True)
+    cli("bundle", "sign", "-c", "mine").ok()
+    ran = cli("run", "-c", "mine")
+    assert ran.code == 1
+    assert (
+        'clusters.yaml:8: credential of cluster "localhost-8000": there is no secret "erp-token" in proxy.yaml'
+        in ran.err
+    )
+    assert "restart it once the secret stands there" in ran.err
 
 
 @pytest.mark.system

@@ -28,6 +28,8 @@ OVER_HTTP = replace(BEARER, over_http=True)
 URL = "https://erp.example/v1/invoices/17"
 WITH = cluster("with", credential=BEARER)
 WITHOUT = cluster("without")
+MOVED = cluster("with", hosts=["erp.example", "new.example"], credential=BEARER)
+WIDE = grant(WITH, locations=["https://erp.example", "https://new.example"])
 
 
 # --- its form --------------------------------------------------------------------------------------------------------
@@ -179,6 +181,18 @@ def decided(
             Verdict.HOLD,
             None,
             id="not covered, and what the sponsor approved is lost",
+        ),
+        pytest.param(
+            decided(MOVED, grants=[WIDE], approved=[WITH], url="https://new.example/", method="DELETE"),
+            Verdict.HOLD,
+            None,
+            id="not covered, at a host that its cluster had not when the sponsor approved it",
+        ),
+        pytest.param(
+            decided(MOVED, grants=[grant(MOVED)], url="https://new.example/", method="DELETE"),
+            Verdict.HOLD,
+            BEARER,
+            id="not covered, at a host that the sponsor approved",
         ),
         pytest.param(
             decided(cluster("with", schemes=["http"], ports=[80], credential=OVER_HTTP), url=URL.replace("s:", ":")),

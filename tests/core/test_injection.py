@@ -3,6 +3,8 @@
 import base64
 import html
 import json
+import re
+from collections.abc import Callable
 from urllib.parse import parse_qsl, quote, quote_plus
 
 import pytest
@@ -98,9 +100,15 @@ def test_no_repr_tells_it() -> None:
         ),
         pytest.param(
             Way.HEADER,
-            ((b"X_API_KEY", b"a"), (b"x-api-key", b"b"), (b"X-Api-Keys", b"c"), (b"\xff", b"d")),
+            ((b"X_API_KEY", b"a"), (b"x-api-key", b"b"), (b"X-Api-Keys", b"c"), (b"\xff", b"d"), (b"x.api!KEY", b"e")),
             ((b"X-Api-Keys", b"c"), (b"\xff", b"d"), IDENTITY, (b"X-Api-Key", b"secret-value")),
             id="in place of all that servers read as the same",
+        ),
+        pytest.param(
+            Way.BEARER,
+            ((b"grpc-accept-encoding", b"gzip"), (b"Connect-Accept-Encoding", b"br"), (b"grpc-encoding", b"identity")),
+            ((b"grpc-encoding", b"identity"), IDENTITY, (b"Authorization", b"Bearer secret-value")),
+            id="no message of gRPC or Connect comes compressed, either",
         ),
         pytest.param(
             Way.QUERY,
@@ -138,29 +146,70 @@ def test_what_has_a_meaning_in_a_query_is_escaped() -> None:
 
 # --- back ------------------------------------------------------------------------------------------------------------
 
-ECHOES = (
-    VALUE,
-    quote(VALUE),
-    quote(VALUE, safe=""),
-    quote_plus(VALUE),
-    quote(VALUE, safe="").replace("%2F", "%2f").replace("%2B", "%2b").replace("%3C", "%3c").replace("%3D", "%3d"),
-    json.dumps(VALUE)[1:-1],
-    html.escape(VALUE),
-    html.escape(VALUE, quote=False),
-    base64.b64encode(VALUE.encode()).decode().rstrip("="),
-    base64.urlsafe_b64encode(VALUE.encode()).decode().rstrip("="),
-)
+
+def written(**instead: str) -> str:
+    """As an encoder does that has its own way with these characters."""
+    names = {"amp": "&", "quot": '"', "apos": "'", "lt": "<", "gt": ">", "plus": "+", "equals": "=", "slash": "/"}
+    return VALUE.translate({ord(names[name]): text for name, text in instead.items()})
 
 
-@pytest.mark.parametrize("echo", dict.fromkeys(ECHOES))
+ECHOES = {
+    "as it is": VALUE,
+    "in capitals": VALUE.upper(),
+    "in a URL": quote(VALUE),
+    "in a URL, its slash, too": quote(VALUE, safe=""),
+    "in a form": quote_plus(VALUE),
+    "in a URL, in small letters": re.sub("%..", lambda escape: escape[0].lower(), quote(VALUE, safe="")),
+    "in the URL within a URL": quote(quote(VALUE, safe=""), safe=""),
+    "by encodeURIComponent": quote(VALUE, safe="!*'()"),
+    "in JSON": json.dumps(VALUE)[1:-1],
+    "in JSON within JSON": json.dumps(json.dumps(VALUE))[3:-3],
+    "in JSON by PHP": json.dumps(VALUE)[1:-1].replace("/", r"\/"),
+    "in JSON by Go": written(amp=r"\u0026", lt=r"\u003c", quot=r"\""),
+    "in JSON by Gson": written(amp=r"\u0026", lt=r"\u003c", equals=r"\u003d", apos=r"\u0027", quot=r"\""),
+    "in JSON by .NET": written(amp=r"\u0026", lt=r"\u003C", plus=r"\u002B", apos=r"\u0027", quot=r"\u0022", equals="="),
+    "in HTML": html.escape(VALUE),
+    "in HTML between tags": html.escape(VALUE, quote=False),
+    "in HTML by Go": written(amp="&amp;", lt="&lt;", quot="&#34;", apos="&#39;", plus="&#43;"),
+    "in HTML by PHP": written(amp="&amp;", lt="&lt;", quot="&quot;", apos="&#039;"),
+    "in HTML by .NET": written(amp="&amp;", lt="&lt;", quot="&quot;", apos="&#x27;", plus="&#x2B;"),
+    "in HTML by Mustache": written(amp="&amp;", lt="&lt;", quot="&quot;", slash="&#x2F;", equals="&#x3D;"),
+    "in a string of Ruby": written(quot=r"\""),
+    "in base64": base64.b64encode(VALUE.encode()).decode().rstrip("="),
+    "in base64 for URLs": base64.urlsafe_b64encode(VALUE.encode()).decode().rstrip("="),
+    "in base64 in a URL": quote(base64.b64encode(VALUE.encode()).decode().rstrip("="), safe=""),
+    "in hexadecimal": VALUE.encode().hex(),
+}
+echoes = pytest.mark.parametrize("echo", [pytest.param(echo, id=name) for name, echo in ECHOES.items()])
+
+
+@echoes
 def test_a_head_does_not_repeat_it(echo: str) -> None:
     fields = injection().fields(((b"Location", f"https://erp.example/?k={echo}&a=1".encode()), (b"X", b"other")))
     assert fields == ((b"Location", b"https://erp.example/?k=" + REMOVED + b"&a=1"), (b"X", b"other"))
 
 
+def test_a_secret_of_digits_does_not_break_the_message() -> None:
+    told = injection(value="12345678").fields(((b"Content-length", b"12345678"), (b"X-Length", b"12345678")))
+    assert told == ((b"Content-length", b"12345678"), (b"X-Length", REMOVED))
+
+
 def test_nor_the_pair_that_a_password_was_sent_in() -> None:
     pair = base64.b64encode(f"svc:{VALUE}".encode())
     assert injection(Way.BASIC).in_head(b"Basic " + pair) == b"Basic " + REMOVED + b"=" * pair.count(b"=")
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode], ids=["base64", "base64 for URLs"])
+def test_nor_a_longer_text_in_base64_that_holds_it(before: int, encode: Callable[[bytes], bytes]) -> None:
+    """What is left tells less than a character at either end."""
+    text = b"x" * before + VALUE.encode() + b"behind it"
+    told = injection().in_head(encode(text))
+    first, removed, last = told.partition(REMOVED)
+    assert removed
+    assert VALUE[1:4].encode() not in base64.urlsafe_b64decode(first + b"A" * (-len(first) % 4))
+    assert len(first) == -(-8 * before // 6)
+    assert len(last) == len(encode(text)) - 8 * (before + len(VALUE)) // 6
 
 
 def passed(parts: list[bytes], value: str = VALUE) -> bytes:
@@ -169,17 +218,17 @@ def passed(parts: list[bytes], value: str = VALUE) -> bytes:
 
 
 def is_masked(result: bytes, text: bytes, echo: bytes) -> bool:
-    """Whether all of every echo is masked, but for its first three characters."""
+    """Whether all of every echo is masked, but for less than half of it, and the last of base64 (four bits)."""
     places = [at for at in range(len(text)) if text.startswith(echo, at)]
     whole = text.replace(echo, b"*" * len(echo))
-    beginnings = {at + more for at in places for more in range(3)}
+    beginnings = {at + more for at in places for more in (*range(len(echo) // 2), len(echo) - 1)}
     return len(result) == len(text) and all(
         got == hidden or (at in beginnings and got == plain)
         for at, (got, hidden, plain) in enumerate(zip(result, whole, text, strict=True))
     )
 
 
-@pytest.mark.parametrize("echo", dict.fromkeys(ECHOES))
+@echoes
 def test_a_body_does_not_repeat_it_wherever_it_is_cut(echo: str) -> None:
     text = f"before {echo} between {echo}{echo} after".encode()
     assert passed([text]) == text.replace(echo.encode(), b"*" * len(echo))
@@ -198,12 +247,42 @@ def test_only_what_looks_much_like_it_comes_late() -> None:
     assert mask.pass_on(b"ab") == b"ab"
     assert mask.pass_on(b"cd") == b"", "the rest of it waits"
     assert mask.pass_on(b"efgh") == b"******"
-    assert mask.pass_on(b"abcdef") == b""
-    assert mask.end() == b"abcdef"
+    assert mask.pass_on(b"=abc") == b"=abc"
     assert mask.end() == b""
-    mask = injection(value="abcdefghij").body()
-    assert mask.pass_on(b"=abcdefghi") == b"="
-    assert mask.end() == b"*********", "most of a secret is as good as all of it"
+    assert mask.pass_on(b"=abcdefg") == b"="
+    assert mask.end() == b"*******", "most of a secret is as good as all of it"
+    assert mask.end() == b""
+
+
+LONG = "tok-0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.parametrize("known", [*range(1, len(LONG) - 16)])
+def test_whoever_guesses_learns_nothing_of_the_next_character(known: int) -> None:
+    """An origin that repeats what an agent sends it: the right guess and a wrong one look the same, and come alike."""
+    for guess in (LONG[:known], LONG[: known - 1] + "!"):
+        mask = injection(value=LONG).body()
+        assert mask.pass_on(f"no such thing: {guess}".encode()) == f"no such thing: {guess}".encode()
+        assert mask.end() == b""
+
+
+def test_nor_does_whoever_knows_the_user_that_a_password_goes_with() -> None:
+    """Most of the pair in base64 is no secret then."""
+    basic = Credential(secret="s", way=Way.BASIC, name="service-account-for-invoices")
+    its = Injection(credential=basic, to=("https", "erp.example", 443), value="hunter2-hunt")
+    pair = base64.b64encode(b"service-account-for-invoices:hunter2-hunt")
+    for known in range(1, len(pair) - 10):
+        mask = its.body()
+        assert mask.pass_on(pair[:known]) == pair[:known]
+    assert its.body().pass_on(pair[:-8]) == b""
+
+
+def test_of_a_long_one_sixteen_characters_never_pass() -> None:
+    for at in range(len(LONG)):
+        told = passed([LONG[:at].encode(), LONG[at:].encode()], LONG)
+        assert told.endswith(b"*" * 16), at
+        assert passed([LONG[:at].encode()], LONG) in (LONG[:at].encode(), b"*" * at)
+        assert at < len(LONG) - 16 or passed([LONG[:at].encode()], LONG) == b"*" * at
 
 
 @given(st.lists(st.sampled_from([b"a", b"b", b"ab", b"abababab", b"x", b"bababa"])))

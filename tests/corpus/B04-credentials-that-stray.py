@@ -1,5 +1,6 @@
 """The credential that the proxy sets: with a call that nobody allowed, in another's stead, or back to the agent."""
 
+import base64
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -90,12 +91,20 @@ def _compressed(request: Request) -> Reply:
     return Reply(body=request.raw, gzip="gzip" in (request.header("accept-encoding") or ""))
 
 
-ECHOES = {"a head": _head, "a body": _body, "a compressed body": _compressed}
+def _coded(request: Request) -> Reply:
+    """The whole request in base64, as functions in a cloud are shown it: the credential stands anywhere in it."""
+    return Reply(body=base64.b64encode(request.raw))
+
+
+ECHOES = {"a head": _head, "a body": _body, "a compressed body": _compressed, "a body in base64": _coded}
 
 
 def _echoed(street: Street, way: str, reply: Callable[[Request], Reply]) -> Answer:
     street.listeners["home"][way].on("GET", "/v1/items/echo", reply)
     answer = fire(street, way, replace(CALL, path="/v1/items/echo", headers=(("Accept-Encoding", "gzip"),)))
     assert answer.response is not None
-    assert SECRET.encode() not in answer.response.raw + answer.response.body
+    everything = answer.response.raw + answer.response.body
+    assert SECRET.encode() not in everything
+    for before in range(3):
+        assert base64.b64encode(b"." * before + SECRET.encode())[4:-4] not in everything
     return answer

@@ -3,16 +3,19 @@
 import base64
 import json
 import secrets
+from datetime import UTC, datetime
 from urllib.parse import quote
 
+import identities
 import pytest
 from desks import HouseDesk
 from houses import WAYS
 from keepers import PLACEHOLDER, VALUES, Keeper, fresh, spellings
-from nodes import wait_for_state
+from nodes import wait_for, wait_for_state
 from origin_replies import Reply, Request, echo
 
 from proxy.core.model import HoldState, Verdict
+from proxy.policy.bundle import sign_bundle
 from proxy.review.granting import Width
 
 TOKEN = VALUES["erp-token"]
@@ -96,6 +99,12 @@ def test_each_way_of_setting_it(
     assert PLACEHOLDER.encode() not in request.raw
 
 
+def test_at_an_address_that_has_no_name(keeper: Keeper) -> None:
+    target = path()
+    assert keeper.house.call("GET", keeper.plain.url(target, host="127.0.0.1"), intent="").status == 200
+    assert seen(keeper, target).header("x-api-key") == VALUES["api-key"]
+
+
 def test_a_cluster_without_one_sets_none_and_leaves_the_agents_own(keeper: Keeper) -> None:
     target = path()
     own = [("Authorization", "Bearer mine"), ("Accept-Encoding", "gzip")]
@@ -149,8 +158,28 @@ def test_a_secret_that_is_missing_is_a_503_and_nothing_is_sent_until_it_is_there
     (keeper.folder / "lost").chmod(0o644)
     assert keeper.house.call("GET", keeper.url(target, host="lost"), intent="").status == 503
     (keeper.folder / "lost").unlink()
-    lines = [line for line in keeper.house.output if "secret lost" in line]
-    assert any("chmod" in line for line in lines), lines
+    wait_for(
+        lambda: any("secret lost" in line and "chmod" in line for line in keeper.house.output), "the log has the mend"
+    )
+
+
+def test_a_bundle_that_names_an_unknown_secret_stays_out_and_a_missing_one_is_told(keeper: Keeper) -> None:
+    """Its twin, which names what proxy.yaml tells of, comes into force."""
+    rules, operator, target = keeper.house.folder / "clusters.yaml", identities.key("operator"), path()
+    good = rules.read_text()
+    (line,) = [n for n, text in enumerate(good.splitlines(), 1) if "id: header" in text]
+
+    def says(*words: str) -> bool:
+        return any(all(word in line for word in words) for line in keeper.house.output)
+
+    rules.write_text(good.replace("{secret: api-key, header: X-Api-Key", "{secret: api-keys, header: X-Api-Key"))
+    sign_bundle(keeper.house.settings, operator, now=datetime.now(UTC))
+    unknown = 'there is no secret "api-keys" in proxy.yaml; did you mean "api-key"?'
+    wait_for(lambda: says("stays in force", f'clusters.yaml:{line}: credential of cluster "header": {unknown}'), "told")
+    assert keeper.house.call("GET", keeper.url(target, host="header"), intent="").status == 200
+    assert seen(keeper, target).header("x-api-key") == VALUES["api-key"]
+    in_force(keeper, good)
+    assert says("secrets.lost: ", "cannot be read: No such file or directory; put the secret there")
 
 
 # --- held, released, delivered ---------------------------------------------------------------------------------------
@@ -182,6 +211,30 @@ def test_a_call_with_a_placeholder_is_delivered_with_the_secret(keeper: Keeper) 
     keeper.house.decide(hold, Verdict.ALLOW)
     wait_for_state(keeper.house, hold, HoldState.RELEASED)
     assert seen(keeper, target).header("authorization") == f"Bearer {TOKEN}"
+
+
+def test_a_release_is_for_the_credential_that_its_reviewer_saw(keeper: Keeper) -> None:
+    """Its cluster has another one since. The twin: it has the first again, and the release counts."""
+    chain, url, before = keeper.house.chain(), keeper.url(path()), keeper.plain.mark()
+    rules, intent = keeper.house.folder / "clusters.yaml", 'cluster="supplier-invoices"'
+    good = rules.read_text()
+    hold = json.loads(keeper.house.call("DELETE", url, chain=chain, intent=intent).body)["task"]["id"]
+    keeper.house.decide(hold, Verdict.ALLOW)
+    in_force(keeper, good.replace("secret: erp-token", "secret: api-key"))
+    answer = keeper.house.call("DELETE", url, chain=chain, intent=intent)
+    in_force(keeper, good)
+    assert (answer.status, code_of(answer.body)) == (403, "release.invalid")
+    assert keeper.plain.since(before).nothing
+    assert keeper.house.call("DELETE", url, chain=chain, intent=intent).status == 200
+    assert seen(keeper, url[url.index("/v1") :]).header("authorization") == f"Bearer {TOKEN}"
+
+
+def in_force(keeper: Keeper, clusters: str) -> None:
+    """Sign these clusters, and wait for the proxy to take them up."""
+    (keeper.house.folder / "clusters.yaml").write_text(clusters)
+    version = sign_bundle(keeper.house.settings, identities.key("operator"), now=datetime.now(UTC)).version
+    told = f"version {version} is in force"
+    wait_for(lambda: any(told in line for line in keeper.house.output), told)
 
 
 def test_a_release_waits_for_a_secret_that_is_missing(keeper: Keeper) -> None:
@@ -229,3 +282,11 @@ def test_an_origin_that_repeats_it_tells_the_agent_nothing(keeper: Keeper) -> No
     assert json.loads(answer.body)["token"] == "*" * (len(json.dumps(TOKEN)) - 2)
     everything = answer.body + repr(answer).encode()
     assert not [each for each in spellings(TOKEN) if each in everything]
+
+
+def test_an_agent_that_guesses_sees_no_difference(keeper: Keeper) -> None:
+    """An origin that says again what it was asked, at the very end: it would tell the secret character by character."""
+    for guess in (TOKEN[:20], TOKEN[:19] + "!"):
+        target = path()
+        keeper.plain.on("GET", target, Reply(body=f"no such thing: {guess}".encode()))
+        assert keeper.house.call("GET", keeper.url(target)).body == f"no such thing: {guess}".encode()

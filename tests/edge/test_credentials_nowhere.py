@@ -2,26 +2,39 @@
 
 import json
 import os
+import re
+import resource
 import secrets
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import identities
 import pytest
 import rawclient
-from clirun import cli
+from clirun import cli, spawn
 from houses import House
-from keepers import CANARY, PLACEHOLDER, VALUES, Keeper, open_keeper, spellings
+from keepers import CANARY, PLACEHOLDER, VALUES, Keeper, fresh, open_keeper, spellings
 from nodes import wait_for, wait_for_state
 from origin_replies import Reply
 
+from proxy.agent.keyfile import save_key
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import HoldState, Verdict
 from proxy.edge.secret import secret_vault
 from proxy.stores.redis_holds import RedisHolds
 
 NEEDLES = tuple({spelt for value in VALUES.values() for spelt in (*spellings(value), CANARY.encode())})
+PROGRAM = f"""
+import os, sys, urllib.request as asked
+print(dict(os.environ))
+with asked.urlopen(asked.Request(sys.argv[1], headers={{"X-Api-Key": "{PLACEHOLDER}"}})) as answer:
+    print(answer.status, answer.headers, answer.read())
+"""
+"""What an agent does that looks for it."""
+
 FORMS = ("header", "query", "basic", "printed")
 
 
@@ -79,18 +92,26 @@ def workers_of(supervisor: int) -> list[int]:
 
 
 def crash(house: House) -> None:
-    """End the one worker as a fault in native code would, and wait until another serves."""
+    """End a worker as a fault in native code would, and wait until another serves in its place."""
     assert house.process is not None
-    (worker,) = workers_of(house.process.pid)
+    worker, *others = workers_of(house.process.pid)
+    (core,) = re.findall(r"^Max core file size +(\S+ +\S+)", Path(f"/proc/{worker}/limits").read_text(), re.MULTILINE)
+    assert core.split() == ["0", "0"], "its memory must not be left on a disk"
     os.kill(worker, signal.SIGSEGV)
     wait_for(lambda: any("ended with status" in line for line in house.output), "the crash is told")
-    wait_for(lambda: house.call("GET", "http://intent.internal/health").status == 200, "another worker serves")
+    wait_for(lambda: len(set(workers_of(house.process.pid)) - {worker, *others}) == 1, "another comes")
+    wait_for(lambda: house.call("GET", "http://intent.internal/health").status == 200, "somebody serves")
 
 
 @pytest.fixture(scope="module")
 def shaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
-    with open_keeper(tmp_path_factory.mktemp("shaken")) as running:
-        yield running
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (limits[1], limits[1]))
+    try:
+        with open_keeper(tmp_path_factory.mktemp("shaken"), workers=2) as running:
+            yield running
+    finally:
+        resource.setrlimit(resource.RLIMIT_CORE, limits)
 
 
 @pytest.mark.system
@@ -108,6 +129,13 @@ def test_one_search_finds_no_secret(shaken: Keeper) -> None:
             "GET", f"/to/{host}", lambda request: Reply(status=302, headers=(("Location", request.target),))
         )
         told.ask("GET", shaken.url(f"/to/{host}", host=host), chain)
+    # One after each rotation, at either worker.
+    for value in (fresh("rotated"), VALUES["api-key"]):
+        shaken.put("api-key", value)
+        for target in (f"/{secrets.token_hex(4)}" for _ in range(12)):
+            told.ask("GET", shaken.url(target, host="header"), chain)
+            (request,) = [each for each in shaken.plain.requests if each.target == target]
+            assert request.header("x-api-key") == value
     # Calls that do not.
     for host in ("lost", "both"):
         told.ask("GET", shaken.url(path(), host=host), chain)
@@ -148,6 +176,14 @@ def test_one_search_finds_no_secret(shaken: Keeper) -> None:
         ("check", "--json"),
     ):
         told.command(*words)
+    # The environment of an agent's program, and all that it is answered.
+    save_key(house.folder / "agent.pem", identities.key(identities.AGENT))
+    here = f"http://127.0.0.1:{house.address[1]}"
+    options = ("--proxy", here, "--manifest", root, "--key", house.folder / "agent.pem", "--ca", house.ca)
+    ran = spawn("exec", *options, "--", sys.executable, "-c", PROGRAM, shaken.url("/header", host="header"))
+    assert "HTTPS_PROXY" in ran.out
+    assert "200 " in ran.out, ran.out + ran.err
+    told.texts.append(("an agent's program", (ran.out + ran.err).encode()))
     # A worker that crashes with secrets in its memory.
     crash(house)
     told.ask("GET", shaken.url(path()), house.chain())

@@ -47,6 +47,8 @@ def test_a_websockets_handshake_has_it_and_its_answer_has_not(keeper: Keeper) ->
         assert (answer.header("x-echo"), answer.header("sec-websocket-protocol")) == ("credential-removed", "chat")
         agent.say("hello")
         assert origin.hear() == ("text", "hello")
+        origin.say(f"hello, {TOKEN}!")
+        assert agent.hear() == ("text", f"hello, {'*' * len(TOKEN)}!")
 
 
 @pytest.mark.parametrize("size", [10, 300_000], ids=["a small body", "a large one"])

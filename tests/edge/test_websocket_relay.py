@@ -13,13 +13,15 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from addons.conversation import Conversation
 from addons.websocket import MESSAGE_BYTES, ConversationEndedHook, Relay
+from proxy.core.credential import Credential, Way
 from proxy.core.errors import Code
+from proxy.core.injection import Injection
 
 
 class Bench:
     """A relay between two ends, and what it did."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, injection: Injection | None = None) -> None:
         self.now_s = 1000.0
         monkeypatch.setattr(time, "monotonic", lambda: self.now_s)
         self.client = Client(peername=("a", 1), sockname=("b", 2), timestamp_start=0, state=ConnectionState.OPEN)
@@ -28,7 +30,7 @@ class Bench:
         context = Context(self.client, Options())
         context.server = self.server
         self.said = Conversation(client_key="")
-        self.relay = Relay(context, HTTPFlow(self.client, self.server), self.said)
+        self.relay = Relay(context, HTTPFlow(self.client, self.server), self.said, injection)
         self.pending: list[tuple[float, commands.RequestWakeup]] = []
         self.closed: list[Connection] = []
         self.ended = 0
@@ -183,3 +185,31 @@ def test_large_frames_are_passed_on_as_they_come(bench: Bench) -> None:
         assert passed >= at - 80_000
     assert len(bench.heard["origin"]) > 10
     assert (bench.said.messages_up, bench.said.bytes_up) == (1, 1_000_000)
+
+
+SECRET = "tok-4f9a81c2"
+BEARER = Injection(credential=Credential(secret="erp", way=Way.BEARER), to=("https", "erp.example", 443), value=SECRET)
+
+
+def told(bench: Bench) -> list[object]:
+    """What the agent heard, frame by frame."""
+    return [payload for opcode, payload in bench.heard["agent"] if opcode in (Opcode.TEXT, Opcode.BINARY)]
+
+
+def test_a_credential_is_taken_out_of_what_its_origin_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, origin = Bench(monkeypatch, BEARER), FrameProtocol(client=False, extensions=[])
+    bench.origin = origin
+    bench.origin_says(origin.send_data(f"é {SECRET} à", fin=True))
+    for part, last in ((b"<", False), (SECRET[:8].encode(), False), (SECRET[8:].encode() + b">", True)):
+        bench.origin_says(origin.send_data(part, fin=last))
+    bench.origin_says(origin.send_data("tok-4", fin=True))
+    bench.origin_says(origin.send_data(SECRET[5:], fin=True))
+    assert told(bench) == ["é ************ à", b"<", b"************>", "tok-4", SECRET[5:]]
+    bench.origin_says(origin.close(1008, f"bad token {SECRET}"))
+    assert bench.heard["agent"][-1] == (Opcode.CLOSE, (1008, "bad token ************"))
+
+
+def test_what_is_said_without_one_passes_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(monkeypatch)
+    bench.origin_says(bench.origin.send_data(f"see {SECRET}", fin=True))
+    assert told(bench) == [f"see {SECRET}"]

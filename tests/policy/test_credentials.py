@@ -188,6 +188,9 @@ def test_each_source_is_read() -> None:
         pytest.param("{environment: 'a b'}", "expected the name of an environment variable", id="no variable"),
         pytest.param("{command: vault read}", "command must be a list of words", id="a line for a shell"),
         pytest.param("{command: []}", "command must be a list of words", id="no command"),
+        pytest.param(
+            "{command: [bin/vault]}", "command must name a program by its whole path", id="a path from where?"
+        ),
         pytest.param("{command: [a, 1]}", "command must be a list of words", id="a number among the words"),
         pytest.param("{command: [a], every: 1s}", "every must be a duration from 5s to 1d, got 1s", id="too often"),
         pytest.param("{command: [a], every: 5}", "every must be a duration", id="a bare number"),

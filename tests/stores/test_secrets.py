@@ -1,6 +1,7 @@
 """The secrets that clusters name: read as they are now, or not at all."""
 
 import asyncio
+import errno
 import logging
 import os
 import sys
@@ -61,6 +62,26 @@ def test_who_else_may_have_a_file(tmp_path: Path, mode: int, why: str | None) ->
         assert source.current() == ONE
     else:
         assert why in refused(source.current)
+
+
+@pytest.mark.parametrize(
+    ("mode", "why"),
+    [
+        pytest.param(0o755, None, id="ours alone"),
+        pytest.param(0o1777, None, id="everybody's, and nobody may replace what is another's"),
+        pytest.param(0o777, "chmod o-w it", id="everybody's"),
+    ],
+)
+def test_who_may_put_another_file_in_its_place(tmp_path: Path, mode: int, why: str | None) -> None:
+    """Be it a link to another secret of ours, which would go to the wrong origin."""
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    source = SecretFile(write(folder / "erp", ONE))
+    folder.chmod(mode)
+    if why is None:
+        assert source.current() == ONE
+    else:
+        assert f"everybody may write to {folder}: {why}" in refused(source.current)
 
 
 def test_a_file_that_is_opened_to_others_counts_no_more(tmp_path: Path) -> None:
@@ -128,6 +149,13 @@ def has(source: SecretCommand) -> bool:
         return "for the first time" not in fault.detail
 
 
+def prints(source: SecretCommand) -> bool:
+    try:
+        return source.current() == ONE
+    except Rejected:
+        return False
+
+
 async def test_what_a_command_prints() -> None:
     source = printing(f"print('{ONE}')")
     assert "has not ended yet for the first time" in refused(source.current)
@@ -164,6 +192,25 @@ async def test_a_command_that_is_not_there() -> None:
     source = SecretCommand(("/nowhere/vault",), every_s=60.0, environment={})
     await followed(source, lambda: has(source))
     assert "the command /nowhere/vault cannot be run: No such file or directory" in refused(source.current)
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [(os, "pipe"), (secrets, "_read_all")], ids=["to run it", "to read what it prints"]
+)
+async def test_a_command_for_which_there_are_no_descriptors(
+    monkeypatch: pytest.MonkeyPatch, where: object, name: str
+) -> None:
+    """It would end the worker, and with it every connection that it has."""
+
+    def none_left(*_: object) -> object:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    source = printing(f"print('{ONE}')", every_s=0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, name, none_left)
+        await followed(source, lambda: has(source))
+    assert "cannot be run: Too many open files" in refused(source.current)
+    await followed(source, lambda: prints(source))
 
 
 async def test_a_command_that_does_not_end_is_killed_with_all_it_started(

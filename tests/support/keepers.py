@@ -98,6 +98,7 @@ clusters:
     + one("lost", "{secret: lost, as: bearer, over_http: true}")
     + one("printed", "{secret: printed, as: bearer, over_http: true}")
     + one("open", "")
+    + one("literal", "{secret: api-key, header: X-Api-Key, over_http: true}", host="127.0.0.1")
     + one("both-with", "{secret: api-key, as: bearer, over_http: true}", host="both.example")
     + one("both-without", "", host="both.example")
 )
