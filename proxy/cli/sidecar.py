@@ -89,8 +89,10 @@ def command(
         async with ready.sidecar.serving(host, port):
             proof = "signs every call" if sign_requests else "signs plain calls and tunnels"
             ca_file = f" · CA {folder / 'ca.pem'}" if sign_requests else ""
+            whom = "every program on this machine" if secret is None else "who knows the password"
             where = "{}:{}".format(*ready.sidecar.address)
-            Screen().say(f"intent-proxy sidecar ready on {where} · proxy {ready.route} · {proof}{ca_file}", style=GOOD)
+            line = f"sidecar ready on {where} · serves {whom} · proxy {ready.route} · {proof}{ca_file}"
+            Screen().say(f"intent-proxy {line}", style=GOOD)
             sys.stdout.flush()
             await _told_to_end()
         await _tell(ready)

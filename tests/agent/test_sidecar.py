@@ -22,7 +22,7 @@ from towns import Town, open_town
 from proxy.agent.answers import Denied, Held, read_answer
 from proxy.agent.sidecar import server
 from proxy.agent.sidecar.bodies import Room
-from proxy.agent.sidecar.refusals import not_signed
+from proxy.agent.sidecar.refusals import Reason, not_signed
 from proxy.agent.sidecar.route import is_loopback
 from proxy.agent.sidecar.server import Sidecar
 from proxy.agent.signer import Signer
@@ -459,3 +459,8 @@ async def test_it_listens_on_loopback_only(address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"])
 def test_what_loopback_is(address: str) -> None:
     assert is_loopback(address)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=str)
+def test_each_of_its_own_codes_stands_in_the_docs(reason: Reason) -> None:
+    assert f"`{reason}`" in (Path(__file__).parents[2] / "docs" / "sidecar.md").read_text()

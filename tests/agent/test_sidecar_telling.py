@@ -78,6 +78,8 @@ AS_IT_IS = [
     pytest.param(Form.PIP_LIST, 503, document(), id="pip asks again by itself where nobody could tell"),
     pytest.param(Form.GIT_FETCH, 200, document(), id="what was not refused"),
     pytest.param(Form.UV, 401, document(type="https://api.example/problems/login"), id="an origin's own question"),
+    pytest.param(Form.UV, 407, document(), id="the question for the sidecar's password, which it answers"),
+    pytest.param(Form.GIT_FETCH, 407, document(), id="and git only then"),
     pytest.param(Form.GIT_FETCH, 404, b"not a document", id="what cannot be read"),
 ]
 

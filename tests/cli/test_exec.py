@@ -254,7 +254,7 @@ def test_a_configuration_of_wgets_that_is_not_for_all_to_read_is_not_copied(
     ("mode", "said"),
     [
         pytest.param(0o604, "acts as the agent", id="others may read it"),
-        pytest.param(0o640, "intent-proxy sidecar ready", id="its group may"),
+        pytest.param(0o640, "serves who knows the password", id="its group may"),
     ],
 )
 def test_a_password_that_anybody_can_read_is_none(options: list[str], tmp_path: Path, mode: int, said: str) -> None:
@@ -279,7 +279,7 @@ def test_what_the_agent_is_to_trust_overwrites_nothing_elsewhere(
         trust.write_text("old, and longer than what comes" * 1000)
     listening = ["--listen", "127.0.0.1:0", "--trust", trust]
     with running("sidecar", *options, *listening, errors=subprocess.STDOUT) as (_, line):
-        assert ("ready" in line) is not linked, line
+        assert ("ready" in line and "serves every program on this machine" in line) is not linked, line
     assert key.read_text() == "key"
     if not linked:
         assert trust.read_text().startswith("-----BEGIN") and trust.stat().st_mode & 0o777 == 0o644

@@ -55,13 +55,13 @@ def form_of(method: bytes, lines: Iterable[Line]) -> Form:
 
 
 def retold(form: Form, status: int, lines: list[Line], document: bytes) -> Told:
-    """A refusal (RFC 9457) for that program; anything else as it is."""
+    """A refusal (RFC 9457) for that program; anything else as it is, also a question for the sidecar's password."""
     texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
-    is_ours = status >= 400 and read_answer(status, texts, document) is not None
+    is_ours = status >= 400 and status != 407 and read_answer(status, texts, document) is not None
     if not is_ours or form is Form.USUAL or (form is Form.PIP_LIST and status >= 500):  # then pip asks again by itself
         return status, lines, document
     if form is Form.UV:
-        return (_LOCKED if status in (401, 403, 407) else status), lines, document
+        return (_LOCKED if status in (401, 403) else status), lines, document
     message = _message(document)
     match form:
         case Form.GIT_FETCH:
