@@ -283,3 +283,17 @@ def test_what_the_agent_is_to_trust_overwrites_nothing_elsewhere(
     assert key.read_text() == "key"
     if not linked:
         assert trust.read_text().startswith("-----BEGIN") and trust.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_program_is_not_given_what_the_proxy_sets_in_its_place(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Called from the operator's shell, it would inherit the very credential that the cluster injects."""
+    with (home / "proxy.yaml").open("a") as settings:
+        settings.write("\nsecrets:\n  erp: {environment: ERP_TOKEN}\n")
+    monkeypatch.setenv("ERP_TOKEN", "canary-7f3a")
+    monkeypatch.setenv("ERP_URL", "https://erp.example")
+    cli("exec", "--agent", "robot", "--", "sh", "-c", f"env > {tmp_path / 'found'}").ok()
+    found = (tmp_path / "found").read_text()
+    assert "ERP_URL=https://erp.example" in found
+    assert "canary-7f3a" not in found
