@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import identities
@@ -353,6 +353,26 @@ def test_an_agent_that_leaves_takes_its_call_back(town: Town, tmp_path: Path) ->
         assert requests.get(town.url("tls", READ), timeout=20, **how).status_code == 200
         assert (beside.tally.allowed, beside.tally.under_way, dict(beside.tally.failed)) == (1, 1, {})
     assert [seen.target for seen in town.tls.since(before).requests] == [READ]
+
+
+def test_a_renewed_manifest_is_taken_up_on_connections_that_are_kept(town: Town, tmp_path: Path) -> None:
+    """Its tunnel was opened under the old one, and one tunnel is one mandate's."""
+    manifest, ahead = tmp_path / "bot.jws", [timedelta()]
+    manifest.write_text(town.house.root())
+    signer = Signer(
+        manifest, identities.key(identities.AGENT), clock=lambda: datetime.now(UTC) + ahead[0], leaf_life_s=10
+    )
+    known = len(town.house.journal("decision"))
+    with (
+        sidecar(proxy_url(town), town.house.ca, signer, own_ca=tmp_path / "ca") as beside,
+        kept_alive(beside) as session,
+    ):
+        assert session.get(town.url("tls", READ), timeout=20).status_code == 200
+        manifest.write_text(town.house.root())
+        ahead[0] = timedelta(seconds=4)  # its credential is made anew
+        assert session.get(town.url("tls", READ), timeout=20).status_code == 200
+    first, second = town.house.journal("decision")[known:]
+    assert first["manifest"] != second["manifest"]
 
 
 def test_git_is_told_in_the_only_form_it_shows(town: Town, sidecars: dict[str, Beside]) -> None:

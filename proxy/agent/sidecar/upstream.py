@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import h11
 
 from proxy.agent.sidecar.bodies import Body
+from proxy.agent.sidecar.heads import first
 from proxy.agent.sidecar.route import HEAD_BYTES, Answered
 from proxy.agent.sidecar.streams import Stream
 
@@ -40,6 +41,7 @@ class Upstream:
         self._sending: asyncio.Task[None] | None = None
         self._resting: asyncio.Task[None] | None = None  # ends when something comes between two calls
         self._has_begun = False
+        self._root = b""  # under which its tunnel was opened: a renewed manifest needs another
 
     async def begin(self, request: h11.Request, body: Body) -> Answered | None:
         """Begin to send a call; or what the proxy answered to a tunnel that is needed for it.
@@ -47,12 +49,13 @@ class Upstream:
         Raises:
             Refused: the proxy cannot be reached.
         """
-        if self._stream is None or not await self._stands():
+        root = (first(request.headers, b"intent-manifest") or b"").partition(b",")[0]
+        if self._stream is None or root != self._root or not await self._stands():
             self.close()
             opened = await self._opening()
             if isinstance(opened, Answered):
                 return opened
-            self._stream, self._theirs = opened, _connection()
+            self._stream, self._theirs, self._root = opened, _connection(), root
         self._has_begun = False
         self._sending = asyncio.create_task(_send(self._stream, self._theirs, request, body))
         return None
