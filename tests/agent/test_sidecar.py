@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import identities
@@ -357,11 +357,9 @@ def test_an_agent_that_leaves_takes_its_call_back(town: Town, tmp_path: Path) ->
 
 def test_a_renewed_manifest_is_taken_up_on_connections_that_are_kept(town: Town, tmp_path: Path) -> None:
     """Its tunnel was opened under the old one, and one tunnel is one mandate's."""
-    manifest, ahead = tmp_path / "bot.jws", [timedelta()]
+    manifest = tmp_path / "bot.jws"
     manifest.write_text(town.house.root())
-    signer = Signer(
-        manifest, identities.key(identities.AGENT), clock=lambda: datetime.now(UTC) + ahead[0], leaf_life_s=10
-    )
+    signer = Signer(manifest, identities.key(identities.AGENT))
     known = len(town.house.journal("decision"))
     with (
         sidecar(proxy_url(town), town.house.ca, signer, own_ca=tmp_path / "ca") as beside,
@@ -369,7 +367,6 @@ def test_a_renewed_manifest_is_taken_up_on_connections_that_are_kept(town: Town,
     ):
         assert session.get(town.url("tls", READ), timeout=20).status_code == 200
         manifest.write_text(town.house.root())
-        ahead[0] = timedelta(seconds=4)  # its credential is made anew
         assert session.get(town.url("tls", READ), timeout=20).status_code == 200
     first, second = town.house.journal("decision")[known:]
     assert first["manifest"] != second["manifest"]
