@@ -16,7 +16,8 @@ class Renewal:
     """Says `Connection: close` (RFC 9112 §9.6) on the last answer that is surely within the tunnel's time.
 
     An idle connection is closed after `IDLE_TIMEOUT_S`, so a call that comes later than this answer by more than that
-    never comes in the same tunnel. Over HTTP/2 it becomes GOAWAY (`addons.http2`).
+    never comes in the same tunnel. Over HTTP/2 it becomes GOAWAY (`addons.http2`). An answer that streams past that
+    time, such as a language model's, has no head left to say it in: over HTTP/1.1 the connection ends behind it.
     """
 
     def __init__(self, exchanges: Exchanges, tunnels: Tunnels) -> None:
@@ -24,6 +25,14 @@ class Renewal:
         self._tunnels = tunnels
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Say it in the head, which is still to be sent."""
+        self._end_in_time(flow)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """The answer is whole: mitmproxy looks at its head once more before it keeps the connection."""
+        self._end_in_time(flow)
+
+    def _end_in_time(self, flow: http.HTTPFlow) -> None:
         tunnel = self._tunnels.by_client.get(flow.client_conn.id)
         if tunnel is None or tunnel.identity is None or tunnel.identity.inheritable_until is None:
             return

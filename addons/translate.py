@@ -12,6 +12,7 @@ from mitmproxy.net.http import status_codes
 from proxy.core.errors import Code
 from proxy.core.headers import with_one_cookie
 from proxy.core.model import Call, Leg, Received, Unread
+from proxy.core.names import INTERNAL_HOST
 from proxy.core.problems import GUIDES, Answer
 from proxy.identify import Tunnel
 
@@ -123,7 +124,16 @@ def undecided() -> http.Response:
 
 def _undecided() -> Answer:
     guide, code = GUIDES[Code.UNDECIDED], Code.UNDECIDED.value
-    body = json.dumps({"title": guide.title, "status": guide.status, "code": code, "detail": guide.advice})
+    members = {
+        "type": f"http://{INTERNAL_HOST}/problems/{code}",
+        "title": guide.title,
+        "status": guide.status,
+        "detail": guide.advice,
+        "code": code,
+        "message": f"{code}: {guide.advice}",
+        "retry": {"action": guide.next.value, "after_s": 2},
+    }
+    body = json.dumps(members)
     headers = (("Content-Type", "application/problem+json"), ("Cache-Control", "no-store"), ("Retry-After", "2"))
     return Answer(status=guide.status, headers=headers, body=body.encode("ascii"))
 

@@ -5,7 +5,8 @@
         case Denied() as denied: ...  # `denied.action` says retry, wait, fix or stop
         case None: ...                # an ordinary response
 
-Not checked here: who wrote the answer. An origin may imitate one; all it gains is a pause.
+Not checked here: who wrote the answer. An origin may imitate one; all it gains is a pause, for what is asked then is
+asked of the proxy's own pages, never at an address that stood in the answer.
 """
 
 import json
@@ -19,6 +20,9 @@ from proxy.core.encoding import Json
 
 _WAITING = frozenset({"held", "approved", "releasing"})
 _PROBLEM = "application/problem+json"
+_TYPES = ("http://intent.internal/problems/", "urn:intent-proxy:")  # the proxy's documents, and the sidecar's
+_HOLDS = "http://intent.internal/holds/"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="([a-z]+)"')
 
 
@@ -64,19 +68,20 @@ def read_answer(status: int, headers: Headers, body: bytes) -> Held | Denied | N
     fields = _fields(headers)
     media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
     members = _object(body)
-    if status == 202 and "intent.internal" in fields.get("location", ""):
+    if status == 202 and fields.get("location", "").startswith(_HOLDS):
         return read_hold(body)
-    if media_type != _PROBLEM or not isinstance(members.get("code"), str):
-        return None
+    code = _text(members, "code")
+    if media_type != _PROBLEM or not code or _text(members, "type") not in {kind + code for kind in _TYPES}:
+        return None  # many an API's own problems have a code, too
     task = members.get("task")
     if isinstance(task, Mapping) and task.get("status") in _WAITING:
-        return _held(members, task, fields)
+        return _held(members, task, fields) if _ID.fullmatch(_text(task, "id")) else None
     retry = members.get("retry")
     guide: Mapping[str, Json] = retry if isinstance(retry, Mapping) else {}
     reasons = members.get("reasons")
     return Denied(
         status=status,
-        code=_text(members, "code"),
+        code=code,
         title=_text(members, "title"),
         detail=_text(members, "detail"),
         action=_text(guide, "action") or "stop",
@@ -90,14 +95,15 @@ def read_answer(status: int, headers: Headers, body: bytes) -> Held | Denied | N
 def read_hold(body: bytes) -> Held | None:
     """The hold in a document from its `status_url`, or None when it is not one. Never raises."""
     members = _object(body)
-    if not _text(members, "id") or not _text(members, "status_endpoint"):
+    hold_id = _text(members, "id")
+    if not _ID.fullmatch(hold_id) or _text(members, "status_endpoint") != _HOLDS + hold_id:
         return None
     return Held(
-        id=_text(members, "id"),
+        id=hold_id,
         status=_text(members, "status"),
-        status_url=_text(members, "status_endpoint"),
-        redeem_url=_text(members, "redeem_endpoint") or None,
-        response_url=_text(members, "response_endpoint") or None,
+        status_url=_HOLDS + hold_id,
+        redeem_url=f"{_HOLDS}{hold_id}/redeem" if _text(members, "redeem_endpoint") else None,
+        response_url=f"{_HOLDS}{hold_id}/response" if _text(members, "response_endpoint") else None,
         retry_after_s=_number(members, "retry_after_s"),
         code=_text(members, "code"),
         reason=_text(members, "reason") or _text(members, "next"),
@@ -106,13 +112,13 @@ def read_hold(body: bytes) -> Held | None:
 
 
 def _held(members: Mapping[str, Json], task: Mapping[str, Json], fields: Mapping[str, str]) -> Held:
-    links = {relation: url for url, relation in _LINK.findall(fields.get("link", ""))}
-    after = fields.get("retry-after", "")
+    hold_id, after = _text(task, "id"), fields.get("retry-after", "")
+    redeemable = any(relation == "redeem" for _, relation in _LINK.findall(fields.get("link", "")))
     return Held(
-        id=_text(task, "id"),
+        id=hold_id,
         status=_text(task, "status"),
-        status_url=links.get("status") or _text(task, "status_endpoint"),
-        redeem_url=links.get("redeem"),
+        status_url=_HOLDS + hold_id,
+        redeem_url=f"{_HOLDS}{hold_id}/redeem" if redeemable else None,
         response_url=None,  # its status says
         retry_after_s=int(after) if after.isascii() and after.isdigit() and len(after) < 10 else None,
         code=_text(members, "code"),

@@ -1,8 +1,8 @@
 """The signer: turns a manifest and its key into the header lines that prove one request (DESIGN: the wire).
 
 A manifest lives for days and a credential for minutes, so where the last link is long-lived the signer delegates to a
-key of its own, in memory only, and renews it in time. The manifest file is read again at every renewal: a renewed
-manifest is picked up without a restart.
+key of its own, in memory only, and renews it in time. A manifest file that was replaced is read again with the next
+request: who was given a new one need not wait until the credential under the old one ends.
 """
 
 import copy
@@ -156,6 +156,7 @@ class _Credential:
     def __init__(self, source: str | Path, key: PrivateKey, *, clock: Callable[[], datetime], leaf_life_s: int) -> None:
         self._source, self._key, self._clock, self._leaf_life_s = source, key, clock, leaf_life_s
         self._lock = threading.Lock()
+        self._stamp = _stamp(source)
         self._leaf = self._make()
 
     def lasting(self, leaf_life_s: int) -> "_Credential":
@@ -163,10 +164,10 @@ class _Credential:
 
     def current(self) -> _Leaf:
         with self._lock:
-            now = self._clock()
-            if now >= self._leaf.renew_at:
+            now, stamp = self._clock(), _stamp(self._source)
+            if now >= self._leaf.renew_at or stamp != self._stamp:
                 try:
-                    self._leaf = self._make()
+                    self._leaf, self._stamp = self._make(), stamp
                 except Rejected:
                     if now >= self._leaf.not_after:
                         raise  # until then the old one still acts: a file that is being replaced stops nobody
@@ -207,6 +208,22 @@ class _Credential:
         return _leaf((*tokens, token), key, parse_manifest(token))
 
 
+def _stamp(source: str | Path) -> tuple[int, ...]:
+    """What changes when the file does; nothing for a manifest that was given as text."""
+    if _is_text(source):
+        return ()
+    try:
+        status = Path(source).stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _is_text(source: str | Path) -> bool:
+    """Whether these are the tokens themselves: a JWS starts with `{"` in base64url."""
+    return isinstance(source, str) and source.lstrip().startswith("eyJ")
+
+
 def _leaf(tokens: tuple[str, ...], key: PrivateKey, last: Manifest) -> _Leaf:
     """Renewed when four fifths of its life are over."""
     return _Leaf(tokens=tokens, key=key, renew_at=last.exp - (last.exp - last.nbf) / 5, not_after=last.exp)
@@ -225,8 +242,8 @@ class _Steps:
 
 
 def read_tokens(source: str | Path) -> tuple[str, ...]:
-    """The chain's tokens, from the text itself (a JWS starts with `{"` in base64url) or from the file it names."""
-    if isinstance(source, str) and source.lstrip().startswith("eyJ"):
+    """The chain's tokens, from the text itself or from the file it names."""
+    if isinstance(source, str) and _is_text(source):
         text = source
     else:
         try:

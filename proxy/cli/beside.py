@@ -59,6 +59,7 @@ class Place:
     key: Path
     proxy: str
     ca: Path | None
+    secrets: frozenset[str] = frozenset()  # variables from which the deployment takes credentials
 
 
 def find(
@@ -89,6 +90,7 @@ def find(
         key=key or deployment.keys / f"{agent}.pem",
         proxy=proxy or f"http://{deployment.settings.listen}",
         ca=ca or deployment.settings.state / "ca" / "ca.pem",
+        secrets=frozenset(filter(None, (each.environment for each in deployment.settings.secrets.values()))),
     )
 
 

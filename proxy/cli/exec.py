@@ -1,10 +1,12 @@
 """`intent-proxy exec`: a program that need not know of any of this, with a sidecar for as long as it runs."""
 
 import asyncio
+import contextlib
 import os
 import secrets
 import sys
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,7 @@ import typer
 from proxy.agent.sidecar import summary
 from proxy.agent.sidecar.asking import holds_now
 from proxy.agent.sidecar.child import NotRun, run
-from proxy.agent.sidecar.environment import lay_out
+from proxy.agent.sidecar.environment import inherited, lay_out
 from proxy.cli import beside
 from proxy.cli.beside import Beside
 from proxy.cli.visible import ascii_json, visible
@@ -64,8 +66,10 @@ def command(
     with tempfile.TemporaryDirectory(prefix="intent-proxy-") as private:  # the CA's key is needed no longer than this
         authority = beside.own_authority(Path(private)) if sign_requests else None
 
-    async def work() -> int:
-        ready = await beside.prepare(
+    # In an event loop of its own, whose threads end with it: one that was there before the program starts would be sent
+    # the signals that are to be passed on.
+    ready = asyncio.run(
+        beside.prepare(
             place,
             cluster=cluster,
             task=task,
@@ -73,23 +77,31 @@ def command(
             secret=secrets.token_urlsafe(16),
             max_body_mib=max_body,
         )
-        started = beside.now()
+    )
+    started = beside.now()
+
+    async def work() -> int:
         with tempfile.TemporaryDirectory(prefix="intent-proxy-") as folder:
             async with ready.sidecar.serving("127.0.0.1", 0):
                 added = lay_out(Path(folder), ready.certificates, proxy_url=ready.sidecar.url, no_proxy=no_proxy)
-                code = await run(program, {**os.environ, **added}, user=user)
-        if not quiet:
-            tally = ready.sidecar.tally
-            since = started if tally.tunnels else None
-            holds = await holds_now(ready.route, ready.signer, tally.held, since=since)
-            _tell(ready, holds, as_json=as_json)
-        return code
+                return await run(program, {**inherited(os.environ, secrets=place.secrets), **added}, user=user)
 
     try:
-        return asyncio.run(work())
+        code = asyncio.run(work())
     except NotRun as fault:
         sys.stderr.write(f"intent-proxy: {visible(program[0])}: {visible(fault.why)}\n")
         return fault.exit_code
+    if not quiet:
+        with contextlib.suppress(KeyboardInterrupt):  # who does not wait for it still gets the program's exit code
+            _tell(ready, asyncio.run(_holds(ready, started)), as_json=as_json)
+    return code
+
+
+async def _holds(ready: Beside, started: datetime) -> "summary.Holds":
+    """Those the program was told of; where it cannot have been told of all, also those that were filed meanwhile."""
+    tally = ready.sidecar.tally
+    since = started if tally.tunnels or tally.under_way else None
+    return await holds_now(ready.route, ready.signer, tally.held, since=since)
 
 
 def _tell(ready: Beside, holds: "summary.Holds", *, as_json: bool) -> None:

@@ -1,8 +1,10 @@
 """`intent-proxy sidecar`: signs what an agent beside it sends, so that the agent never has the key."""
 
 import asyncio
+import os
 import re
 import signal
+import stat
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -83,13 +85,14 @@ def command(
             place, cluster=cluster, task=task, authority=authority, secret=secret, max_body_mib=max_body
         )
         if trust is not None:
-            trust.write_bytes(ready.certificates)
-            trust.chmod(0o644)
+            _publish(trust, ready.certificates)
         async with ready.sidecar.serving(host, port):
             proof = "signs every call" if sign_requests else "signs plain calls and tunnels"
             ca_file = f" · CA {folder / 'ca.pem'}" if sign_requests else ""
+            whom = "every program on this machine" if secret is None else "who knows the password"
             where = "{}:{}".format(*ready.sidecar.address)
-            Screen().say(f"intent-proxy sidecar ready on {where} · proxy {ready.route} · {proof}{ca_file}", style=GOOD)
+            line = f"sidecar ready on {where} · serves {whom} · proxy {ready.route} · {proof}{ca_file}"
+            Screen().say(f"intent-proxy {line}", style=GOOD)
             sys.stdout.flush()
             await _told_to_end()
         await _tell(ready)
@@ -117,11 +120,23 @@ def _address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+def _publish(path: Path, certificates: bytes) -> None:
+    """For the agent to read. Where it may write, too, a link of its making could lead to any file of ours."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(path, flags, 0o644), "wb") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(certificates)
+
+
 def _secret(path: Path) -> str:
     try:
+        mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text("ascii").strip()
     except (OSError, ValueError):
-        text = ""
+        mode, text = 0, ""
+    if mode & stat.S_IRWXO:
+        detail = f"whoever can read {path} acts as the agent, and its mode is {mode:04o}: chmod o= '{path}'"
+        raise Rejected(Code.CONFIG_INVALID, detail, field="secret_file")
     if not _SECRET.fullmatch(text):
         detail = f"{path} must hold one word of 16 to 128 letters, digits, - and _, as from `openssl rand -hex 16`"
         raise Rejected(Code.CONFIG_INVALID, detail, field="secret_file")

@@ -15,8 +15,9 @@ from proxy.core.model import Leg, Proof
 from proxy.core.standing import SKEW_S
 
 SESSION_LIFE_S = 3_600
-MINTABLE = frozenset({Proof.MTLS, Proof.TUNNEL, Proof.REQUEST})
-"""Proofs a session may be minted with: a session cannot mint another, nor can an address alone."""
+MINTABLE = frozenset({Proof.MTLS, Proof.REQUEST})
+"""Proofs a session may be minted with: a session cannot mint another, nor can an address alone. Nor can a tunnel, whose
+signature counts for minutes, and which whoever it was opened for may use: a session would outlive both."""
 
 _TEXTS = ("root_id", "leaf_id", "leaf_kid", "source", "proof", "spiffe_id", "deployment")
 _TIMES = ("issued_at", "expires_at")
@@ -71,7 +72,7 @@ class SessionGrant:
             raise Rejected(code, "a session token must have exactly the members this version writes")
         minted = [proof for proof in MINTABLE if proof.label == texts["proof"]]
         if not minted:
-            raise Rejected(code, "a session must be minted with a request, tunnel or mtls proof", field="proof")
+            raise Rejected(code, "a session must be minted with a request or mtls proof", field="proof")
         issued_at, expires_at = times["issued_at"], times["expires_at"]
         if not 0 <= issued_at < expires_at <= min(issued_at + SESSION_LIFE_S, MAX_EPOCH_S):
             raise Rejected(code, f"a session may live at most {SESSION_LIFE_S} s", field="expires_at")

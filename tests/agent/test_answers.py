@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from addons.translate import undecided
 from proxy.agent.answers import Denied, Held, read_answer, read_hold
 from proxy.core.documents import hold_document
 from proxy.core.errors import Code
@@ -102,6 +103,13 @@ def test_a_call_that_could_not_be_decided_says_when_to_retry() -> None:
     assert (denied.status, denied.action, denied.retry_after_s) == (503, "retry", 2)
 
 
+def test_the_refusal_that_stands_until_the_gate_has_spoken_is_read_like_any_other() -> None:
+    refused = undecided()
+    denied = read_answer(refused.status_code, list(refused.headers.items()), refused.content or b"")
+    assert isinstance(denied, Denied)
+    assert (denied.code, denied.action, denied.retry_after_s) == ("service.undecided", "retry", 2)
+
+
 @pytest.mark.parametrize("state", HoldState, ids=lambda state: f"a hold that is {state.value}")
 def test_a_holds_own_document_is_read(state: HoldState) -> None:
     held = read_hold(json.dumps(hold_document(replace(HOLD, state=state), now=NOW)).encode())
@@ -117,11 +125,38 @@ def test_a_holds_own_document_is_read(state: HoldState) -> None:
         pytest.param(403, {"Content-Type": "text/html"}, b"<h1>no</h1>", id="an origin's own refusal"),
         pytest.param(403, {"Content-Type": "application/problem+json"}, b'{"title": "x"}', id="another's problem"),
         pytest.param(202, {"Location": "https://api.example/jobs/1"}, b"{}", id="an origin's own 202"),
+        pytest.param(
+            403,
+            {"Content-Type": "application/problem+json"},
+            b'{"type": "https://api.example/errors/balance", "code": "insufficient_funds", "detail": "too little"}',
+            id="another's problem with a code of its own",
+        ),
         pytest.param(403, {}, b"", id="nothing"),
     ],
 )
 def test_what_is_not_the_proxys_is_none(status: int, headers: dict[str, str], body: bytes) -> None:
     assert read_answer(status, headers, body) is None
+
+
+@pytest.mark.parametrize("status", [403, 202], ids=["a problem", "a 202"])
+def test_no_address_of_an_answers_own_is_taken(status: int) -> None:
+    """An origin that imitates a held call's answer would have the agent ask, and redeem, wherever it likes."""
+    elsewhere = "http://erp.example/v1/payments"
+    honest = problem(HELD, hold=HOLD, form="inside", prefer=Prefer(respond_async=status == 202), now=NOW)
+    body = honest.body.replace(b"http://intent.internal/holds/h-1", elsewhere.encode())
+    links = f'<{elsewhere}>; rel="status", <{elsewhere}>; rel="redeem"'
+    for told in (honest.body, body):
+        held = read_answer(status, {**dict(honest.headers), "Link": links}, told)
+        assert held is None or elsewhere not in (held.status_url, held.redeem_url, held.response_url), held
+    assert isinstance(read_answer(status, honest.headers, honest.body), Held)
+
+
+@pytest.mark.parametrize("hold_id", ["", "../../v1/payments", "h 1", "h\n1", "x" * 65])
+def test_a_hold_with_an_id_that_is_none_is_no_hold(hold_id: str) -> None:
+    document = hold_document(replace(HOLD, id=hold_id), now=NOW)
+    assert read_hold(json.dumps(document).encode()) is None
+    answer = problem(HELD, hold=replace(HOLD, id=hold_id), form="inside", prefer=Prefer(), now=NOW)
+    assert read_answer(answer.status, answer.headers, answer.body) is None
 
 
 @given(

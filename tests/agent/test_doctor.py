@@ -112,7 +112,11 @@ def test_a_proxy_that_answers_is_told_with_its_deployment(stand_in: Origin) -> N
             Reply(
                 status=503,
                 headers=(("Content-Type", "application/problem+json"),),
-                json={"code": "service.undecided", "detail": "No worker runs."},
+                json={
+                    "type": "http://intent.internal/problems/service.undecided",
+                    "code": "service.undecided",
+                    "detail": "No worker runs.",
+                },
             ),
             "No worker runs. (service.undecided)",
             "its operator",

@@ -197,7 +197,11 @@ def swapped(request: Request) -> Reply:
             Reply(
                 status=407,
                 headers=(("Content-Type", "application/problem+json"),),
-                json={"code": "proof.channel", "detail": "Reach the proxy over TLS."},
+                json={
+                    "type": "http://intent.internal/problems/proof.channel",
+                    "code": "proof.channel",
+                    "detail": "Reach the proxy over TLS.",
+                },
             ),
             r"Reach the proxy over TLS. \(proof.channel\)",
             id="a refusal",

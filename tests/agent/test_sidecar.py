@@ -1,26 +1,33 @@
 """The sidecar before a real proxy: what an agent that knows only a proxy's URL proves, and what it cannot say."""
 
+import base64
 import json
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import identities
 import pytest
 import requests
 from certs import Authority
+from clirun import free_port
 from houses import WAYS
 from origins import Gate, Reply
 from sidecars import Beside, sidecar
 from towns import Town, open_town
 
 from proxy.agent.answers import Denied, Held, read_answer
+from proxy.agent.sidecar import server
 from proxy.agent.sidecar.bodies import Room
+from proxy.agent.sidecar.refusals import Reason, not_signed
 from proxy.agent.sidecar.route import is_loopback
 from proxy.agent.sidecar.server import Sidecar
 from proxy.agent.signer import Signer
-from proxy.core.errors import Rejected
+from proxy.agent.waiting import finish
+from proxy.core.errors import Code, Rejected
 from proxy.core.model import Verdict
 
 READ, OUTSIDE, CHANGING = "/v1/invoices/17", "/v1/salaries", "/v1/payments"
@@ -94,6 +101,13 @@ def beside(request: pytest.FixtureRequest, sidecars: dict[str, Beside]) -> Besid
 
 def call(beside: Beside, method: str, url: str, **options: object) -> requests.Response:
     return requests.request(method, url, proxies=beside.proxies, verify=str(beside.ca), timeout=20, **options)
+
+
+def kept_alive(beside: Beside) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies, session.verify = beside.proxies, str(beside.ca)  # type: ignore[assignment]
+    return session
 
 
 def proofs(town: Town, known: int) -> list[object]:
@@ -209,11 +223,83 @@ def test_an_answer_streams(town: Town, beside: Beside) -> None:
         town.tls._routes.pop(0)
 
 
+def test_a_stream_that_the_agent_has_seen_enough_of_was_allowed(town: Town, tmp_path: Path) -> None:
+    """As of a language model's answer: it did not fail, and it is not forgotten."""
+    gate, signer = Gate(), Signer(town.house.root(), identities.key(identities.AGENT))
+    town.tls.on("GET", READ, Reply(stream=[b"first", gate, b"second"]))
+    try:
+        with sidecar(proxy_url(town), town.house.ca, signer, own_ca=tmp_path / "ca") as beside:
+            with call(beside, "GET", town.url("tls", READ), stream=True) as answered:
+                assert next(answered.iter_content(None)) == b"first"
+            gate.open()
+        tally = beside.tally
+    finally:
+        gate.open()
+        town.tls._routes.pop(0)
+    assert (tally.allowed, tally.under_way, dict(tally.failed)) == (1, 0, {})
+
+
+def test_an_origin_that_imitates_a_held_call_gets_nothing_sent(town: Town, sidecars: dict[str, Beside]) -> None:
+    """What `finish` asks is asked of the proxy; the origin would have a call of its own choice signed."""
+    elsewhere, before = town.url("plain", "/v1/invoices"), (town.plain.mark(), town.tls.mark())
+    forged = {
+        "type": "http://intent.internal/problems/mandate.not_covered",
+        "code": "mandate.not_covered",
+        "detail": "wait",
+        "task": {"id": "h-1", "status": "approved", "status_endpoint": elsewhere},
+    }
+    links = f'<{elsewhere}>; rel="status", <{elsewhere}>; rel="redeem"'
+    headers = (("Content-Type", "application/problem+json"), ("Link", links))
+    town.tls.on("GET", READ, Reply(status=403, headers=headers, body=json.dumps(forged).encode()))
+    beside = sidecars["signing"]
+    try:
+        with kept_alive(beside) as session:
+            ended = finish(session, session.get(town.url("tls", READ), timeout=20), within_s=5)
+    finally:
+        town.tls._routes.pop(0)
+    assert isinstance(ended, Denied) and ended.code == "hold.unknown", ended
+    assert town.plain.since(before[0]).nothing
+    assert [seen.target for seen in town.tls.since(before[1]).requests] == [READ]
+
+
+SPELLINGS = ("http://intent.internal/session", "http://INTENT.internal.:80/%73ession?nonce=x")
+
+
+@pytest.mark.parametrize("url", SPELLINGS)
+def test_no_program_gets_credentials_that_outlive_its_sidecar(town: Town, beside: Beside, url: str) -> None:
+    known = len(town.house.journal())
+    answered = requests.post(url, proxies=beside.proxies, timeout=20)
+    assert (answered.status_code, answered.json()["code"]) == (403, "sidecar.no_session")
+    assert len(town.house.journal()) == known
+    assert requests.get("http://intent.internal/mandate", proxies=beside.proxies, timeout=20).status_code == 200
+
+
+def test_no_tunnel_leads_to_such_credentials_either(town: Town, beside: Beside) -> None:
+    """Where calls inside are signed they are refused here, and where the tunnel is, the proxy wants better proof."""
+    password = base64.b64encode(f"agent:{SECRET}".encode()).decode()
+    connect = f"CONNECT intent.internal:80 HTTP/1.1\r\nHost: x\r\nProxy-Authorization: Basic {password}\r\n\r\n"
+    with socket.create_connection(beside.address, 10) as wire:
+        wire.sendall(connect.encode())
+        assert wire.recv(65_536).startswith(b"HTTP/1.1 200")
+        wire.sendall(
+            b"POST /session?nonce="
+            + b"n" * 22
+            + b" HTTP/1.1\r\nHost: intent.internal\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        )
+        answered = b"".join(iter(lambda: wire.recv(65_536), b""))
+    assert answered.startswith(b"HTTP/1.1 403")
+    assert (b"sidecar.no_session" if beside.ca != town.house.ca else b"proof.too_weak") in answered
+
+
 CHUNKED = b"POST http://erp.example/ HTTP/1.1\r\nHost: erp.example\r\nTransfer-Encoding: chunked\r\n\r\n"
 NOT_FOR_A_PROXY = [
     pytest.param(b"GET /v1/invoices/17 HTTP/1.1\r\nHost: erp.example\r\n\r\n", b"not_a_proxy_call", id="a path alone"),
     pytest.param(b"GET https://erp.example/ HTTP/1.1\r\nHost: erp.example\r\n\r\n", b"not_a_proxy_call", id="https"),
     pytest.param(b"CONNECT erp.example HTTP/1.1\r\nHost: erp.example\r\n\r\n", b"a host and a port", id="no port"),
+    pytest.param(b"CONNECT .a:443 HTTP/1.1\r\nHost: a\r\n\r\n", b"a host and a port", id="an empty label"),
+    pytest.param(
+        b"CONNECT " + b"a" * 64 + b".example:443 HTTP/1.1\r\nHost: a\r\n\r\n", b"a host and a port", id="a long label"
+    ),
     pytest.param(b"GET http://erp.example/ HTTP/1.1\r\n\r\n", b"request.malformed", id="no Host"),
     pytest.param(b"\x16\x03\x01\x00\x05hello\r\n\r\n", b"request.malformed", id="TLS to the sidecar itself"),
     pytest.param(CHUNKED + b"0\r\nA: b\r\n\r\n", b"trailers", id="trailers"),
@@ -265,7 +351,25 @@ def test_an_agent_that_leaves_takes_its_call_back(town: Town, tmp_path: Path) ->
             requests.get(town.url("tls", OUTSIDE), headers=waiting, timeout=(20, 1), **how)
         town.house.decide(town.house.wait_for_hold([root]), Verdict.ALLOW)
         assert requests.get(town.url("tls", READ), timeout=20, **how).status_code == 200
+        assert (beside.tally.allowed, beside.tally.under_way, dict(beside.tally.failed)) == (1, 1, {})
     assert [seen.target for seen in town.tls.since(before).requests] == [READ]
+
+
+def test_a_renewed_manifest_is_taken_up_on_connections_that_are_kept(town: Town, tmp_path: Path) -> None:
+    """Its tunnel was opened under the old one, and one tunnel is one mandate's."""
+    manifest = tmp_path / "bot.jws"
+    manifest.write_text(town.house.root())
+    signer = Signer(manifest, identities.key(identities.AGENT))
+    known = len(town.house.journal("decision"))
+    with (
+        sidecar(proxy_url(town), town.house.ca, signer, own_ca=tmp_path / "ca") as beside,
+        kept_alive(beside) as session,
+    ):
+        assert session.get(town.url("tls", READ), timeout=20).status_code == 200
+        manifest.write_text(town.house.root())
+        assert session.get(town.url("tls", READ), timeout=20).status_code == 200
+    first, second = town.house.journal("decision")[known:]
+    assert first["manifest"] != second["manifest"]
 
 
 def test_git_is_told_in_the_only_form_it_shows(town: Town, sidecars: dict[str, Beside]) -> None:
@@ -279,11 +383,12 @@ def test_git_is_told_in_the_only_form_it_shows(town: Town, sidecars: dict[str, B
 def test_calls_are_counted_by_what_became_of_them(town: Town, tmp_path: Path) -> None:
     signer = Signer(town.house.root(), identities.key(identities.AGENT))
     with sidecar(proxy_url(town), town.house.ca, signer, own_ca=tmp_path / "ca") as beside:
-        for path in (READ, READ, OUTSIDE, OUTSIDE):
-            call(beside, "GET", town.url("tls", path))
-        call(beside, "POST", town.url("plain", "/v1/invoices"), data=b"x", headers={"Content-Encoding": "gzip, gzip"})
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(town.url("tls", READ), proxies=beside.proxies, verify=str(town.house.ca), timeout=20)
+        for path in (READ, READ, OUTSIDE, OUTSIDE):
+            call(beside, "GET", town.url("tls", path))
+        call(beside, "GET", "http://intent.internal/mandate")  # no call of the program's task
+        call(beside, "POST", town.url("plain", "/v1/invoices"), data=b"x", headers={"Content-Encoding": "gzip, gzip"})
         tally = beside.tally
     (hold,) = tally.held.values()  # the same call is the same hold
     assert (tally.allowed + tally.denied.total(), hold.status) == (3, "held")
@@ -295,15 +400,68 @@ def test_calls_are_counted_by_what_became_of_them(town: Town, tmp_path: Path) ->
 
 
 def test_a_proxy_that_restarts_is_missed_in_words_and_found_again(town: Town, sidecars: dict[str, Beside]) -> None:
+    """Also on the connections that its agent has kept, whose other ends are gone."""
     beside = sidecars["signing"]
-    assert call(beside, "GET", town.url("tls", READ)).status_code == 200
-    town.house.stop()
-    missed = call(beside, "GET", town.url("plain", READ))
-    assert (missed.status_code, missed.json()["code"]) == (503, "sidecar.no_proxy")
-    assert missed.headers["Retry-After"] == "2"
-    town.house.start(workers=1, listen_port=town.house.address[1])
-    for way in WAYS:
-        assert call(beside, "GET", town.url(way, READ)).status_code == 200
+    with kept_alive(beside) as session:
+        for way in WAYS:
+            assert session.get(town.url(way, READ), timeout=20).status_code == 200
+        town.house.stop()
+        missed = call(beside, "GET", town.url("plain", READ))
+        assert (missed.status_code, missed.json()["code"]) == (503, "sidecar.no_proxy")
+        assert missed.headers["Retry-After"] == "2"
+        town.house.start(workers=1, listen_port=town.house.address[1])
+        for way in WAYS:
+            assert session.get(town.url(way, READ), timeout=20).status_code == 200
+
+
+@pytest.mark.parametrize("protocol", ["h2", "http/1.1"])
+def test_a_tunnel_that_nobody_could_open_is_in_the_summary(tmp_path: Path, protocol: str) -> None:
+    """To a program that speaks HTTP/2 alone nothing can be said; another is told, and so is whoever reads the end."""
+    signer = Signer(identities.root(identities.draft(now=datetime.now(UTC))), identities.key(identities.AGENT))
+    context = ssl.create_default_context()
+    context.set_alpn_protocols([protocol])
+    with sidecar(f"http://127.0.0.1:{free_port()}", None, signer, own_ca=tmp_path / "ca") as beside:
+        context.load_verify_locations(beside.ca)
+        with socket.create_connection(beside.address, 10) as wire:
+            wire.sendall(b"CONNECT erp.example:443 HTTP/1.1\r\nHost: erp.example:443\r\n\r\n")
+            assert wire.recv(65_536).startswith(b"HTTP/1.1 200")
+            if protocol == "h2":
+                with pytest.raises(OSError), context.wrap_socket(wire, server_hostname="erp.example"):
+                    pass
+            else:
+                with context.wrap_socket(wire, server_hostname="erp.example") as inside:
+                    inside.sendall(b"GET / HTTP/1.1\r\nHost: erp.example\r\n\r\n")
+                    assert inside.recv(65_536).startswith(b"HTTP/1.1 503 sidecar.no_proxy")
+    assert dict(beside.tally.failed) == {"sidecar.no_proxy": 1}
+
+
+def test_more_connections_than_it_has_descriptors_for_are_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server.resource, "getrlimit", lambda _: (server.SPARE_DESCRIPTORS + 3 * 2, -1))
+    signer = Signer(identities.root(identities.draft(now=datetime.now(UTC))), identities.key(identities.AGENT))
+    with sidecar("http://127.0.0.1:9", None, signer) as beside, ExitStack() as stack:
+
+        def opened() -> socket.socket:
+            return stack.enter_context(socket.create_connection(beside.address, 10))
+
+        first = opened()
+        opened()
+        busy = [opened() for _ in range(2)]
+        assert [wire.recv(65_536).split(b"\r\n")[0] for wire in busy] == [b"HTTP/1.1 503 sidecar.busy"] * 2
+        assert opened().recv(1) == b""  # nor has it descriptors for so many answers
+        first.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert first.recv(65_536).startswith(b"HTTP/1.1 400 sidecar.not_a_proxy_call")
+
+
+@pytest.mark.parametrize(
+    ("code", "action"),
+    [
+        pytest.param(Code.MANIFEST_WINDOW, "stop", id="a manifest that is over"),
+        pytest.param(Code.PROOF_KEY, "stop", id="a renewed manifest for another key"),
+        pytest.param(Code.REQUEST_MALFORMED, "fix", id="a call that cannot be signed"),
+    ],
+)
+def test_what_cannot_be_signed_says_whose_fault_it_is(code: Code, action: str) -> None:
+    assert not_signed(code, "why").action == action
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "::", "::ffff:192.0.2.1"])
@@ -318,3 +476,8 @@ async def test_it_listens_on_loopback_only(address: str) -> None:
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"])
 def test_what_loopback_is(address: str) -> None:
     assert is_loopback(address)
+
+
+@pytest.mark.parametrize("reason", Reason, ids=str)
+def test_each_of_its_own_codes_stands_in_the_docs(reason: Reason) -> None:
+    assert f"`{reason}`" in (Path(__file__).parents[2] / "docs" / "sidecar.md").read_text()

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
+import time
 import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ import identities
 import pytest
 import requests
 from houses import WAYS
-from origins import Reply
+from origins import Gate, Reply
 from towns import Town, open_town
 
 from proxy.agent import IntentAuth
@@ -237,6 +238,30 @@ def test_a_tunnel_ends_between_two_calls_before_its_proof(town: Town, path: str,
     proxies = proxies_for(town, lives_s)
     answered = requests.get(town.url("tls", path), proxies=proxies, verify=str(town.house.ca), timeout=20)
     assert (answered.headers.get("Connection") == "close") is closes
+
+
+@pytest.mark.system
+def test_a_tunnel_ends_behind_an_answer_that_streams_past_its_time(town: Town) -> None:
+    """Its head was sent while there was time left; the next call would be refused for a tunnel that is too old."""
+    ends_at, gate = datetime.now(UTC) + timedelta(seconds=79), Gate()
+    town.tls.on("GET", READ, Reply(stream=[b"first", gate, b"last"]))
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            session.proxies, session.verify = proxies_for(town, 79), str(town.house.ca)  # type: ignore[assignment]
+            answered = session.get(town.url("tls", READ), stream=True, timeout=20)
+            pieces = answered.iter_content(None)
+            assert next(pieces) == b"first"
+            wire, said = answered.raw.connection.sock, answered.headers.get("Connection")
+            time.sleep(max(0.0, (ends_at - datetime.now(UTC)).total_seconds() - 74.5))  # into its last 75 seconds
+            gate.open()
+            assert b"".join(pieces) == b"last"
+            wire.settimeout(5)
+            assert wire.recv(1) == b""  # the client need not find out with its next call
+            assert said is None
+    finally:
+        gate.open()
+        town.tls._routes.pop(0)
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -14,10 +14,12 @@ from pathlib import Path
 import identities
 import pytest
 from certs import Authority
-from clirun import PROGRAM, cli, spawn
+from clirun import PROGRAM, cli, running, spawn
+from origins import Origin, Reply
 
 from proxy.agent.keyfile import save_key
-from proxy.agent.sidecar.environment import variables
+from proxy.agent.sidecar import environment
+from proxy.agent.sidecar.environment import lay_out, variables
 
 TRUSTING = (
     "SSL_CERT_FILE",
@@ -60,7 +62,9 @@ def test_the_exit_code(options: list[str], program: list[str], code: int) -> Non
 def test_the_program_alone_has_the_variables(options: list[str]) -> None:
     """What was inherited of them is replaced: nothing goes around the proxy by accident."""
     before = dict(os.environ)
-    inherited = {"NO_PROXY": "erp.example", "no_proxy": "*", "https_proxy": "http://192.0.2.1:1"}
+    around = ("no_grpc_proxy", "PIP_PROXY", "npm_config_noproxy", "RCLONE_HTTP_PROXY", "INTENT_PROXY_SECRET")
+    inherited = {"NO_PROXY": "erp.example", "no_proxy": "*", "https_proxy": "http://192.0.2.1:1", "KEPT": "x"}
+    inherited |= dict.fromkeys(around, "x")
     read = "import json, os; v = dict(os.environ); v['trust'] = open(v['SSL_CERT_FILE']).read(); print(json.dumps(v))"
     ran = spawn("exec", *options, "--", *python(read), "--json", "-c", "--help", env=inherited).ok()
     found = json.loads(ran.out)
@@ -69,6 +73,7 @@ def test_the_program_alone_has_the_variables(options: list[str]) -> None:
     assert found["NO_PROXY"] == found["no_proxy"] == ""
     assert len({found[name] for name in (*TRUSTING, "AWS_CA_BUNDLE")}) == 1
     assert found["NODE_USE_ENV_PROXY"] == "1"
+    assert found["KEPT"] == "x" and not found.keys() & set(around)
     assert found["trust"].count("BEGIN CERTIFICATE") == 2  # the sidecar's own, and the proxy's
     assert not Path(found["SSL_CERT_FILE"]).exists()  # it lives as long as the program
     assert dict(os.environ) == before
@@ -112,6 +117,22 @@ def test_signals_are_passed_on(options: list[str], name: str) -> None:
         assert process.stdout is not None
         assert process.stdout.read() == f"got {name}\n"
         assert process.wait(20) == 7
+
+
+def test_signals_are_passed_on_where_the_proxy_has_a_name_and_was_asked_for_its_ca(
+    options: list[str], tmp_path: Path
+) -> None:
+    """Its name was looked up in a thread; one that stayed would be sent the signals, and end us without the program."""
+    authority = Authority()
+    with Origin() as proxy:
+        proxy.on("GET", "*", Reply(body=authority.write(tmp_path).read_bytes()))
+        named = [f"http://localhost:{proxy.port}" if word.startswith("http://") else word for word in options]
+        at = named.index("--ca")
+        with started([*named[:at], *named[at + 2 :]], TELLING) as process:
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout is not None
+            assert process.stdout.read() == "got SIGTERM\n"
+            assert process.wait(20) == 7
 
 
 def test_what_was_ignored_stays_so_as_under_nohup(options: list[str]) -> None:
@@ -211,3 +232,68 @@ def test_the_program_may_run_as_somebody_who_cannot_read_the_key(options: list[s
 def test_a_user_that_is_not_there_runs_nothing(options: list[str]) -> None:
     ran = spawn("exec", *options, "--user", "no-such-user", "--", "true")
     assert ran.code == 1 and "there is no user 'no-such-user'" in ran.err
+
+
+def test_a_configuration_of_wgets_that_is_not_for_all_to_read_is_not_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, folder = tmp_path / "wgetrc", tmp_path / "given"
+    folder.mkdir()
+    monkeypatch.setattr(environment, "_SYSTEM_WGETRC", system)
+    for mode, copied in ((0o600, False), (0o644, True)):
+        system.write_text("http_password = hush\n")
+        system.chmod(mode)
+        found = lay_out(folder, b"", proxy_url="http://127.0.0.1:1")
+        assert ("hush" in Path(found["SYSTEM_WGETRC"]).read_text()) is copied
+
+
+# --- sidecar ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "said"),
+    [
+        pytest.param(0o604, "acts as the agent", id="others may read it"),
+        pytest.param(0o640, "serves who knows the password", id="its group may"),
+    ],
+)
+def test_a_password_that_anybody_can_read_is_none(options: list[str], tmp_path: Path, mode: int, said: str) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef\n")
+    secret.chmod(mode)
+    listening = ["--listen", "127.0.0.1:0", "--secret-file", secret]
+    with running("sidecar", *options, *listening, errors=subprocess.STDOUT) as (_, line):
+        assert said in line
+
+
+@pytest.mark.parametrize("linked", [True, False], ids=["a link", "a file of that name"])
+def test_what_the_agent_is_to_trust_overwrites_nothing_elsewhere(
+    options: list[str], tmp_path: Path, linked: bool
+) -> None:
+    """The agent, who may write there, could lead it to the key."""
+    key, trust = tmp_path / "key.pem", tmp_path / "trust.pem"
+    key.write_text("key")
+    if linked:
+        trust.symlink_to(key)
+    else:
+        trust.write_text("old, and longer than what comes" * 1000)
+    listening = ["--listen", "127.0.0.1:0", "--trust", trust]
+    with running("sidecar", *options, *listening, errors=subprocess.STDOUT) as (_, line):
+        assert ("ready" in line and "serves every program on this machine" in line) is not linked, line
+    assert key.read_text() == "key"
+    if not linked:
+        assert trust.read_text().startswith("-----BEGIN") and trust.stat().st_mode & 0o777 == 0o644
+
+
+def test_the_program_is_not_given_what_the_proxy_sets_in_its_place(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Called from the operator's shell, it would inherit the very credential that the cluster injects."""
+    with (home / "proxy.yaml").open("a") as settings:
+        settings.write("\nsecrets:\n  erp: {environment: ERP_TOKEN}\n")
+    monkeypatch.setenv("ERP_TOKEN", "canary-7f3a")
+    monkeypatch.setenv("ERP_URL", "https://erp.example")
+    cli("exec", "--agent", "robot", "--", "sh", "-c", f"env > {tmp_path / 'found'}").ok()
+    found = (tmp_path / "found").read_text()
+    assert "ERP_URL=https://erp.example" in found
+    assert "canary-7f3a" not in found

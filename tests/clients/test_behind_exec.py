@@ -46,6 +46,13 @@ MORE = """\
         methods: [GET]
         path: /git/agreed.git/{{path:rest}}
         query: any
+      - name: smart-look
+        methods: [GET]
+        path: /smart/{{repository}}/info/refs
+        query: any
+      - name: smart-clone
+        methods: [POST]
+        path: /smart/agreed.git/git-upload-pack
   - id: shared-files
     description: Exchange files with the supplier
     risk: routine
@@ -116,6 +123,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         serve_wheels(town.tls, "agreed", "other")
         serve_npm(town.tls, "pypi.example", "agreed", "other")
         serve_git(town, folder / "repositories", "agreed", "other")
+        serve_smart_git(town, folder / "repositories")
         yield Place(town=town, ports=ports)
 
 
@@ -162,6 +170,37 @@ def serve_git(town: ClientTown, folder: Path, *names: str) -> None:
             return Reply(body=path.read_bytes()) if path.is_file() else Reply(status=404)
 
         town.tls.on("GET", f"/git/{name}.git/*", file)
+
+
+def serve_smart_git(town: ClientTown, folder: Path) -> None:
+    """Be a git server of the usual kind, below /smart/: git's own program answers (git-http-backend)."""
+    git = foreign.program("git")
+
+    def backend(request: Request) -> Reply:
+        path, _, query = request.target.removeprefix("/smart").partition("?")
+        about = {
+            "GIT_PROJECT_ROOT": str(folder),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": request.header("git-protocol") or "",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": request.method,
+            "CONTENT_TYPE": request.header("content-type") or "",
+            "HTTP_CONTENT_ENCODING": request.header("content-encoding") or "",
+        }
+        done = subprocess.run(
+            [git, "-c", "http.receivepack=true", "http-backend"],
+            env=foreign.plain_environment() | about,
+            input=request.body,
+            capture_output=True,
+            timeout=30,
+            check=True,
+        )
+        head, _, body = done.stdout.partition(b"\r\n\r\n")
+        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
+        return Reply(headers=(("Content-Type", fields["Content-Type"]),), body=body)
+
+    town.tls.on("*", "/smart/*", backend)
 
 
 def summary(told: Told) -> list[str]:
@@ -228,6 +267,21 @@ def git(place: Place, name: str, into: Path) -> list[str | Path]:
     ]
 
 
+def smart_git(place: Place, name: str, into: Path) -> list[str | Path]:
+    url = place.town.url("tls", f"/smart/{name}.git", host="pypi.example")
+    return [foreign.program("git"), "clone", url, into / name]
+
+
+def push(place: Place, name: str, into: Path) -> list[str | Path]:
+    """Into `agreed`, which may be read only; as `agreed` it is read for comparison."""
+    url = place.town.url("tls", "/smart/agreed.git", host="pypi.example")
+    if name == "agreed":
+        return smart_git(place, name, into)
+    who = "git -c user.name=Test -c user.email=test@example -c init.defaultBranch=main"
+    made = f"{who} init -q '{into}' && {who} -C '{into}' commit -q --allow-empty -m second"
+    return ["sh", "-c", f"{made} && git -C '{into}' push {url} HEAD:refs/heads/second"]
+
+
 def pip(place: Place, name: str, into: Path) -> list[str | Path]:
     index = place.town.url("tls", "/simple/", host="pypi.example")
     options = ["--no-cache-dir", "--disable-pip-version-check", "--no-deps", "--target", into]
@@ -261,19 +315,21 @@ class Tool:
     command: Command
     leaves: str
     shows: tuple[str, ...]  # "ID" stands for the hold's
+    looks: bool = False  # it asks what there is, which is covered, before it does what is not
 
     def __str__(self) -> str:
         return self.command.__name__
 
 
+WHY = ("http://intent.internal/holds/ID", "a person has been asked")
 TOOLS = (
-    Tool(
-        command=git, leaves="agreed/.git/HEAD", shows=("remote: mandate.not_covered", "ID", "a person has been asked")
-    ),
-    Tool(command=pip, leaves="agreed.py", shows=("No matching distribution",)),  # why, it says with -vv alone
-    Tool(command=uv, leaves="agreed.py", shows=("403 Forbidden",)),  # it shows neither body nor reason phrase
+    Tool(command=git, leaves="agreed/.git/HEAD", shows=("remote: mandate.not_covered", *WHY)),
+    Tool(command=smart_git, leaves="agreed/.git/HEAD", shows=("remote error: mandate.not_covered", *WHY), looks=True),
+    Tool(command=push, leaves="agreed/.git/HEAD", shows=("remote: mandate.not_covered", *WHY), looks=True),
+    Tool(command=pip, leaves="agreed.py", shows=("WARNING: Skipping page", "mandate.not_covered", *WHY)),
+    Tool(command=uv, leaves="agreed.py", shows=("Server message: ", "mandate.not_covered", *WHY)),
     Tool(command=npm, leaves="node_modules/agreed/index.js", shows=("mandate.not_covered ID",)),
-    Tool(command=rclone, leaves="letter.txt", shows=("mandate.not_covered", "ID", "a person has been asked")),
+    Tool(command=rclone, leaves="letter.txt", shows=("mandate.not_covered", *WHY)),
 )
 
 
@@ -292,7 +348,8 @@ def test_a_program_fetches_what_was_agreed_and_is_told_of_what_was_not(
     assert told.exit_code != 0, told
     assert all(word.replace("ID", filed.id) in told.all for word in tool.shows), told
     assert any(line.startswith(f"held {filed.id}: ") for line in summary(told)), told
-    assert seen_by(town, before).nothing
+    seen = seen_by(town, before)
+    assert {request.method for request in seen.requests} == {"GET"} if tool.looks else seen.nothing, seen
 
 
 # --- conversations ----------------------------------------------------------------------------------------------------

@@ -63,6 +63,7 @@ def test_times_are_whole_seconds() -> None:
         pytest.param(written(issued_at=-1, expires_at=10), id="before 1970"),
         pytest.param(written(issued_at=253_402_300_790, expires_at=253_402_300_801), id="beyond the calendar"),
         pytest.param(written(proof="session"), id="minted with a session"),
+        pytest.param(written(proof="tunnel"), id="minted with a tunnel, which ends in minutes"),
         pytest.param(written(proof="source"), id="minted with an address"),
         pytest.param(written(proof="magic"), id="minted with nothing we know"),
     ],

@@ -44,7 +44,8 @@ async def fetch_ca(route: Route) -> bytes:
 
 
 async def holds_now(route: Route, signer: Signer, known: dict[str, Held], *, since: datetime | None) -> dict[str, Held]:
-    """The holds in `known` as they stand now; with `since` also those of this mandate that were filed from then on.
+    """The holds in `known` as they stand now; with `since` also those of this mandate that were filed from then on, for
+    the task that is declared, if one is.
 
     What cannot be asked in time stays as it is known.
     """
@@ -52,7 +53,7 @@ async def holds_now(route: Route, signer: Signer, known: dict[str, Held], *, sin
     with contextlib.suppress(TimeoutError, Refused, Rejected):
         async with asyncio.timeout(ASK_S):
             if since is not None:
-                found |= _filed(await _get(route, signer, f"{_INTERNAL}/holds"), since)
+                found |= _filed(await _get(route, signer, f"{_INTERNAL}/holds"), since, signer.task)
             for hold in list(known.values())[:_MAX_ASKED]:
                 found[hold.id] = read_hold(await _get(route, signer, hold.status_url)) or hold
     return found
@@ -63,14 +64,15 @@ async def _get(route: Route, signer: Signer, url: str) -> bytes:
     return answered.body if answered.head.status_code == 200 else b""
 
 
-def _filed(body: bytes, since: datetime) -> dict[str, Held]:
-    """Of a list of holds, those filed from `since` on; their times are whole seconds."""
+def _filed(body: bytes, since: datetime, task: str | None) -> dict[str, Held]:
+    """Of a list of holds, those filed for `task` from `since` on; their times are whole seconds."""
     document: Json = parse_json(body, code=Code.REQUEST_MALFORMED, what="the proxy's answer")
     listed = document.get("holds") if isinstance(document, Mapping) else None
     found: dict[str, Held] = {}
     for each in listed if isinstance(listed, list) else ():
-        hold = read_hold(canonical_json(each))
-        filed = each.get("filed_at") if isinstance(each, Mapping) else None
+        if not isinstance(each, Mapping) or (task is not None and each.get("task") != task):
+            continue
+        hold, filed = read_hold(canonical_json(each)), each.get("filed_at")
         if hold is not None and isinstance(filed, str) and _moment(filed) >= since.replace(microsecond=0):
             found[hold.id] = hold
     return found

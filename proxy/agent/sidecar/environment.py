@@ -1,6 +1,7 @@
 """The variables by which programs find their proxy and what to trust (docs/sidecar.md lists who reads which)."""
 
-from collections.abc import Mapping
+import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
@@ -16,6 +17,25 @@ _TRUST = (
     "CARGO_HTTP_CAINFO",
     "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
 )
+_OVERRULING = frozenset(
+    {
+        "CARGO_HTTP_PROXY",
+        "FTP_PROXY",
+        "GRPC_PROXY",
+        "NO_GRPC_PROXY",
+        "NPM_CONFIG_CA",
+        "NPM_CONFIG_CAFILE",
+        "NPM_CONFIG_HTTPS_PROXY",
+        "NPM_CONFIG_HTTP_PROXY",
+        "NPM_CONFIG_NOPROXY",
+        "NPM_CONFIG_PROXY",
+        "PIP_PROXY",
+        "RCLONE_CA_CERT",
+        "RCLONE_HTTP_PROXY",
+    }
+)
+"""Some programs read these first, in whatever case: inherited, they would lead around the sidecar."""
+_OF_THE_PROXY = "INTENT_PROXY_SECRET"  # the deployment's own, where exec is called from the operator's shell
 BUNDLE, WGETRC = "ca-bundle.pem", "wgetrc"
 _SYSTEM_WGETRC = Path("/etc/wgetrc")
 
@@ -34,6 +54,15 @@ def variables(*, proxy_url: str, trust: Path, no_proxy: str = "") -> dict[str, s
     }
 
 
+def inherited(given: Mapping[str, str], *, secrets: Collection[str] = ()) -> dict[str, str]:
+    """What a program may keep of our variables: nothing that leads around the sidecar, and no secret of the proxy's.
+
+    `secrets` are the variables from which the deployment takes credentials.
+    """
+    dropped = {_OF_THE_PROXY, *secrets}
+    return {name: value for name, value in given.items() if name not in dropped and name.upper() not in _OVERRULING}
+
+
 def lay_out(folder: Path, certificates: bytes, *, proxy_url: str, no_proxy: str = "") -> Mapping[str, str]:
     """Write what programs read from files into `folder`, and return the variables that lead to it.
 
@@ -42,10 +71,18 @@ def lay_out(folder: Path, certificates: bytes, *, proxy_url: str, no_proxy: str 
     folder.chmod(0o755)
     trust = folder / BUNDLE
     _write(trust, certificates)
-    given = _SYSTEM_WGETRC.read_bytes() if _SYSTEM_WGETRC.is_file() else b""
-    _write(folder / WGETRC, given + f"\nca_certificate = {trust}\n".encode())
+    _write(folder / WGETRC, _system_wgetrc() + f"\nca_certificate = {trust}\n".encode())
     found = variables(proxy_url=proxy_url, trust=trust, no_proxy=no_proxy)
     return {**found, "SYSTEM_WGETRC": str(folder / WGETRC)}
+
+
+def _system_wgetrc() -> bytes:
+    """What all users' wget is told, where it is for all to read."""
+    try:
+        is_public = _SYSTEM_WGETRC.stat().st_mode & stat.S_IROTH
+        return _SYSTEM_WGETRC.read_bytes() if is_public else b""
+    except OSError:
+        return b""
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -8,22 +8,14 @@ import h11
 
 from proxy.agent.sidecar import heads
 from proxy.agent.sidecar.bodies import Body, Room, TooLarge
-from proxy.agent.sidecar.refusals import (
-    NOT_A_PROXY_CALL,
-    STRANGER,
-    Reason,
-    Refusal,
-    broken,
-    malformed,
-    not_signed,
-    too_large,
-)
+from proxy.agent.sidecar.refusals import STRANGER, Reason, Refusal, broken, malformed, too_large
 from proxy.agent.sidecar.route import HEAD_BYTES, Answered, Refused
+from proxy.agent.sidecar.signing import addressed, is_page, signed
 from proxy.agent.sidecar.streams import Stream, relay
 from proxy.agent.sidecar.tally import MAX_ANSWER_BYTES, Tally, reads
-from proxy.agent.sidecar.upstream import NoAnswer, Opening, Upstream, cancel
+from proxy.agent.sidecar.telling import Form, form_of, retold
+from proxy.agent.sidecar.upstream import Cut, NoAnswer, Opening, Upstream, cancel
 from proxy.agent.signer import Signer
-from proxy.core.errors import Rejected
 
 IDLE_S = 75.0  # as the proxy's own
 HEAD_S = 10.0
@@ -69,7 +61,8 @@ class Exchange:
         if received:
             self._ours.receive_data(received)
         self._upstream = Upstream(opening)
-        self._is_head = self._reads_text_only = False  # of the call that is under way
+        self._is_head = self._is_page = self._has_left = False  # of the call that is under way
+        self._form = Form.USUAL
 
     async def serve(self) -> Connect | None:
         """Serve calls until the connection ends, or becomes a tunnel. Closes the connection to the proxy."""
@@ -105,7 +98,7 @@ class Exchange:
     async def refuse(self, refusal: Refusal) -> None:
         """Answer with something of our own, and end the connection: what else came on it is not read."""
         if refusal is not STRANGER:  # whoever they are, they are not the agent; and some ask without before they know
-            self._tally.failed[str(refusal.code)] += 1
+            self._tally.fail(str(refusal.code))
         await self._tell(refusal.status, refusal.head(closes=True), refusal.body, reason=str(refusal.code).encode())
         if self._ours.their_state is not h11.DONE:  # closing at once while it still sends would lose it the answer
             with contextlib.suppress(OSError):
@@ -175,7 +168,7 @@ class Exchange:
     async def _answer(self, request: h11.Request) -> Connect | None:
         lines = list(request.headers.raw_items())
         self._is_head = request.method == b"HEAD"
-        self._reads_text_only = heads.reads_text_only(lines)
+        self._is_page, self._form = False, form_of(request.method, lines)
         if self._secret is not None and not heads.knows_secret(lines, self._secret):
             await self.refuse(STRANGER)
             return None
@@ -185,11 +178,12 @@ class Exchange:
             return Connect(authority=request.target.decode("ascii"), received=self._ours.trailing_data[0])
         body = Body(self._room)
         try:
-            target, url = self._addressed(request)
+            target, url = addressed(request, inside=self._inside)
+            self._is_page = request.method == b"GET" and is_page(url)
             await self._body(request, body)
             kept = heads.forwarded(lines, body_bytes=body.size)
-            signed = self._signed(request.method, url, kept, body)
-            await self._send(h11.Request(method=request.method, target=target, headers=[*kept, *signed]), body)
+            proof = signed(self._signer, request.method, url, kept, body)
+            await self._send(h11.Request(method=request.method, target=target, headers=[*kept, *proof]), body)
         except Refused as fault:
             await self.refuse(fault.refusal)
         except h11.LocalProtocolError as fault:
@@ -198,40 +192,20 @@ class Exchange:
             body.close()
         return None
 
-    def _addressed(self, request: h11.Request) -> tuple[bytes, bytes]:
-        """The target that goes on, and the URL that is signed."""
-        if self._inside is None:
-            target = heads.absolute(request.target)
-            if target is None:
-                raise Refused(NOT_A_PROXY_CALL)
-            return target, target
-        host = heads.first(request.headers, b"host")
-        if host is None or not request.target.startswith(b"/"):
-            raise Refused(malformed("inside a tunnel a request needs a Host and a path"))
-        return request.target, self._inside.encode() + b"://" + host + request.target
-
-    def _signed(self, method: bytes, url: bytes, kept: list[heads.Line], body: Body) -> list[heads.Line]:
-        try:
-            lines = [(name.decode("ascii"), value.decode("utf-8")) for name, value in kept]
-            proof = self._signer.headers_for(method.decode("ascii"), url.decode("ascii"), lines, body.digests)
-        except Rejected as fault:
-            raise Refused(not_signed(fault.code, fault.detail)) from None
-        except UnicodeDecodeError:
-            raise Refused(malformed("a header line is neither ASCII nor UTF-8")) from None
-        return [(name.encode("ascii"), value.encode("ascii")) for name, value in proof]
-
     async def _send(self, request: h11.Request, body: Body) -> None:
         """Send one signed request, and bring its answer back."""
         refused = await self._upstream.begin(request, body)
         if refused is not None:
             await self.pass_on(refused)
             return
+        self._tally.under_way += 1
         watching = asyncio.create_task(self._watch())
         try:
             await self._receive(watching)
         except NoAnswer as fault:
-            if self._client.has_ended:
+            if self._has_left:
                 raise ConnectionError("the agent has left") from None
+            self._tally.under_way -= 1
             raise Refused(broken(fault.why)) from None
         finally:
             await cancel(watching)
@@ -243,6 +217,7 @@ class Exchange:
             if data := await self._client.read():
                 self._ours.receive_data(data)
                 return
+        self._has_left = True
         self._upstream.close()
 
     async def _receive(self, watching: "asyncio.Task[None]") -> None:
@@ -259,23 +234,28 @@ class Exchange:
         assert isinstance(head, h11.Response)
         # The proxy's challenge is for us, who have nothing better to show; a program would ask its user for a password.
         status = 403 if head.status_code == 407 else head.status_code
-        lines = heads.answered(head.headers.raw_items())
-        kept = bytearray() if reads(status, heads.first(lines, b"content-type") or b"") else None
-        retold = kept is not None and status >= 400 and self._reads_text_only
-        if not retold:
+        lines, kept = heads.answered(head.headers.raw_items()), bytearray()
+        is_read = reads(status, heads.first(lines, b"content-type") or b"")
+        is_retold = is_read and status >= 400 and self._form is not Form.USUAL
+        if not is_read:  # the head says it all, and the agent may not want the rest
+            self._settle(status, lines, b"")
+        if not is_retold:
             await self._give(h11.Response(status_code=status, headers=lines, reason=head.reason))
         try:
             while isinstance(event := await self._upstream.next(), h11.Data):
-                if kept is not None and len(kept) <= MAX_ANSWER_BYTES:
+                if is_read and len(kept) <= MAX_ANSWER_BYTES:
                     kept += event.data
-                if not retold:
+                if not is_retold:
                     await self._give(event)
-        except OSError:
-            self._tally.failed[Reason.BROKEN] += 1
+        except Cut:
+            if not self._has_left:
+                self._tally.under_way -= is_read
+                self._tally.fail(Reason.BROKEN)
             raise
-        self._note(status, lines, bytes(kept or b""))
-        if retold:
-            await self._tell(status, *heads.retold(lines, bytes(kept or b"")), reason=bytes(head.reason))
+        if is_read:
+            self._settle(status, lines, bytes(kept))
+        if is_retold:
+            await self._tell(status, lines, bytes(kept), reason=bytes(head.reason))
         else:
             assert isinstance(event, h11.EndOfMessage)
             await self._give(event)
@@ -286,8 +266,8 @@ class Exchange:
 
     async def _switch(self, head: h11.InformationalResponse) -> None:
         """A WebSocket begins: from here on, bytes pass as they are."""
-        self._tally.allowed += 1
         lines = heads.answered(head.headers.raw_items(), switching=True)
+        self._settle(101, lines, b"")
         answer = h11.InformationalResponse(status_code=101, headers=lines, reason=head.reason)
         stream, received = self._upstream.switched()
         self._client.put((self._ours.send(answer) or b"") + received)
@@ -295,14 +275,20 @@ class Exchange:
             stream.put(early)
         await relay(self._client, stream)
 
+    def _settle(self, status: int, lines: list[heads.Line], body: bytes) -> None:
+        """What became of the call that is under way is known."""
+        self._tally.under_way -= 1
+        self._note(status, lines, body)
+
     def _note(self, status: int, lines: list[heads.Line], body: bytes) -> None:
         texts = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in lines]
-        self._tally.note(status, texts, body)
+        self._tally.note(status, texts, body, page=self._is_page)
 
     async def _tell(self, status: int, lines: list[heads.Line], body: bytes, *, reason: bytes) -> None:
         """An answer of our own, if none has begun."""
         if self._ours.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
+        status, lines, body = retold(self._form, status, lines, body)
         with contextlib.suppress(OSError):
             answer = h11.Response(status_code=status, headers=lines, reason=reason)
             whole = () if self._is_head else (h11.Data(data=body),)

@@ -5,11 +5,9 @@ Lines keep their order, their spelling and their values. What is malformed is fo
 
 import base64
 import hmac
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from proxy.agent.signer import OWN_FIELDS
-from proxy.core.encoding import Json
 from proxy.core.headers import connection_options
 
 type Line = tuple[bytes, bytes]
@@ -28,7 +26,6 @@ _HOP = frozenset(
     }
 )
 _FRAMED = frozenset({b"content-length", b"expect"})  # the body is whole here, so its length is ours to say
-_DESCRIBES_BODY = frozenset({b"content-type", b"content-length", b"transfer-encoding"})
 _ANSWERED = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"accept-signature"})
 
 
@@ -62,24 +59,6 @@ def answered(lines: Iterable[Line], *, switching: bool = False) -> list[Line]:
     options = frozenset(connection_options(b",".join(value for name, value in given if name.lower() == b"connection")))
     dropped = _ANSWERED | (options - {b"content-length", b"transfer-encoding"})
     return [(name, value) for name, value in given if name.lower() not in dropped]
-
-
-def reads_text_only(lines: Iterable[Line]) -> bool:
-    """Whether the caller shows its user nothing of a refusal but plain text: git does, behind `remote:`."""
-    return (first(lines, b"user-agent") or b"").startswith(b"git/")
-
-
-def retold(lines: Iterable[Line], document: bytes) -> tuple[list[Line], bytes]:
-    """A refusal (RFC 9457) as plain text: its head and its body."""
-    try:
-        members: Json = json.loads(document)
-    except ValueError:
-        members = None
-    message = members.get("message") if isinstance(members, Mapping) else None
-    text = message.encode("utf-8") + b"\n" if isinstance(message, str) else document
-    kept = [(name, value) for name, value in lines if name.lower() not in _DESCRIBES_BODY]
-    described = [(b"Content-Type", b"text/plain; charset=utf-8"), (b"Content-Length", str(len(text)).encode())]
-    return [*kept, *described], text
 
 
 def absolute(target: bytes) -> bytes | None:

@@ -18,6 +18,7 @@ class Reason(enum.StrEnum):
     BUSY = "sidecar.busy"
     TOO_LARGE = "sidecar.too_large"
     NOT_A_PROXY_CALL = "sidecar.not_a_proxy_call"
+    NO_SESSION = "sidecar.no_session"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ def untrusted(why: str) -> Refusal:
 
 def not_signed(code: Code, detail: str) -> Refusal:
     """The call cannot be signed: the manifest has expired, or the call does not fit the profile."""
-    stops = code.value.startswith(("manifest.", "delegation."))
+    stops = code is Code.PROOF_KEY or code.value.startswith(("manifest.", "delegation."))
     advice = "Stop, and ask for a valid mandate." if stops else "Correct the request, then send it again."
     return Refusal(
         status=403 if stops else 400,
@@ -144,6 +145,14 @@ NOT_A_PROXY_CALL = Refusal(
     detail="Name it as your proxy (HTTP_PROXY, HTTPS_PROXY) and call http:// URLs in absolute form, https:// ones by "
     "CONNECT.",
     action="fix",
+)
+NO_SESSION = Refusal(
+    status=403,
+    code=Reason.NO_SESSION,
+    title="A sidecar asks for no session",
+    detail="Nothing was sent: the sidecar signs each call, and asks for no credentials that outlive it. Stop, and send "
+    "the calls themselves.",
+    action="stop",
 )
 STRANGER = Refusal(
     status=407,

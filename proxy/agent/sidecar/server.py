@@ -3,9 +3,10 @@
 import asyncio
 import logging
 import re
+import resource
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from proxy.agent.sidecar import hello
 from proxy.agent.sidecar.bodies import Room
@@ -21,10 +22,12 @@ from proxy.core.errors import Code, Rejected
 
 logger = logging.getLogger(__name__)
 
-MAX_CONNECTIONS = 512
+MAX_CONNECTIONS = 512  # at the most; each may need three descriptors: its own, one to the proxy, and a body's file
+SPARE_DESCRIPTORS = 64
 FIRST_BYTES_S = 75.0  # for a program to speak inside its tunnel
 _READ_LIMIT = 65_536
-_AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):[0-9]{1,5}")
+_NAME = r"(?=[^:]{1,253}:)[A-Za-z0-9_-]{1,63}(?:\.[A-Za-z0-9_-]{1,63})*\.?"
+_AUTHORITY = re.compile(rf"(?:{_NAME}|\[[0-9A-Fa-f:.]{{2,45}}\]):[0-9]{{1,5}}")
 
 
 class Sidecar:
@@ -47,6 +50,7 @@ class Sidecar:
         self._route, self._presenter, self._secret = route, presenter, secret
         self._means = Means(signer=signer, tally=self.tally, room=room or Room())
         self._connections: set[asyncio.Task[None]] = set()
+        self._most = most_connections()
 
     @asynccontextmanager
     async def serving(self, host: str, port: int) -> AsyncIterator[None]:
@@ -82,16 +86,18 @@ class Sidecar:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")
-        if not peer or not is_loopback(str(peer[0])):
+        crowded = len(self._connections) >= 2 * self._most  # no room to say so either
+        if crowded or not peer or not is_loopback(str(peer[0])):
             writer.transport.abort()
             return
-        task = asyncio.ensure_future(self._serve(TcpStream(reader, writer)))
+        is_busy = len(self._connections) >= self._most
+        task = asyncio.ensure_future(self._serve(TcpStream(reader, writer), is_busy=is_busy))
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
 
-    async def _serve(self, client: Stream) -> None:
+    async def _serve(self, client: Stream, *, is_busy: bool) -> None:
         try:
-            await self._converse(client)
+            await self._converse(client, is_busy=is_busy)
         except OSError:
             pass  # the program has left
         except Exception as fault:  # noqa: BLE001 (one connection ends, and nobody is shown a stack trace)
@@ -99,9 +105,9 @@ class Sidecar:
         finally:
             client.close()
 
-    async def _converse(self, client: Stream) -> None:
+    async def _converse(self, client: Stream, *, is_busy: bool) -> None:
         exchange = Exchange(client, self._route.connect, self._means, secret=self._secret)
-        if len(self._connections) > MAX_CONNECTIONS:
+        if is_busy:
             await exchange.refuse(BUSY)
             return
         asked = await exchange.serve()
@@ -146,22 +152,32 @@ class Sidecar:
                 return
             received += more
         if not said.speaks_http1:
-            with suppress(Refused):  # there is no way to tell it why
-                opened = await self._opened(asked.authority)
-                if not isinstance(opened, Answered):
-                    await self._join(client, opened, received)
+            await self._blind(client, asked.authority, received)
             return
         host = _host_of(asked.authority)
         tls = TlsStream(client, presenter.context(host), received=received)
         try:
             await tls.handshake()
         except (ssl.SSLError, OSError):
-            self.tally.distrusted[host] += 1
+            self.tally.distrust(host)
             return
         try:
             await Exchange(tls, self._to(asked.authority, host=host), self._means, inside="https").serve()
         finally:
             tls.close()
+
+    async def _blind(self, client: Stream, authority: str, received: bytes) -> None:
+        """A tunnel for what is not read. There is no way to tell the program why it gets none; the tally is told."""
+        try:
+            opened = await self._opened(authority)
+        except Refused as fault:
+            self.tally.fail(fault.refusal.code)
+            return
+        if isinstance(opened, Answered):
+            lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in opened.head.headers]
+            self.tally.note(opened.head.status_code, lines, opened.body)
+            return
+        await self._join(client, opened, received)
 
     def _to(self, authority: str, *, host: str | None = None) -> Opening:
         """How to reach `authority` through the proxy; with `host` by TLS with whoever stands for it there."""
@@ -194,6 +210,13 @@ class Sidecar:
             await relay(client, opened)
         finally:
             opened.close()
+
+
+def most_connections() -> int:
+    """How many the descriptors of this process are enough for."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = MAX_CONNECTIONS if soft == resource.RLIM_INFINITY else (soft - SPARE_DESCRIPTORS) // 3
+    return max(1, min(MAX_CONNECTIONS, room))
 
 
 async def _first_bytes(client: Stream) -> bytes:

@@ -14,11 +14,14 @@ def lines(tally: Tally, holds: Holds) -> Iterator[str]:
     """The summary, line by line; nothing when nothing was called."""
     if tally.is_empty and not holds:
         return
-    yield f"{tally.allowed} allowed, {len(holds)} held, {tally.denied.total()} denied{_failed(tally)}"
+    held = len(holds) + tally.more_held
+    yield f"{tally.allowed} allowed, {held} held, {tally.denied.total()} denied{_failed(tally)}"
     for hold in holds.values():
         yield f"held {hold.id}: {hold.status}, {hold.code}; {hold.status_url}"
     yield from _counted("denied", tally.denied)
     yield from _counted("failed", tally.failed)
+    if tally.under_way:
+        yield f"{_times(tally.under_way, 'call')} ended before the answer: see the proxy's journal"
     if tally.tunnels:
         yield f"{_times(tally.tunnels, 'tunnel')} opened: what was allowed or denied inside is in the proxy's journal"
     for host, times in sorted(tally.distrusted.items()):
@@ -36,6 +39,7 @@ def document(tally: Tally, holds: Holds) -> Json:
         "held": held,
         "denied": dict(tally.denied),
         "failed": dict(tally.failed),
+        "unanswered": tally.under_way,
         "tunnels": tally.tunnels,
         "distrusted": dict(tally.distrusted),
     }
