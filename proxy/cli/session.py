@@ -10,6 +10,7 @@ import typer
 from proxy.agent.keyfile import load_key
 from proxy.agent.session import Session, open_session
 from proxy.agent.signer import Signer
+from proxy.agent.variables import trusting
 from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.screen import Screen, document
 from proxy.cli.where import AsJson, Config
@@ -17,9 +18,6 @@ from proxy.cli.words import instant
 from proxy.core.encoding import Json
 
 app = typer.Typer(help="Proof for programs that know only HTTPS_PROXY, such as curl, git and package managers.")
-
-_BUNDLES = ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-"""Variables by which programs are told what to trust in place of the system's own roots."""
 
 
 @app.command()
@@ -81,7 +79,7 @@ def _of(agent: str | None, deployment: Deployment | None, what: str) -> Deployme
 def _show(session: Session, ca: Path | None, *, as_json: bool) -> None:
     variables = dict(session.environment)
     if ca is not None and ca.exists():
-        variables |= dict.fromkeys(_BUNDLES, str(ca.absolute())) | {"NODE_EXTRA_CA_CERTS": str(ca.absolute())}
+        variables |= trusting(ca.absolute())
     if as_json:
         exported: Json = dict(variables)
         document({"proxy_url": session.proxy_url, "expires_at": instant(session.expires_at), "environment": exported})

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from proxy.agent.proxyurl import host_and_port
 from proxy.agent.sidecar import summary
 from proxy.agent.sidecar.asking import holds_now
 from proxy.cli import beside
@@ -88,7 +89,7 @@ def command(
         async with ready.sidecar.serving(host, port):
             proof = "signs every call" if sign_requests else "signs plain calls and tunnels"
             ca_file = f" · CA {folder / 'ca.pem'}" if sign_requests else ""
-            where = "{}:{}".format(*ready.sidecar.address)
+            where = host_and_port(*ready.sidecar.address)
             Screen().say(f"intent-proxy sidecar ready on {where} · proxy {ready.route} · {proof}{ca_file}", style=GOOD)
             sys.stdout.flush()
             await _told_to_end()

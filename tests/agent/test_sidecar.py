@@ -11,13 +11,14 @@ import pytest
 import requests
 from certs import Authority
 from houses import WAYS
+from nodes import wait_for
 from origins import Gate, Reply
 from sidecars import Beside, sidecar
 from towns import Town, open_town
 
 from proxy.agent.answers import Denied, Held, read_answer
+from proxy.agent.proxyurl import is_loopback
 from proxy.agent.sidecar.bodies import Room
-from proxy.agent.sidecar.route import is_loopback
 from proxy.agent.sidecar.server import Sidecar
 from proxy.agent.signer import Signer
 from proxy.core.errors import Rejected
@@ -285,6 +286,7 @@ def test_calls_are_counted_by_what_became_of_them(town: Town, tmp_path: Path) ->
         with pytest.raises(requests.exceptions.SSLError):
             requests.get(town.url("tls", READ), proxies=beside.proxies, verify=str(town.house.ca), timeout=20)
         tally = beside.tally
+        wait_for(lambda: tally.distrusted, "the sidecar knows it, as the program does already")
     (hold,) = tally.held.values()  # the same call is the same hold
     assert (tally.allowed + tally.denied.total(), hold.status) == (3, "held")
     assert hold.status_url.endswith(hold.id)

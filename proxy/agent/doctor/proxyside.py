@@ -13,6 +13,7 @@ from pathlib import Path
 from proxy.agent.answers import Denied, read_answer
 from proxy.agent.doctor.findings import Finding, fail, ok, skip
 from proxy.agent.doctor.place import VARIABLES, Answer, Lines, Place, ask, tunnel
+from proxy.agent.variables import TRUST
 
 HEALTH = "http://intent.internal/health"
 TUNNEL = "intent.internal:443"
@@ -20,17 +21,6 @@ TUNNEL = "intent.internal:443"
 
 MOST_SKEW = timedelta(seconds=5)
 """What the proxy forgives a clock that is ahead; one that is behind fails after a minute, and renews too late."""
-
-BUNDLES = (
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "GIT_SSL_CAINFO",
-    "DENO_CERT",
-    "AWS_CA_BUNDLE",
-)
-"""Variables by which programs are told what to trust."""
 
 _LOCAL = ("localhost", "127.", "::1", "[::1]")
 _EXPORT = "intent-proxy ca export > ca.pem, at the proxy"
@@ -134,7 +124,7 @@ def certificates(place: Place, proof: Callable[[], Lines]) -> Iterator[Finding]:
     `proof` is what a tunnel is opened with where the proxy wants it, each time anew.
     """
     stores: list[tuple[str, Path | None]] = [
-        (name, Path(place.environment[name])) for name in BUNDLES if place.environment.get(name)
+        (name, Path(place.environment[name])) for name in TRUST if place.environment.get(name)
     ]
     if place.ca is not None:
         stores.insert(0, ("--ca", place.ca))

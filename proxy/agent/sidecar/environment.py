@@ -1,21 +1,10 @@
-"""The variables by which programs find their proxy and what to trust (docs/sidecar.md lists who reads which)."""
+"""What a program behind the sidecar is given: variables, and the files that they lead to."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
-_TRUST = (
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "GIT_SSL_CAINFO",
-    "DENO_CERT",
-    "AWS_CA_BUNDLE",
-    "PIP_CERT",
-    "CARGO_HTTP_CAINFO",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-)
+from proxy.agent.variables import leading_to, trusting
+
 BUNDLE, WGETRC = "ca-bundle.pem", "wgetrc"
 _SYSTEM_WGETRC = Path("/etc/wgetrc")
 
@@ -25,13 +14,7 @@ def variables(*, proxy_url: str, trust: Path, no_proxy: str = "") -> dict[str, s
 
     `no_proxy` are hosts that are called around the proxy; it replaces what was inherited.
     """
-    proxies = {name: proxy_url for each in _PROXIES for name in (each, each.lower())}
-    return {
-        **proxies,
-        **dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy),
-        **dict.fromkeys(_TRUST, str(trust)),
-        "NODE_USE_ENV_PROXY": "1",
-    }
+    return {**leading_to(proxy_url), **trusting(trust), **dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy)}
 
 
 def lay_out(folder: Path, certificates: bytes, *, proxy_url: str, no_proxy: str = "") -> Mapping[str, str]:

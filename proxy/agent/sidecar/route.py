@@ -7,11 +7,11 @@ import asyncio
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import h11
 
+from proxy.agent.proxyurl import host_and_port, is_loopback, read_proxy_url
 from proxy.agent.sidecar.refusals import Refusal, broken, no_proxy, untrusted
 from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream
 from proxy.core.errors import Code, Rejected
@@ -47,12 +47,8 @@ class Route:
         Raises:
             Rejected(CONFIG_INVALID): another kind of URL, or no certificates in the file.
         """
-        try:
-            parts = urlsplit(proxy_url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/")
-        except ValueError:
-            usable = False
-        if not usable or parts.username is not None:
+        parts = read_proxy_url(proxy_url)
+        if parts is None or parts.username is not None:
             detail = "the proxy must be http://host:port or https://host:port, without credentials"
             raise Rejected(Code.CONFIG_INVALID, detail, field="proxy")
         self.host, self.port = parts.hostname or "", parts.port or 0
@@ -64,8 +60,7 @@ class Route:
             self._inside.load_verify_locations(ca_file)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{host_and_port(self.host, self.port)}"
 
     @property
     def is_private(self) -> bool:
@@ -191,16 +186,6 @@ def _trusting(ca_file: str | None) -> ssl.SSLContext:
         raise Rejected(Code.CONFIG_INVALID, detail, field="ca") from None
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def is_loopback(host: str) -> bool:
-    """Whether this is this machine's own address."""
-    try:
-        parsed = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host == "localhost"
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return (mapped or parsed).is_loopback
 
 
 def _why(fault: Exception) -> str:
