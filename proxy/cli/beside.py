@@ -74,11 +74,17 @@ def find(
 
     Raises:
         Rejected(CONFIG_INVALID): there is no deployment.
-        typer.BadParameter: the agent is needed and not named.
+        typer.BadParameter: the agent is needed and not named, or the files are, because no deployment can be read here.
     """
     if manifest and key and proxy:
         return Place(manifest=manifest, key=key, proxy=proxy, ca=ca)
-    from proxy.cli.deployment import open_deployment  # noqa: PLC0415 (it needs the server's libraries)
+    try:
+        from proxy.cli.deployment import open_deployment  # noqa: PLC0415 (it needs the server's libraries)
+    except ModuleNotFoundError:
+        detail = (
+            "name --manifest, --key and --proxy, all of them: a deployment is read only where intent-proxy[server] is"
+        )
+        raise typer.BadParameter(detail) from None
 
     deployment = open_deployment(config)
     if agent is None and not (manifest and key):
