@@ -117,7 +117,8 @@ def _post(
         response = connection.getresponse()
         return response.status, response.getheaders(), response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as fault:
-        detail = f"the proxy at {host}:{port} does not answer: {fault or type(fault).__name__}"
+        why = (fault.strerror if isinstance(fault, OSError) else "") or fault or type(fault).__name__
+        detail = f"the proxy at {host}:{port} does not answer: {why}"
         raise Unavailable(Code.UPSTREAM_CONNECT, detail) from None
     finally:
         connection.close()

@@ -172,8 +172,10 @@ def _usage(fault: typer.TyperException) -> str:
 
 
 def _not_installed(missing: ModuleNotFoundError) -> str:
-    detail = f"{missing.name} is not installed: exec, sidecar and doctor are all that runs with intent-proxy[sidecar]"
-    return f"{detail}; for the rest install intent-proxy[server]"
+    detail = (
+        "only exec, sidecar, doctor and keys run with intent-proxy[sidecar]; for the rest install intent-proxy[server]"
+    )
+    return f"{missing.name} is not installed: {detail}"
 
 
 def _broken(fault: Exception) -> str:

@@ -56,8 +56,9 @@ def new(
       intent-proxy session new --manifest robot.jws --key robot.pem --proxy http://127.0.0.1:8080
     """
     deployment = None if manifest and key and proxy else open_deployment(config)
-    manifest = manifest or _of(agent, deployment, "manifest").manifest_file(str(agent))
-    key = key or _of(agent, deployment, "key").keys / f"{agent}.pem"
+    if not (manifest and key):
+        its_manifest, its_key = _of(agent, deployment, "key" if manifest else "manifest")
+        manifest, key = manifest or its_manifest, key or its_key
     proxy_key = None
     if deployment is not None:
         settings = deployment.settings
@@ -70,10 +71,10 @@ def new(
     _show(session, ca, as_json=as_json)
 
 
-def _of(agent: str | None, deployment: Deployment | None, what: str) -> Deployment:
+def _of(agent: str | None, deployment: Deployment | None, what: str) -> tuple[Path, Path]:
     if agent is None or deployment is None:
         raise typer.BadParameter(f"name the agent with --agent, or the {what} with --{what}")
-    return deployment
+    return deployment.papers_of(agent)
 
 
 def _show(session: Session, ca: Path | None, *, as_json: bool) -> None:

@@ -10,6 +10,7 @@ import identities
 import pytest
 import requests
 from certs import Authority
+from clirun import free_port
 from houses import WAYS
 from nodes import wait_for
 from origins import Gate, Reply
@@ -19,6 +20,7 @@ from towns import Town, open_town
 from proxy.agent.answers import Denied, Held, read_answer
 from proxy.agent.proxyurl import is_loopback
 from proxy.agent.sidecar.bodies import Room
+from proxy.agent.sidecar.route import Refused, Route
 from proxy.agent.sidecar.server import Sidecar
 from proxy.agent.signer import Signer
 from proxy.core.errors import Rejected
@@ -315,6 +317,14 @@ async def test_it_listens_on_loopback_only(address: str) -> None:
     with pytest.raises(Rejected, match="on loopback only"):
         async with Sidecar(route, route).serving(address, 0):  # type: ignore[arg-type]
             pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_why_there_is_no_proxy_is_said_without_pythons_own_words(host: str) -> None:
+    with pytest.raises(Refused) as refused:
+        await Route(f"http://{host}:{free_port()}").connect()
+    told = refused.value.refusal.detail
+    assert "errno" not in told.lower() and "Connect call" not in told and "exceptions" not in told, told
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"])

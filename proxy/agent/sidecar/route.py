@@ -4,6 +4,7 @@ Nothing here is kept between calls, so a proxy that was restarted is found again
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -191,6 +192,10 @@ def _trusting(ca_file: str | None) -> ssl.SSLContext:
 def _why(fault: Exception) -> str:
     if isinstance(fault, TimeoutError):
         return "it does not answer in time"
-    if isinstance(fault, OSError):
-        return fault.strerror or str(fault) or type(fault).__name__
+    if isinstance(fault, OSError) and (fault.errno or 0) > 0:
+        return os.strerror(fault.errno or 0)  # asyncio's own words have the address in them once more
+    if str(fault).startswith("Multiple exceptions"):  # asyncio's, of a name with several addresses
+        return "none of its addresses takes a connection"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
     return str(fault) or type(fault).__name__

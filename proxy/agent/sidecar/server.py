@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -62,7 +63,8 @@ class Sidecar:
         try:
             server = await asyncio.start_server(self._accept, host, port, limit=_READ_LIMIT)
         except OSError as fault:
-            detail = f"cannot listen on {host}:{port}: {fault.strerror}"
+            why = os.strerror(fault.errno) if fault.errno else str(fault)
+            detail = f"cannot listen on {host_and_port(host, port)}: {why}; name another address with --listen"
             raise Rejected(Code.CONFIG_INVALID, detail, field="listen") from None
         self.address = server.sockets[0].getsockname()[:2]
         try:
