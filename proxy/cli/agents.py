@@ -27,8 +27,9 @@ Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
 
 @app.command("list")
 def list_agents(config: Config = None, as_json: AsJson = False) -> None:
-    """List every agent in agents.yaml, signed or not, and whether it may go on: active, quarantined, or stopped, as all
-    are while the kill switch is on.
+    """List every agent in agents.yaml, signed or not, and whether it may go on.
+
+    An agent is active, quarantined, or stopped, as all are while the kill switch is on.
 
     Example:
       intent-proxy agents list --json

@@ -29,7 +29,7 @@ def sign(
 ) -> None:
     """Check the files and sign them as they are, one version up.
 
-    A proxy that runs goes on with the version it started with.
+    A proxy that runs takes the new version up within a second, unless it is wrong.
 
     Examples:
       intent-proxy bundle sign
@@ -39,7 +39,7 @@ def sign(
     signed = sign_bundle(deployment.settings, _operator_key(deployment, key), now=now())
     _show(signed, "signed", as_json=as_json)
     if not as_json:
-        Screen().note("a proxy that runs goes on with the version it started with: start it again")
+        Screen().note("a proxy that runs takes it up within a second")
 
 
 @app.command()

@@ -34,7 +34,9 @@ def new(
     ] = None,
     proxy: Annotated[
         str | None,
-        typer.Option(metavar="URL", help="The proxy, http://HOST:PORT. Else the deployment's own.", show_default=False),
+        typer.Option(
+            metavar="URL", help="The proxy, http(s)://HOST:PORT. Else the deployment's own.", show_default=False
+        ),
     ] = None,
     ca: Annotated[
         Path | None,

@@ -63,11 +63,13 @@ def command(
     max_body: beside.MaxBody = 256,
     config: Config = None,
 ) -> None:
-    """Serve an agent beside it, on loopback, until Ctrl-C or SIGTERM: sign its calls and bring them to the proxy.
+    """Sign what an agent beside it sends, and bring it to the proxy, until Ctrl-C or SIGTERM.
 
-    The agent needs HTTP_PROXY and HTTPS_PROXY only, and never sees the key: let it run as another user. Whoever reaches
-    the sidecar acts as the agent, so share no network namespace with others, or use --secret-file.
-    Calls over plain HTTP are signed one by one. Inside TLS, without --sign-requests, only each tunnel is.
+    The agent needs HTTP_PROXY and HTTPS_PROXY only, and never sees the key: let
+    it run as another user. Whoever reaches the sidecar acts as the agent, so
+    share no network namespace with others, or use --secret-file. Calls over
+    plain HTTP are signed one by one. Inside TLS, without --sign-requests, only
+    each tunnel is.
 
     Examples:
       intent-proxy sidecar --agent invoice-bot

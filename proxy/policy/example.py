@@ -61,7 +61,6 @@ clusters:
     description: Read the invoices of suppliers, to match them with orders.
     hosts: [erp.example]
     risk: routine
-    #credential: {secret: erp-token, as: bearer} # set by the proxy on allowed calls, so that no agent has it
     operations:
       - name: list-invoices
         methods: [GET]
@@ -72,6 +71,7 @@ clusters:
       - name: read-invoice
         methods: [GET]
         path: /v1/invoices/{id}
+    #credential: {secret: erp-token, as: bearer} # set by the proxy on allowed calls, so that no agent has it
 
   - id: supplier-payments
     description: Propose payments to suppliers. The ERP system executes them without asking again.
