@@ -139,7 +139,7 @@ def test_run_says_what_is_missing_and_serves(folder: Path) -> None:
     Path("mine/erp.token").unlink()
     cli("bundle", "sign", "-c", "mine").ok()
     with running("run", "-c", "mine", errors=subprocess.STDOUT) as (process, first):
-        assert "proxy.yaml:14: secrets.erp-token: " in first
+        assert re.search(r"proxy\.yaml:\d+: secrets\.erp-token: ", first)
         assert "cannot be read" in first
         assert process.stdout is not None
         assert " ready on " in process.stdout.readline()
