@@ -1,14 +1,11 @@
 """What plain HTTP gets where TLS alone is spoken: an answer that says so, and the end of the connection."""
 
-import json
-
 from mitmproxy.proxy import commands, events, layer
 
+from proxy.core.answer import last_message, turned_away
 from proxy.core.errors import Code
-from proxy.core.names import INTERNAL_HOST
+from proxy.core.problems import Next
 
-_STATUS = 400
-_CODE = Code.PROOF_CHANNEL.value
 _DETAIL = "This port speaks TLS alone. Give the proxy as https://, with the CA that its certificate comes from."
 
 
@@ -23,21 +20,14 @@ class TlsWanted(layer.Layer):
 
 def answer() -> bytes:
     """The answer to whatever was asked."""
-    members = {
-        "type": f"http://{INTERNAL_HOST}/problems/{_CODE}",
-        "title": "This port speaks TLS",
-        "status": _STATUS,
-        "detail": _DETAIL,
-        "code": _CODE,
-        "message": f"{_CODE}: {_DETAIL}",
-        "retry": {"action": "fix", "after_s": None},
-    }
-    body = json.dumps(members).encode("ascii")
-    head = (
-        f"HTTP/1.1 {_STATUS} {_CODE}: this port speaks TLS, give the proxy as https://",
-        "Content-Type: application/problem+json",
-        "Cache-Control: no-store",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
+    code = Code.PROOF_CHANNEL
+    return last_message(
+        turned_away(
+            code,
+            status=400,
+            title="This port speaks TLS",
+            detail=_DETAIL,
+            action=Next.FIX.value,
+            reason=f"{code.value}: this port speaks TLS, give the proxy as https://",
+        )
     )
-    return "\r\n".join(head).encode("ascii") + b"\r\n\r\n" + body

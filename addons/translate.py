@@ -33,30 +33,27 @@ class Tunnels:
         self.tls_only.discard(client_id)
 
     def leg_of(self, client: Client, *, inner_tls: bool = False, outside: bool = False) -> Leg:
-        """The client's connection as we see it; `outside` any tunnel, even if one was opened on it."""
+        """The client's connection as we see it; no header has a say in it.
+
+        `outside` any tunnel, even if one was opened on it.
+        """
         tunnel = None if outside else self.by_client.get(client.id)
-        return leg_of(client, tunnel, inner_tls=inner_tls, certificates=self.certificates.get(client.id, ()))
-
-
-def leg_of(
-    client: Client, tunnel: Tunnel | None, *, inner_tls: bool = False, certificates: tuple[bytes, ...] = ()
-) -> Leg:
-    """The client's connection as we see it; no header has a say in it."""
-    address = str(client.peername[0]) if client.peername else "unix"
-    local = address == "unix" or ipaddress.ip_address(address.partition("%")[0]).is_loopback
-    if tunnel is None:
-        tls = client.tls_established
-        return Leg(id=client.id, source=address, tls=tls, local=local, certificates=certificates)
-    return Leg(
-        id=client.id,
-        source=address,
-        tls=tunnel.outer_tls,
-        local=local,
-        tunnel=(tunnel.host, tunnel.port),
-        inner_tls=inner_tls,
-        sni=client.sni if inner_tls else None,
-        certificates=certificates,
-    )
+        certificates = self.certificates.get(client.id, ())
+        address = str(client.peername[0]) if client.peername else "unix"
+        local = address == "unix" or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        if tunnel is None:
+            tls = client.tls_established
+            return Leg(id=client.id, source=address, tls=tls, local=local, certificates=certificates)
+        return Leg(
+            id=client.id,
+            source=address,
+            tls=tunnel.outer_tls,
+            local=local,
+            tunnel=(tunnel.host, tunnel.port),
+            inner_tls=inner_tls,
+            sni=client.sni if inner_tls else None,
+            certificates=certificates,
+        )
 
 
 def received(request: http.Request, *, authority: bytes, scheme: str) -> Received:

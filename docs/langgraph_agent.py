@@ -2,7 +2,7 @@
 
     python langgraph_agent.py 'Which invoices are open?'
 
-It needs `langchain`, `langchain-openai`, `httpx` and the base distribution of intent-proxy.
+It needs `langchain`, `langchain-openai`, `httpx2` and the base distribution of intent-proxy.
 """
 
 import ssl

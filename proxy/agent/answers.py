@@ -65,7 +65,7 @@ type Headers = _Items | Iterable[tuple[str, str]]
 
 def read_answer(status: int, headers: Headers, body: bytes) -> Held | Denied | None:
     """What the proxy answered, or None when this is not an answer of the proxy's. Never raises."""
-    fields = _fields(headers)
+    fields = fields_of(headers)
     media_type = fields.get("content-type", "").partition(";")[0].strip().lower()
     members = _object(body)
     if status == 202 and fields.get("location", "").startswith(_HOLDS):
@@ -127,7 +127,8 @@ def _held(members: Mapping[str, Json], task: Mapping[str, Json], fields: Mapping
     )
 
 
-def _fields(headers: Headers) -> dict[str, str]:
+def fields_of(headers: Headers) -> dict[str, str]:
+    """By names in lower case; of a name that comes more than once the last value."""
     lines = headers.items() if hasattr(headers, "items") else headers
     return {name.lower(): value for name, value in lines}
 

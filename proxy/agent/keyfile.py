@@ -87,7 +87,9 @@ def load_key(path: Path) -> PrivateKey:
                 raise _fault(path, f"must be readable by its owner alone, its mode is {mode:04o}: chmod 600 '{path}'")
             pem = stream.read(_MAX_BYTES + 1)
     except FileNotFoundError:
-        raise _fault(path, f"does not exist: make one with intent-proxy keys new '{path}'") from None
+        raise _fault(
+            path, f"does not exist: name the one you have, or make one with intent-proxy keys new '{path}'"
+        ) from None
     except OSError as fault:
         raise _fault(path, f"cannot be read: {fault.strerror}") from None
     try:

@@ -16,11 +16,12 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from ipaddress import ip_address
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult
 
 from proxy.agent.answers import Denied, read_answer
+from proxy.agent.proxyurl import host_and_port, is_loopback, read_proxy_url
 from proxy.agent.signer import Signer
+from proxy.agent.variables import leading_to
 from proxy.core.encoding import MAX_EPOCH_S, Json, from_epoch, parse_json, sha256_b64u
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.fields import read_signature_input
@@ -47,7 +48,7 @@ class Session:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that send a program's calls through the proxy."""
-        return dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), self.proxy_url)
+        return leading_to(self.proxy_url)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def open_session(
         Unavailable(UPSTREAM_CONNECT): the proxy does not answer.
     """
     proxy = _proxy(proxy_url)
-    if proxy_key is None and proxy.scheme != "https" and not _is_loopback(proxy.hostname or ""):
+    if proxy_key is None and proxy.scheme != "https" and not is_loopback(proxy.hostname or ""):
         detail = f"anybody on the way to {proxy.hostname} could answer: give the proxy as https://, or its public key"
         raise Rejected(Code.PROOF_CHANNEL, detail, field="proxy_url")
     if shows is not None and proxy.scheme != "https":
@@ -126,23 +127,12 @@ class _Asked:
 
 
 def _proxy(url: str) -> SplitResult:
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/")
-    except ValueError:
-        usable = False
-    if not usable:
+    parts = read_proxy_url(url)
+    if parts is None:
         raise Rejected(
             Code.CONFIG_INVALID, "the proxy must be http://host:port or https://host:port", field="proxy_url"
         )
     return parts
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _trust(ca_file: str | None, shows: Shows | None) -> ssl.SSLContext:
@@ -179,7 +169,8 @@ def _post(
         response = connection.getresponse()
         return response.status, response.getheaders(), response.read(_MAX_ANSWER_BYTES)
     except (OSError, http.client.HTTPException) as fault:
-        detail = f"the proxy at {host}:{port} does not answer: {fault or type(fault).__name__}"
+        why = (fault.strerror if isinstance(fault, OSError) else "") or fault or type(fault).__name__
+        detail = f"the proxy at {host}:{port} does not answer: {why}"
         raise Unavailable(Code.UPSTREAM_CONNECT, detail) from None
     finally:
         connection.close()
@@ -204,5 +195,5 @@ def _read(proxy: SplitResult, body: bytes, asked: _Asked, *, proxy_key: PublicKe
         raise Rejected(code, "the answer is not one to this request: its nonce, manifest or token differ")
     if not isinstance(expires, int) or not 0 < expires <= MAX_EPOCH_S:
         raise Rejected(code, "the answer must say when the session ends", field="exp")
-    host = f"[{proxy.hostname}]" if ":" in (proxy.hostname or "") else proxy.hostname
-    return Session(proxy_url=f"{proxy.scheme}://{user_info}@{host}:{proxy.port}", expires_at=from_epoch(expires))
+    place = host_and_port(proxy.hostname or "", proxy.port or 0)
+    return Session(proxy_url=f"{proxy.scheme}://{user_info}@{place}", expires_at=from_epoch(expires))

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Generator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from proxy.agent.answers import Denied, Headers, Held, read_answer, read_hold
+from proxy.agent.answers import Denied, Headers, Held, fields_of, read_answer, read_hold
 
 LEAST_S, USUAL_S, MOST_S = 1.0, 5.0, 300.0
 """Between two looks at a hold: never less, this where the proxy does not say, never more."""
@@ -236,8 +236,7 @@ def _fetch(held: Held, url: str) -> _Steps[Held | Denied | None]:
     """The response to a call that the proxy has sent by itself; until it is kept there is none."""
     answered = yield _Ask("GET", url)
     assert answered is not None
-    lines = answered.headers.items() if hasattr(answered.headers, "items") else answered.headers
-    if any(name.lower() == _KEPT for name, _ in lines):
+    if _KEPT in fields_of(answered.headers):
         return None
     answer = read_answer(*answered)
     return answer if isinstance(answer, Denied) and answer.code != "hold.unknown" else held
@@ -290,6 +289,4 @@ async def _read(response: Response | UnreadResponse, *, page: bool = False) -> A
 
 def _may_be_ours(status: int, headers: Headers) -> bool:
     """Whether it can be a refusal of the proxy's, or its word that a call was accepted for review."""
-    lines = headers.items() if hasattr(headers, "items") else headers
-    types = [value for name, value in lines if name.lower() == "content-type"]
-    return status == 202 or any(value.startswith("application/problem+json") for value in types)
+    return status == 202 or fields_of(headers).get("content-type", "").startswith("application/problem+json")

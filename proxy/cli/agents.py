@@ -27,7 +27,9 @@ Name = Annotated[str, typer.Argument(metavar="AGENT", help="The agent's id.")]
 
 @app.command("list")
 def list_agents(config: Config = None, as_json: AsJson = False) -> None:
-    """List every agent in agents.yaml, signed or not, and whether it is quarantined.
+    """List every agent in agents.yaml, signed or not, and whether it may go on.
+
+    An agent is active, quarantined, or stopped, as all are while the kill switch is on.
 
     Example:
       intent-proxy agents list --json
@@ -105,6 +107,7 @@ def quarantine(
     name: As = None,
     config: Config = None,
     dev: Dev = False,
+    as_json: AsJson = False,
 ) -> None:
     """Stop an agent at once: nothing it asks is forwarded, under any mandate, until it is restored.
 
@@ -117,7 +120,7 @@ def quarantine(
       intent-proxy agents quarantine --all --reason 'incident 4711' --as operator
     """
     act = Act.KILL_ON if everything else Act.QUARANTINE
-    say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name)
+    say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name, as_json=as_json)
 
 
 @app.command()
@@ -129,6 +132,7 @@ def restore(
     name: As = None,
     config: Config = None,
     dev: Dev = False,
+    as_json: AsJson = False,
 ) -> None:
     """Let a quarantined agent go on. Only an operator or its sponsor may.
 
@@ -136,7 +140,7 @@ def restore(
       intent-proxy agents restore robot --reason 'mended in release 12'
     """
     act = Act.KILL_OFF if everything else Act.RESTORE
-    say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name)
+    say(act, _target(agent, everything), config, dev=dev, reason=reason, key=key, name=name, as_json=as_json)
 
 
 def known_control(deployment: Deployment) -> ControlView:
@@ -183,7 +187,9 @@ def _agent(agent: Agent, view: ControlView) -> Json:
 
 
 def _state(agent: Agent, view: ControlView) -> str:
-    return "quarantined" if view.quarantined(agent.id) else "active"
+    if view.quarantined(agent.id):
+        return "quarantined"
+    return "stopped" if view.killed else "active"
 
 
 def _kids(agent: Agent) -> str:

@@ -191,7 +191,8 @@ def _show(report: Report, missed: str) -> None:
     if report.ok:
         screen.say(f"whole: {said}", style=GOOD)
     else:
-        screen.note(f"damaged: {len(report.findings)} findings in {said}", style=BAD)
+        many = f"{len(report.findings)} findings" if len(report.findings) > 1 else "one finding"
+        screen.note(f"damaged: {many} in {said}", style=BAD)
     if unsealed:
         screen.note(f"{unsealed} lines at the end are not sealed yet: of these nothing can be proven")
     if report.unreadable_checkpoints:

@@ -74,20 +74,30 @@ def find(
     """What was named, and for the rest what the deployment has.
 
     Raises:
-        Rejected(CONFIG_INVALID): there is no deployment.
-        typer.BadParameter: the agent is needed and not named.
+        Rejected(CONFIG_INVALID): there is no deployment, or the agent has no manifest there.
+        typer.BadParameter: the agent is needed and not named, or the files are, because no deployment can be read here.
     """
     if manifest and key and proxy:
         return Place(manifest=manifest, key=key, proxy=proxy, ca=ca)
-    from proxy.cli.deployment import open_deployment  # noqa: PLC0415 (it needs the server's libraries)
+    try:
+        from proxy.cli.deployment import open_deployment  # noqa: PLC0415 (it needs the server's libraries)
+    except ModuleNotFoundError:
+        detail = (
+            "name --manifest, --key and --proxy, all of them: a deployment is read only where intent-proxy[server] is"
+        )
+        raise typer.BadParameter(detail) from None
 
     deployment = open_deployment(config)
     if agent is None and not (manifest and key):
         what = "key" if manifest else "manifest"
         raise typer.BadParameter(f"name the agent with --agent, or the {what} with --{what}")
+    if agent is not None:
+        its_manifest, its_key = deployment.papers_of(agent)
+        manifest, key = manifest or its_manifest, key or its_key
+    assert manifest is not None and key is not None
     return Place(
-        manifest=manifest or deployment.manifest_file(str(agent)),
-        key=key or deployment.keys / f"{agent}.pem",
+        manifest=manifest,
+        key=key,
         proxy=proxy or f"http://{deployment.settings.listen}",
         ca=ca or deployment.settings.state / "ca" / "ca.pem",
         secrets=frozenset(filter(None, (each.environment for each in deployment.settings.secrets.values()))),

@@ -33,6 +33,19 @@ class Deployment:
     def manifest_file(self, agent: str) -> Path:
         return self.manifests / f"{agent}.jws"
 
+    def papers_of(self, agent: str) -> tuple[Path, Path]:
+        """An agent's manifest and key, where `init` and `manifest sign` put them. Not checked here: the key.
+
+        Raises:
+            Rejected(CONFIG_INVALID): it has no manifest; the nearest agent that has is named.
+        """
+        manifest = self.manifest_file(agent)
+        if not manifest.exists():
+            known = instead(agent, (path.stem for path in self.manifests.glob("*.jws")))
+            detail = f"{self.manifests} has no manifest of an agent {shown(agent)}"
+            raise Rejected(Code.CONFIG_INVALID, f"{detail}{known or ': sign one with intent-proxy manifest sign'}")
+        return manifest, self.keys / f"{agent}.pem"
+
     def bundle(self, *, dev: bool = False) -> Bundle:
         """The policy as an operator signed it; as it stands with `dev`, or where no operator is named to sign it.
 

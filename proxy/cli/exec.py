@@ -54,13 +54,16 @@ def command(
 ) -> int:
     """Run a program whose calls go through the proxy, signed, and say at its end what became of them.
 
-    A sidecar serves it on loopback for as long as it runs. The program, and what it starts, find it by variables such
-    as HTTPS_PROXY and SSL_CERT_FILE; nothing else changes. Exits as the program does: 128 + n if signal n ended it,
-    127 if there is none, 126 if it cannot be run. What was allowed, held and denied goes to standard error.
+    A sidecar serves it on loopback for as long as it runs. The program, and
+    what it starts, find it by variables such as HTTPS_PROXY and SSL_CERT_FILE;
+    nothing else changes. Exits as the program does: 128 + n if signal n ended
+    it, 127 if there is none, 126 if it cannot be run. What was allowed, held
+    and denied goes to standard error.
 
     Examples:
       intent-proxy exec --agent invoice-bot -- python agent.py
-      intent-proxy exec --manifest bot.jws --key bot.pem --proxy http://127.0.0.1:8080 --task T-4711 -- curl URL
+      intent-proxy exec --agent invoice-bot --task T-4711 --json -- curl URL
+      intent-proxy exec --manifest bot.jws --key bot.pem --proxy http://127.0.0.1:8080 -- curl URL
     """
     place = beside.find(config, agent=agent, manifest=manifest, key=key, proxy=proxy, ca=ca)
     with tempfile.TemporaryDirectory(prefix="intent-proxy-") as private:  # the CA's key is needed no longer than this

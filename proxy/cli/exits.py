@@ -12,7 +12,7 @@ class Exit(enum.IntEnum):
     REFUSED = 1  # what was given is wrong, or what was checked is not as it should be
     CANNOT_TELL = 2  # wrong usage, or what was asked could not be found out
     DECIDED = 3  # the hold was decided before; who did is printed
-    NOT_PERMITTED = 4  # this person, or this key, may not do that
+    NOT_PERMITTED = 4  # this person, or this key, may not do that with a hold or a grant
     UNKNOWN = 5  # there is no such hold
     EXPIRED = 6  # nobody decided the hold in time
     SIGNED = 8  # released, but others must release it, too

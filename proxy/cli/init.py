@@ -15,6 +15,7 @@ from proxy.cli.drafts import draft_for
 from proxy.cli.founding import Plan, Somebody, building, check_empty, found
 from proxy.cli.screen import GOOD, LABEL, NOTE, WARN, Screen, document
 from proxy.cli.signing import Signing, agreed, prepare, preview, sign_and_keep
+from proxy.cli.typed import PROGRAM, as_called
 from proxy.cli.where import AsJson
 from proxy.core.encoding import Json
 from proxy.core.model import AgentClass
@@ -114,7 +115,7 @@ def _first_manifest(made: Deployment, plan: Plan, purpose: str | None, *, yes: b
 
 def _tell(directory: Path, plan: Plan, permits: Sequence[Permit], *, signed: bool, as_json: bool) -> None:
     authority = load_authority(directory / "state" / "ca", deployment=plan.deployment, now=now())
-    commands = _next(directory, plan, signed=signed)
+    commands = _next(directory, plan, permits if signed else ())
     if as_json:
         answer: dict[str, Json] = {
             "directory": str(directory.absolute()),
@@ -125,7 +126,7 @@ def _tell(directory: Path, plan: Plan, permits: Sequence[Permit], *, signed: boo
             "clusters": list(plan.clusters),
             "manifest": str(directory / "manifests" / f"{plan.agent}.jws") if signed else None,
             "ca_sha256": authority.fingerprint(),
-            "next": [command for command, _ in commands],
+            "next": [f"{PROGRAM} {command}" for command, _ in commands],
         }
         document(answer)
         return
@@ -147,28 +148,27 @@ def _tell(directory: Path, plan: Plan, permits: Sequence[Permit], *, signed: boo
         screen.say("Next:", style=LABEL)
     for command, remark in commands:
         screen.say(f"  # {remark}", style=NOTE)
-        screen.say(f"  {command}")
-    if signed:
-        url = shlex.quote(permits[0].example_url)
-        screen.note(f"then, where the session was opened: curl {url}")
-    elif permits:
+        screen.say(f"  {shlex.join(as_called())} {command}")
+    if permits and not signed:
         screen.note("no mandate yet: nothing the agent asks is allowed", style=WARN)
 
 
-def _next(directory: Path, plan: Plan, *, signed: bool) -> list[tuple[str, str]]:
+def _next(directory: Path, plan: Plan, mandated: Sequence[Permit]) -> list[tuple[str, str]]:
+    """What to type after the program's name, and where or as whom."""
     where = f"-c {shlex.quote(str(directory))}"
-    run = (f"intent-proxy run {where}", "in a terminal of its own")
-    if signed:
+    run = (f"run {where}", "in a terminal of its own")
+    if mandated:
+        url = shlex.quote(mandated[0].example_url)
         return [
             run,
-            (f'eval "$(intent-proxy session new {where} --agent {plan.agent})"', "in the agent's shell"),
-            (f"intent-proxy holds watch {where}", "in yours"),
+            (f"exec {where} --agent {plan.agent} -- curl {url}", "in the agent's: any program in place of curl"),
+            (f"holds watch {where}", "in yours"),
         ]
     clusters = " ".join(f"--cluster {name}" for name in plan.clusters or ("supplier-invoices",))
     purpose = "Match supplier invoices with orders." if not plan.clusters else f"First steps of {plan.agent}."
-    sign = f"intent-proxy manifest sign {where} --agent {plan.agent} {clusters} --purpose {shlex.quote(purpose)}"
+    sign = f"manifest sign {where} --agent {plan.agent} {clusters} --purpose {shlex.quote(purpose)}"
     return [
-        (f"intent-proxy bundle sign {where}", "as the operator, after every edit"),
+        (f"bundle sign {where}", "as the operator, after every edit"),
         (sign, "as the sponsor"),
         run,
     ]

@@ -7,7 +7,7 @@ from proxy.cli.stopping import Reason, say
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.control import EVERYTHING, Act
 
-app = typer.Typer(help="The kill switch: nothing is forwarded for anybody while it is on.")
+app = typer.Typer(help="The kill switch: nothing is forwarded for anybody while it is on, as agents list says.")
 
 
 @app.command()

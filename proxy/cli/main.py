@@ -21,6 +21,7 @@ from proxy.core.errors import Rejected, Unavailable
 
 PROGRAM = "intent-proxy"
 _COMPLETION = "_INTENT_PROXY_COMPLETE"
+_OURS = ("proxy", "addons")
 _DASHED_ID = re.compile(r"-[A-Za-z0-9_-]{19}")  # 120 random bits in base64url, as holds are named
 
 _START, _POLICY, _MANDATES, _REVIEW = "Set up and run", "Policy and people", "Mandates", "Review and audit"
@@ -135,6 +136,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain("system", f"{where}{fault.strerror or fault}", as_json=as_json)
         return Exit.REFUSED
     except Exception as fault:  # noqa: BLE001 (the last line of defence: a person gets a line, not a stack trace)
+        if isinstance(fault, ModuleNotFoundError) and str(fault.name).partition(".")[0] not in _OURS:
+            _complain("not_installed", _not_installed(fault), as_json=as_json)
+            return Exit.CANNOT_TELL
         _complain("broken", _broken(fault), as_json=as_json)
         return Exit.BROKEN
     return status if isinstance(status, int) else Exit.OK
@@ -165,6 +169,13 @@ def _usage(fault: typer.TyperException) -> str:
     if not message:  # the help was shown instead
         return "name a command"
     return message if context is None else f"{message} (see: {context.command_path} --help)"
+
+
+def _not_installed(missing: ModuleNotFoundError) -> str:
+    detail = (
+        "only exec, sidecar, doctor and keys run with intent-proxy[sidecar]; for the rest install intent-proxy[server]"
+    )
+    return f"{missing.name} is not installed: {detail}"
 
 
 def _broken(fault: Exception) -> str:

@@ -41,8 +41,9 @@ def run(
 ) -> int:
     """Run the proxy until Ctrl-C or SIGTERM.
 
-    Prints one line when it serves. Then open connections are served to their end, up to ten seconds, when it is told
-    to stop. Without redis_url in proxy.yaml a private Valkey is started beside it, and stopped with it.
+    Prints one line when it serves. Told to stop, it serves open connections to
+    their end, up to ten seconds. Without redis_url in proxy.yaml a private
+    Valkey is started beside it, and stopped with it.
 
     Examples:
       intent-proxy run

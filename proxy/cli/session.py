@@ -10,6 +10,7 @@ import typer
 from proxy.agent.keyfile import load_key
 from proxy.agent.session import Session, Shows, open_session
 from proxy.agent.signer import Signer
+from proxy.agent.variables import trusting
 from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.screen import Screen, document
 from proxy.cli.where import AsJson, Config
@@ -17,9 +18,6 @@ from proxy.cli.words import instant
 from proxy.core.encoding import Json
 
 app = typer.Typer(help="Proof for programs that know only HTTPS_PROXY, such as curl, git and package managers.")
-
-_BUNDLES = ("CURL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-"""Variables by which programs are told what to trust in place of the system's own roots."""
 
 
 @app.command()
@@ -95,8 +93,9 @@ def _shows(certificate: Path | None, key: Path | None) -> Shows | None:
 
 
 def _signer(agent: str | None, manifest: Path | None, key: Path | None, deployment: Deployment | None) -> Signer:
-    manifest = manifest or _of(agent, deployment, "manifest").manifest_file(str(agent))
-    key = key or _of(agent, deployment, "key").keys / f"{agent}.pem"
+    if not (manifest and key):
+        its_manifest, its_key = _of(agent, deployment, "key" if manifest else "manifest")
+        manifest, key = manifest or its_manifest, key or its_key
     return Signer(manifest, load_key(key))
 
 
@@ -109,16 +108,16 @@ def _over_tls(deployment: Deployment) -> str:
     return f"https://{listen}"
 
 
-def _of(agent: str | None, deployment: Deployment | None, what: str) -> Deployment:
+def _of(agent: str | None, deployment: Deployment | None, what: str) -> tuple[Path, Path]:
     if agent is None or deployment is None:
         raise typer.BadParameter(f"name the agent with --agent, or the {what} with --{what}")
-    return deployment
+    return deployment.papers_of(agent)
 
 
 def _show(session: Session, ca: Path | None, *, as_json: bool) -> None:
     variables = dict(session.environment)
     if ca is not None and ca.exists():
-        variables |= dict.fromkeys(_BUNDLES, str(ca.absolute())) | {"NODE_EXTRA_CA_CERTS": str(ca.absolute())}
+        variables |= trusting(ca.absolute())
     if as_json:
         exported: Json = dict(variables)
         document({"proxy_url": session.proxy_url, "expires_at": instant(session.expires_at), "environment": exported})

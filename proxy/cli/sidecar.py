@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from proxy.agent.proxyurl import host_and_port
 from proxy.agent.sidecar import summary
 from proxy.agent.sidecar.asking import holds_now
 from proxy.cli import beside
@@ -64,11 +65,13 @@ def command(
     max_body: beside.MaxBody = 256,
     config: Config = None,
 ) -> None:
-    """Serve an agent beside it, on loopback, until Ctrl-C or SIGTERM: sign its calls and bring them to the proxy.
+    """Sign what an agent beside it sends, and bring it to the proxy, until Ctrl-C or SIGTERM.
 
-    The agent needs HTTP_PROXY and HTTPS_PROXY only, and never sees the key: let it run as another user. Whoever reaches
-    the sidecar acts as the agent, so share no network namespace with others, or use --secret-file.
-    Calls over plain HTTP are signed one by one. Inside TLS, without --sign-requests, only each tunnel is.
+    The agent needs HTTP_PROXY and HTTPS_PROXY only, and never sees the key: let
+    it run as another user. Whoever reaches the sidecar acts as the agent, so
+    share no network namespace with others, or use --secret-file. Calls over
+    plain HTTP are signed one by one. Inside TLS, without --sign-requests, only
+    each tunnel is.
 
     Examples:
       intent-proxy sidecar --agent invoice-bot
@@ -90,7 +93,7 @@ def command(
             proof = "signs every call" if sign_requests else "signs plain calls and tunnels"
             ca_file = f" · CA {folder / 'ca.pem'}" if sign_requests else ""
             whom = "every program on this machine" if secret is None else "who knows the password"
-            where = "{}:{}".format(*ready.sidecar.address)
+            where = host_and_port(*ready.sidecar.address)
             line = f"sidecar ready on {where} · serves {whom} · proxy {ready.route} · {proof}{ca_file}"
             Screen().say(f"intent-proxy {line}", style=GOOD)
             sys.stdout.flush()

@@ -10,13 +10,16 @@ WRONG_USAGE = 2
 
 
 def main() -> int:
-    """Run the command line; without the server side's libraries only `intent-proxy doctor`."""
+    """Run the command line; with the base distribution alone only `intent-proxy doctor`."""
     try:
         everything = import_module("proxy.cli.main")
     except ModuleNotFoundError as missing:
         if sys.argv[1:2] == [_DOCTOR]:
             return program.main(sys.argv[2:], program=f"intent-proxy {_DOCTOR}")
-        wanted = "only `intent-proxy doctor` runs here; for the rest: pip install 'intent-proxy[server]'"
+        wanted = (
+            "only `intent-proxy doctor` runs here; for exec and sidecar install intent-proxy[sidecar], "
+            "for everything intent-proxy[server]"
+        )
         sys.stderr.write(f"intent-proxy: {missing.name} is not installed, so {wanted}\n")
         return WRONG_USAGE
     code: int = everything.main()

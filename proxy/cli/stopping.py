@@ -30,7 +30,7 @@ def say(
     reason: str,
     key: Path | None,
     name: str | None,
-    as_json: bool = False,
+    as_json: bool,
 ) -> None:
     """Sign a statement about an agent or `EVERYTHING`, and publish it.
 

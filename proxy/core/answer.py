@@ -1,10 +1,14 @@
-"""An answer to render, and those that are no refusals: documents of the proxy's own, and responses that were kept."""
+"""An answer to render, and those that need no decision: documents of the proxy's own, responses that were kept, and
+refusals where no call was read.
+"""
 
 import json
 from dataclasses import dataclass
 
 from proxy.core.delivering import KeptResponse
 from proxy.core.encoding import Json
+from proxy.core.errors import Code
+from proxy.core.names import INTERNAL_HOST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,36 @@ def kept_answer(kept: KeptResponse) -> Answer:
     headers = [(name, value) for name, value in kept.headers if name.lower() not in dropped]
     mark = ("Intent-Response", f"kept; body={state}; bytes={kept.body_bytes}")
     return Answer(status=kept.status, headers=(*headers, ("Cache-Control", "no-store"), mark), body=kept.body)
+
+
+def turned_away(
+    code: Code, *, status: int, title: str, detail: str, action: str, reason: str = "", after_s: int | None = None
+) -> Answer:
+    """A refusal (RFC 9457) where no call was read. `action` is a word of `proxy.core.problems.Next`."""
+    members: dict[str, Json] = {
+        "type": f"http://{INTERNAL_HOST}/problems/{code.value}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code.value,
+        "message": f"{code.value}: {detail}",
+        "retry": {"action": action, "after_s": after_s},
+    }
+    headers = [("Content-Type", "application/problem+json"), ("Cache-Control", "no-store")]
+    if after_s is not None:
+        headers.append(("Retry-After", str(after_s)))
+    return Answer(status=status, headers=tuple(headers), body=json_bytes(members), reason=reason or code.value)
+
+
+def last_message(answer: Answer) -> bytes:
+    """The answer as the last message of an HTTP/1.1 connection (RFC 9112 §9.6). It must have a reason."""
+    lines = (
+        f"HTTP/1.1 {answer.status} {answer.reason}",
+        *(f"{name}: {value}" for name, value in answer.headers),
+        f"Content-Length: {len(answer.body)}",
+        "Connection: close",
+    )
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + answer.body
 
 
 def json_bytes(value: dict[str, Json]) -> bytes:

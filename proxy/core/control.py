@@ -238,7 +238,8 @@ def read_statement(token: str, bundle: Bundle) -> Statement:
         raise Rejected(code, "serial must be in milliseconds since 1970, within the second iat", field="serial")
     check_signature(envelope, _signer(str(by), envelope.kid, bundle), code=code)
     if act in RESUMING and not _may_resume(str(by), str(target), bundle):
-        raise Rejected(code, f"{by} may not {act.value} {target}: only an operator or the agent's sponsor may")
+        who = "an operator" if target == EVERYTHING else "an operator or the agent's sponsor"
+        raise Rejected(code, f"{by} may not say {act.value}: only {who} may")
     return Statement(
         token=token,
         id=envelope.id,

@@ -4,10 +4,10 @@ Nothing is read but the end of a request's head, nothing is decided, and nothing
 """
 
 import asyncio
-import json
 import ssl
 from collections.abc import Callable
 
+from proxy.core.answer import last_message, turned_away
 from proxy.core.errors import Code
 from proxy.core.problems import GUIDES
 from proxy.edge.sockets import shared_socket
@@ -71,22 +71,12 @@ class Door:
 def refusal() -> bytes:
     """The answer to whatever was asked."""
     guide = GUIDES[_CODE]
-    members = {
-        "type": f"http://intent.internal/problems/{_CODE.value}",
-        "title": guide.title,
-        "status": guide.status,
-        "detail": guide.advice,
-        "code": _CODE.value,
-        "message": f"{_CODE.value}: {guide.advice}",
-        "retry": {"action": guide.next.value, "after_s": RETRY_AFTER_S},
-    }
-    body = json.dumps(members).encode("ascii")
-    head = (
-        f"HTTP/1.1 {guide.status} {_CODE.value}",
-        "Content-Type: application/problem+json",
-        "Cache-Control: no-store",
-        f"Retry-After: {RETRY_AFTER_S}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
+    answer = turned_away(
+        _CODE,
+        status=guide.status,
+        title=guide.title,
+        detail=guide.advice,
+        action=guide.next.value,
+        after_s=RETRY_AFTER_S,
     )
-    return "\r\n".join(head).encode("ascii") + b"\r\n\r\n" + body
+    return last_message(answer)

@@ -37,6 +37,16 @@ workers: 2
 # Who may sign the bundle (clusters, agents, people). Everything else hangs on these keys.
 operators:
   - $operator
+
+# TLS to this node, so that sessions and tunnels count from other machines, and CAs whose client certificates do, too
+# (docs/wire.md).
+#tls:
+#  listen: 0.0.0.0:8443
+#  client_cas: [client-ca.pem]
+
+# Secrets that clusters may name in "credential": where each comes from, never what it is (docs/credentials.md).
+#secrets:
+#  erp-token: {file: erp.token}
 """)
 
 _CLUSTERS = Template("""\
@@ -61,6 +71,7 @@ clusters:
       - name: read-invoice
         methods: [GET]
         path: /v1/invoices/{id}
+    #credential: {secret: erp-token, as: bearer} # set by the proxy on allowed calls, so that no agent has it
 
   - id: supplier-payments
     description: Propose payments to suppliers. The ERP system executes them without asking again.
@@ -107,6 +118,7 @@ agents:
     class: embedded
     keys:
       - $agent
+    #bindings: {spiffe: ["spiffe://accounts.example/invoice-bot"]} # of its client certificates (docs/wire.md)
 """)
 
 _PEOPLE = Template("""\

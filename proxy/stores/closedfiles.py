@@ -44,11 +44,11 @@ def read_closed(path: Path, *, limit_bytes: int, mounted: bool) -> tuple[os.stat
 def _check_secret(path: Path, about: os.stat_result, *, mounted: bool) -> None:
     owners = {os.geteuid(), 0} if mounted else {os.geteuid()}
     closed = _WRITABLE if mounted else stat.S_IRWXG | stat.S_IRWXO
-    mode, wanted = stat.S_IMODE(about.st_mode), "0640 or less" if mounted else "0600"
+    mode, wanted = stat.S_IMODE(about.st_mode), "640" if mounted else "600"
     for wrong, expected in (
         (not stat.S_ISREG(about.st_mode), "be a file"),
         (about.st_uid not in owners, f"belong to user {os.geteuid()}, got user {about.st_uid}: chown it"),
-        (bool(mode & closed), f"be closed to others, got {mode:04o}: chmod {wanted} it"),
+        (bool(mode & closed), f"be closed to others, got mode {mode:04o}; run: chmod {wanted} {path}"),
     ):
         if wrong:
             raise Rejected(Code.CONFIG_INVALID, f"{path} must {expected}", field="secret")

@@ -221,7 +221,10 @@ class SecretSources:
         source = self._sources.get(name)
         try:
             if source is None:
-                raise Rejected(Code.CONFIG_INVALID, "proxy.yaml has none of that name; add it under secrets")
+                detail = (
+                    "proxy.yaml had none of that name when this proxy started; add it under secrets, and start again"
+                )
+                raise Rejected(Code.CONFIG_INVALID, detail)
             value = source.current()
         except Rejected as fault:
             if self._told.get(name) != fault.detail:

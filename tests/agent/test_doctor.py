@@ -629,12 +629,20 @@ def test_it_runs_without_the_server_sides_libraries() -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 0
 
 
+def test_variables_that_name_one_file_are_one_line(tmp_path: Path) -> None:
+    named = dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT", "GIT_SSL_CAINFO"), str(tmp_path / "none.pem"))
+    environment = {**named, "DENO_CERT": str(tmp_path / "another.pem")}
+    _, one, other = proxyside.certificates(place("http://127.0.0.1:9", environment=environment), tuple)
+    assert (one.name, one.fails, one.lines) == ("CA, SSL_CERT_FILE", True, ("the same file: GIT_SSL_CAINFO, PIP_CERT",))
+    assert (other.name, other.lines) == ("CA, DENO_CERT", ())
+
+
 def test_the_base_distributions_door_lets_the_doctor_through_and_names_what_is_missing() -> None:
     """Where typer is not installed."""
     without = (
         "import sys; sys.modules['typer'] = None; from proxy.cli.start import main; sys.argv[1:] = {}; sys.exit(main())"
     )
-    for words, code, said in ((["doctor", "--help"], 0, "ways"), (["run"], 2, "pip install 'intent-proxy[server]'")):
+    for words, code, said in ((["doctor", "--help"], 0, "ways"), (["run"], 2, "intent-proxy[server]")):
         command = [sys.executable, "-c", without.format(words)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr

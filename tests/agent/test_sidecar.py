@@ -15,15 +15,17 @@ import requests
 from certs import Authority
 from clirun import free_port
 from houses import WAYS
+from nodes import wait_for
 from origins import Gate, Reply
 from sidecars import Beside, sidecar
 from towns import Town, open_town
 
 from proxy.agent.answers import Denied, Held, read_answer
+from proxy.agent.proxyurl import is_loopback
 from proxy.agent.sidecar import server
 from proxy.agent.sidecar.bodies import Room
 from proxy.agent.sidecar.refusals import Reason, not_signed
-from proxy.agent.sidecar.route import is_loopback
+from proxy.agent.sidecar.route import Refused, Route
 from proxy.agent.sidecar.server import Sidecar
 from proxy.agent.signer import Signer
 from proxy.agent.waiting import finish
@@ -390,6 +392,7 @@ def test_calls_are_counted_by_what_became_of_them(town: Town, tmp_path: Path) ->
         call(beside, "GET", "http://intent.internal/mandate")  # no call of the program's task
         call(beside, "POST", town.url("plain", "/v1/invoices"), data=b"x", headers={"Content-Encoding": "gzip, gzip"})
         tally = beside.tally
+        wait_for(lambda: tally.distrusted, "the sidecar knows it, as the program does already")
     (hold,) = tally.held.values()  # the same call is the same hold
     assert (tally.allowed + tally.denied.total(), hold.status) == (3, "held")
     assert hold.status_url.endswith(hold.id)
@@ -471,6 +474,14 @@ async def test_it_listens_on_loopback_only(address: str) -> None:
     with pytest.raises(Rejected, match="on loopback only"):
         async with Sidecar(route, route).serving(address, 0):  # type: ignore[arg-type]
             pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_why_there_is_no_proxy_is_said_without_pythons_own_words(host: str) -> None:
+    with pytest.raises(Refused) as refused:
+        await Route(f"http://{host}:{free_port()}").connect()
+    told = refused.value.refusal.detail
+    assert "errno" not in told.lower() and "Connect call" not in told and "exceptions" not in told, told
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "localhost"])

@@ -18,9 +18,9 @@ from clirun import Ran, cli, free_port, running
 from origins import Origin
 
 from proxy.agent.doctor.place import VARIABLES
-from proxy.agent.doctor.proxyside import BUNDLES
 from proxy.agent.sidecar.environment import variables
 from proxy.agent.sidecar.refusals import Reason
+from proxy.agent.variables import TRUST
 from proxy.cli.exits import Exit
 from proxy.cli.main import COMMANDS
 
@@ -106,7 +106,7 @@ def shown(page: Path = DOCS) -> list[str]:
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.chdir(tmp_path)
-    for name in ("INTENT_PROXY_CONFIG", "NO_PROXY", *VARIABLES, *BUNDLES):
+    for name in ("INTENT_PROXY_CONFIG", "NO_PROXY", *VARIABLES, *TRUST):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     authority = Authority()

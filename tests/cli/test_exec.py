@@ -185,7 +185,9 @@ def test_a_terminals_interrupt_reaches_the_program_once(options: list[str]) -> N
             ("exec", "--manifest", "a", "--key", "b", "--proxy", "127.0.0.1:1", "--", "true"), "b", id="no key"
         ),
         pytest.param(
-            ("sidecar", "--manifest", "a", "--key", "b", "--proxy", "c", "--listen", "x"), "HOST", id="no port"
+            ("sidecar", "--manifest", "a", "--key", "b", "--proxy", "c", "--listen", "x"),
+            "127.0.0.1:3128",
+            id="no port",
         ),
     ],
 )
@@ -195,7 +197,31 @@ def test_what_is_missing_is_said_in_a_line(
     monkeypatch.chdir(tmp_path)
     ran = cli(*words)
     assert ran.code in (1, 2) and ran.out == ""
-    assert ran.err.count("\n") == 1
+    assert ran.err.count("\n") == 1 and said in ran.err
+
+
+@pytest.mark.parametrize("words", [("exec", "--agent", "robto", "--", "true"), ("session", "new", "--agent", "robto")])
+def test_an_agent_that_has_no_manifest_is_told_which_has(home: Path, words: tuple[str, ...]) -> None:
+    (home / "manifests").mkdir(exist_ok=True)
+    (home / "manifests" / "robot.jws").write_text("x")
+    ran = cli(*words)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (1, "", 1)
+    assert 'has no manifest of an agent "robto"; did you mean "robot"?' in ran.err
+    (home / "manifests" / "robot.jws").unlink()
+    assert "sign one with intent-proxy manifest sign" in cli(*words).err
+
+
+def test_without_the_servers_libraries_the_files_must_be_named(options: list[str]) -> None:
+    """As with the extra `sidecar` alone."""
+    without = "import sys; sys.modules['yaml'] = None; from proxy.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    for words, code, said in (
+        (["exec", *options, "--", "true"], 0, ""),
+        (["exec", "--agent", "robot", "--", "true"], 2, "name --manifest, --key and --proxy, all of them"),
+        (["run"], 2, "for the rest install intent-proxy[server]"),
+    ):
+        command = [sys.executable, "-c", without, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code and said in done.stderr and done.stderr.count("\n") <= 1, done
 
 
 def test_a_manifest_that_is_over_runs_nothing(options: list[str], tmp_path: Path) -> None:

@@ -261,7 +261,8 @@ def test_an_embedded_store_that_nobody_uses_is_started_and_stopped_again(home: P
 
 
 def test_an_agent_is_quarantined_and_restored_by_who_may(office: Office) -> None:
-    cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "ben").ok()
+    said = cli("agents", "quarantine", "robot", "--reason", "odd", "--as", "ben", "--json").ok().json
+    assert (said["act"], said["target"], said["by"], said["reason"]) == ("quarantine", "robot", "ben", "odd")
     assert office.control().quarantined("robot")
     assert [agent["state"] for agent in cli("agents", "list", "--json").ok().json] == ["quarantined"]
     assert cli("explain", "GET", "https://erp.example/v1/invoices/1", "--agent", "robot").code == Exit.WOULD_DENY
@@ -277,6 +278,7 @@ def test_the_kill_switch_stops_everybody(office: Office) -> None:
     cli("agents", "quarantine", "--all", "--reason", "incident", "--as", "ada").ok()
     assert office.control().killed
     assert "kill switch is on" in cli("agents", "list").ok().err
+    assert [agent["state"] for agent in cli("agents", "list", "--json").ok().json] == ["stopped"]
     assert cli("agents", "restore", "--all", "--reason", "over", "--as", "ada").code == Exit.REFUSED
     cli("agents", "restore", "--all", "--reason", "over", "--as", "operator").ok()
     assert not office.control().killed

@@ -1,11 +1,12 @@
 """The newcomer's way, in processes of their own, by the very commands that `init` prints: six of them from a clone.
 
-`make env` · `init` · `run` · `session new` · the agent's calls · `holds release`.
+`make env` · `init` · `run` · `exec`, or `session new` · the agent's calls · `holds release`.
 """
 
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -44,11 +45,16 @@ def test_from_nothing_to_a_released_call(tmp_path: Path) -> None:
         inside, outside = origin.url("/v1/invoices/17", host="localhost"), origin.url("/v1/salaries", host="localhost")
         permit = f"GET {origin.url('/v1/invoices/{id}', host='localhost')}"
         words = ("--upstream-ca", ca, "--listen", f"127.0.0.1:{free_port()}", "--yes", "--json")
-        run, session, watch = spawn("init", "mine", "--allow", permit, *words, cwd=tmp_path).ok().json["next"]
+        run, behind, watch = spawn("init", "mine", "--allow", permit, *words, cwd=tmp_path).ok().json["next"]
         proxy = shell(f"exec {run}", tmp_path)
         try:
             assert proxy.stdout is not None
             assert "ready on 127.0.0.1:" in proxy.stdout.readline()
+            if shutil.which("curl") is not None:
+                mark, example = origin.mark(), shell(behind, tmp_path)
+                example.communicate(timeout=60)
+                assert (example.returncode, len(origin.since(mark).requests)) == (0, 1)
+            session = 'eval "$(intent-proxy session new -c mine --agent invoice-bot)"'
             exported, _ = shell(
                 f"{session}; env -0 | grep -z -E '^(https_proxy|REQUESTS_CA_BUNDLE)='", tmp_path
             ).communicate()

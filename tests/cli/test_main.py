@@ -95,6 +95,12 @@ def test_wrong_usage_is_one_line_that_names_the_help(words: tuple[str, ...], sai
         pytest.param(Rejected(Code.HOLD_EXPIRED, "late"), Exit.EXPIRED, "late", id="an expired hold"),
         pytest.param(FileNotFoundError(2, "No such file", "x.json"), Exit.REFUSED, "x.json: No such file", id="a file"),
         pytest.param(KeyboardInterrupt(), Exit.INTERRUPTED, "stopped", id="Ctrl-C"),
+        pytest.param(
+            ModuleNotFoundError("x", name="yaml"), Exit.CANNOT_TELL, "install intent-proxy[server]", id="an extra"
+        ),
+        pytest.param(
+            ModuleNotFoundError("x", name="proxy.cli.hold"), Exit.BROKEN, "ModuleNotFoundError", id="a part of our own"
+        ),
         pytest.param(ValueError("with a \x1b secret"), Exit.BROKEN, "ValueError at main.py:", id="our own error"),
     ],
 )

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 from clones import ROOT, clone, environment, processes_of, temporary
 
+from proxy.agent.variables import TRUST
+
 pytestmark = pytest.mark.system  # a clone, with an environment of its own
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -195,6 +197,19 @@ def test_programs_that_cannot_sign_come_through_exec_or_a_session(reader: Reader
     assert {name for name in names if name.isupper()} <= told
 
 
+def test_an_agent_is_stopped_and_goes_on_and_the_doctor_finds_nothing(reader: Reader) -> None:
+    stop, go_on, doctor = commands(section("When something is wrong"))
+    agent = ".venv/bin/intent-proxy exec -c mine --agent invoice-bot -q -- curl -s http://localhost:8000/wire.md"
+    before = reader.served()
+    assert reader.run(stop).returncode == 0
+    assert '"code":"agent.quarantined"' in reader.run(agent).stdout
+    assert reader.served() == before
+    assert reader.run(go_on).returncode == 0
+    assert reader.run(agent).stdout.startswith("# The wire")
+    done = reader.run(doctor, after=f"unset {' '.join(TRUST)}")  # this machine's own may name no CA of ours
+    assert (done.returncode, "FAIL" in done.stdout) == (0, False), done
+
+
 def test_the_page_on_holds_shows_what_is_printed(reader: Reader) -> None:
     shown = _plain(reader.here(reader.output["show"]))
     for block in re.findall(r"^```text\n(.*?)^```", HOLDS, re.MULTILINE | re.DOTALL):
@@ -281,8 +296,8 @@ def test_node_comes_through_a_session(reader: Reader) -> None:
     version = subprocess.run([node, "--version"], capture_output=True, text=True, check=True).stdout if node else "v0"
     if int(version[1:].partition(".")[0]) < 24:
         pytest.skip("Node.js 24 is missing: nvm install 24")
-    session = reader.here(commands(section("Programs that cannot sign"))[0])
+    session = reader.here(commands(section("Programs that cannot sign"))[1])
     script = f"fetch('http://localhost:{reader.server_port}/a/b/c').then(answer => console.log(answer.status))"
-    done = reader.run(f'NODE_USE_ENV_PROXY=1 node -e "{script}"', after=session)
+    done = reader.run(f'node -e "{script}"', after=session)
     assert done.stdout == "403\n", done
     assert "GET /a/b/c" not in reader.served()

@@ -129,7 +129,7 @@ def test_a_directory_of_clusters_is_read_whole(house: Deployment) -> None:
     assert set(house.sign().files) == {"people.yaml", "agents.yaml", "rules/a.yaml", "rules/b.yaml"}
     got = load_bundle(house.settings, dev=False, floor=0)
     assert [(rule.id, rule.at.file, rule.at.line) for rule in got.deny] == [
-        ("no-administration", "rules/a.yaml", 46),
+        ("no-administration", "rules/a.yaml", 47),
         ("other", "rules/b.yaml", 3),
     ]
 

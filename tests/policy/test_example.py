@@ -1,6 +1,7 @@
 """The example: one set of texts for config/ and for `init`."""
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from proxy.core.model import AgentClass, Proof, PublicKey, Risk
 from proxy.policy.bundle import load_bundle
 from proxy.policy.example import ExampleKeys, example_files, key_line
 from proxy.policy.faults import Faults
+from proxy.policy.settings import load_settings
 from proxy.policy.yaml import load
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -61,3 +63,16 @@ def test_the_name_and_the_address_of_a_deployment_can_be_chosen() -> None:
     ]
     assert "deployment: mine\n" in text
     assert "listen: 127.0.0.1:9090\n" in text
+
+
+def test_what_stands_in_comments_can_be_switched_on(tmp_path: Path) -> None:
+    """Keys that a beginner does not need stand there behind `#`. Without these the files are right, too."""
+    for name in ("proxy.yaml", "clusters.yaml", "people.yaml", "agents.yaml"):
+        text = (CONFIG / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(re.sub(r"^( *)#(?=[a-z]+:|  [a-z_-]+:)", r"\1", text, flags=re.MULTILINE))
+    settings = load_settings(tmp_path / "proxy.yaml")
+    bundle = load_bundle(settings, dev=True, floor=0)
+    credential = bundle.clusters["supplier-invoices"].credential
+    assert credential is not None and settings.secrets.keys() == {credential.secret}
+    assert settings.tls.listen is not None and settings.tls.client_cas
+    assert bundle.agents["invoice-bot"].bindings.spiffe

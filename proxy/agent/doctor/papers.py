@@ -29,7 +29,8 @@ def manifest(place: Place, deployment: str | None, *, now: datetime) -> tuple[Fi
         chain = [parse_manifest(token) for token in read_tokens(place.manifest)]
     except Rejected as fault:
         mend = "take the file as `intent-proxy manifest sign` wrote it, whole"
-        return fail("manifest", f"{place.manifest}: {fault.detail}", mend), None
+        named = "" if str(place.manifest) in fault.detail else f"{place.manifest}: "
+        return fail("manifest", f"{named}{fault.detail}", mend), None
     root, last = chain[0], chain[-1]
     for link in chain:
         name = f"manifest {link.jti} of {link.sub}"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote
 
+from proxy.agent.proxyurl import host_and_port, read_proxy_url
 from proxy.core.errors import Code, Rejected
 
 VARIABLES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy")
@@ -45,7 +46,7 @@ class Place:
     @property
     def where(self) -> str:
         """Host and port, for people."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return host_and_port(self.host, self.port)
 
     @property
     def session(self) -> Lines:
@@ -85,13 +86,8 @@ def find_proxy(given: str | None, environment: Mapping[str, str]) -> tuple[Split
     source, url = ("--proxy", given) if given else (named or [("", "")])[0]
     if not url:
         raise Rejected(Code.CONFIG_INVALID, "which proxy? Name it with --proxy http://HOST:PORT, or in HTTPS_PROXY")
-    try:
-        parts = urlsplit(url if "://" in url else f"http://{url}")
-        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/")
-        (parts.hostname or "").encode("idna")  # as it is looked up: with no label that is empty or too long
-    except ValueError:
-        usable = False
-    if not usable:  # without what stands in it: that may be a session
+    parts = read_proxy_url(url if "://" in url else f"http://{url}")
+    if parts is None:  # without what stands in it: that may be a session
         raise Rejected(Code.CONFIG_INVALID, f"{source} must be http://HOST:PORT or https://HOST:PORT", field=source)
     return parts, source
 

@@ -7,13 +7,14 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from proxy.agent.answers import Denied, read_answer
 from proxy.agent.doctor.findings import Finding, fail, ok, skip
 from proxy.agent.doctor.place import VARIABLES, Answer, Lines, Place, ask, tunnel, within
+from proxy.agent.variables import TRUST
 
 HEALTH = "http://intent.internal/health"
 TUNNEL = "intent.internal:443"
@@ -21,17 +22,6 @@ TUNNEL = "intent.internal:443"
 
 MOST_SKEW = timedelta(seconds=5)
 """What the proxy forgives a clock that is ahead; one that is behind fails after a minute, and renews too late."""
-
-BUNDLES = (
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "GIT_SSL_CAINFO",
-    "DENO_CERT",
-    "AWS_CA_BUNDLE",
-)
-"""Variables by which programs are told what to trust."""
 
 _EXPORT = "intent-proxy ca export > ca.pem, at the proxy"
 
@@ -64,9 +54,7 @@ def reach(place: Place) -> tuple[Finding, Reached | None]:
     deployment = _deployment(answer.body) if answer.status == 200 else None
     if deployment is None:
         text = f"what answers at {place.where} (status {answer.status}) is no intent-proxy"
-        mend = (
-            f"give the address of intent-proxy, with --proxy or in {place.said_by}, as `listen` in proxy.yaml says it"
-        )
+        mend = f"give the address of intent-proxy, `listen` in its proxy.yaml; this one came from {place.said_by}"
         return fail("proxy", text, mend), None
     found = ok("proxy", f"intent-proxy of deployment {deployment} answers at {place.where}")
     return found, Reached(deployment=deployment, answer=answer)
@@ -155,15 +143,14 @@ def certificates(place: Place, proof: Callable[[], Lines]) -> Iterator[Finding]:
 
     `proof` is what a tunnel is opened with where the proxy wants it, each time anew.
     """
-    stores: list[tuple[str, Path | None]] = [
-        (name, Path(place.environment[name])) for name in BUNDLES if place.environment.get(name)
-    ]
-    if place.ca is not None:
-        stores.insert(0, ("--ca", place.ca))
-    if place.ca is None:
-        stores.insert(0, ("Python", None))
-    for name, file in stores:
-        yield _trusted(place, f"CA, {name}", file, proof)
+    stores: dict[Path | None, list[str]] = {place.ca: ["Python" if place.ca is None else "--ca"]}
+    for name in TRUST:
+        if value := place.environment.get(name):
+            stores.setdefault(Path(value), []).append(name)
+    for file, (name, *others) in stores.items():
+        found = _trusted(place, f"CA, {name}", file, proof)
+        also = (f"the same file: {', '.join(others)}",) if others else ()
+        yield replace(found, lines=(*found.lines, *also))
 
 
 def _trusted(place: Place, name: str, file: Path | None, proof: Callable[[], Lines]) -> Finding:
@@ -205,7 +192,7 @@ def _distrusted(name: str, file: Path | None, fault: ssl.SSLCertVerificationErro
         mend = f"{_EXPORT}; here: export SSL_CERT_FILE=ca.pem, or give it to the program itself and to doctor with --ca"
         return fail(name, f"Python does not trust the proxy's CA: {fault.verify_message}", mend)
     text = f"{file} does not hold the CA of this proxy: {fault.verify_message}"
-    return fail(name, text, f"write it there: {_EXPORT}")
+    return fail(name, text, f"{_EXPORT}; here: name ca.pem there, or add it to that file; `intent-proxy exec` sets all")
 
 
 def shake_hands(sock: socket.socket, context: ssl.SSLContext, name: str) -> None:

@@ -1,22 +1,11 @@
-"""The variables by which programs find their proxy and what to trust (docs/sidecar.md lists who reads which)."""
+"""What a program behind the sidecar is given: variables, and the files that they lead to."""
 
 import stat
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY", "WSS_PROXY")
-_TRUST = (
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "GIT_SSL_CAINFO",
-    "DENO_CERT",
-    "AWS_CA_BUNDLE",
-    "PIP_CERT",
-    "CARGO_HTTP_CAINFO",
-    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
-)
+from proxy.agent.variables import leading_to, trusting
+
 _OVERRULING = frozenset(
     {
         "CARGO_HTTP_PROXY",
@@ -45,13 +34,7 @@ def variables(*, proxy_url: str, trust: Path, no_proxy: str = "") -> dict[str, s
 
     `no_proxy` are hosts that are called around the proxy; it replaces what was inherited.
     """
-    proxies = {name: proxy_url for each in _PROXIES for name in (each, each.lower())}
-    return {
-        **proxies,
-        **dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy),
-        **dict.fromkeys(_TRUST, str(trust)),
-        "NODE_USE_ENV_PROXY": "1",
-    }
+    return {**leading_to(proxy_url), **trusting(trust), **dict.fromkeys(("NO_PROXY", "no_proxy"), no_proxy)}
 
 
 def inherited(given: Mapping[str, str], *, secrets: Collection[str] = ()) -> dict[str, str]:

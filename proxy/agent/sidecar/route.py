@@ -4,14 +4,15 @@ Nothing here is kept between calls, so a proxy that was restarted is found again
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 import h11
 
+from proxy.agent.proxyurl import host_and_port, is_loopback, read_proxy_url
 from proxy.agent.sidecar.refusals import Refusal, broken, no_proxy, untrusted
 from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream
 from proxy.core.errors import Code, Rejected
@@ -47,12 +48,8 @@ class Route:
         Raises:
             Rejected(CONFIG_INVALID): another kind of URL, or no certificates in the file.
         """
-        try:
-            parts = urlsplit(proxy_url)
-            usable = parts.scheme in ("http", "https") and parts.hostname and parts.port and not parts.path.strip("/")
-        except ValueError:
-            usable = False
-        if not usable or parts.username is not None:
+        parts = read_proxy_url(proxy_url)
+        if parts is None or parts.username is not None:
             detail = "the proxy must be http://host:port or https://host:port, without credentials"
             raise Rejected(Code.CONFIG_INVALID, detail, field="proxy")
         self.host, self.port = parts.hostname or "", parts.port or 0
@@ -64,8 +61,7 @@ class Route:
             self._inside.load_verify_locations(ca_file)
 
     def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self._tls else 'http'}://{host}:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{host_and_port(self.host, self.port)}"
 
     @property
     def is_private(self) -> bool:
@@ -193,19 +189,13 @@ def _trusting(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def is_loopback(host: str) -> bool:
-    """Whether this is this machine's own address."""
-    try:
-        parsed = ip_address(host.partition("%")[0])
-    except ValueError:
-        return host == "localhost"
-    mapped = parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None
-    return (mapped or parsed).is_loopback
-
-
 def _why(fault: Exception) -> str:
     if isinstance(fault, TimeoutError):
         return "it does not answer in time"
-    if isinstance(fault, OSError):
-        return fault.strerror or str(fault) or type(fault).__name__
+    if isinstance(fault, OSError) and (fault.errno or 0) > 0:
+        return os.strerror(fault.errno or 0)  # asyncio's own words have the address in them once more
+    if str(fault).startswith("Multiple exceptions"):  # asyncio's, of a name with several addresses
+        return "none of its addresses takes a connection"
+    if isinstance(fault, OSError) and fault.strerror:
+        return fault.strerror
     return str(fault) or type(fault).__name__

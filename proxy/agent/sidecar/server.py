@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import os
 import re
 import resource
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from proxy.agent.proxyurl import host_and_port, is_loopback
 from proxy.agent.sidecar import hello
 from proxy.agent.sidecar.bodies import Room
 from proxy.agent.sidecar.exchange import Connect, Exchange, Means
 from proxy.agent.sidecar.refusals import BUSY, malformed, not_signed
-from proxy.agent.sidecar.route import Answered, Refused, Route, is_loopback
+from proxy.agent.sidecar.route import Answered, Refused, Route
 from proxy.agent.sidecar.streams import Stream, TcpStream, TlsStream, relay
 from proxy.agent.sidecar.tally import Tally
 from proxy.agent.sidecar.trust import Presenter
@@ -65,7 +67,8 @@ class Sidecar:
         try:
             server = await asyncio.start_server(self._accept, host, port, limit=_READ_LIMIT)
         except OSError as fault:
-            detail = f"cannot listen on {host}:{port}: {fault.strerror}"
+            why = os.strerror(fault.errno) if fault.errno else str(fault)
+            detail = f"cannot listen on {host_and_port(host, port)}: {why}; name another address with --listen"
             raise Rejected(Code.CONFIG_INVALID, detail, field="listen") from None
         self.address = server.sockets[0].getsockname()[:2]
         try:
@@ -80,9 +83,8 @@ class Sidecar:
     @property
     def url(self) -> str:
         """How a program names it as its proxy, with the secret if there is one."""
-        host, port = self.address
         user = f"agent:{self._secret}@" if self._secret is not None else ""
-        return f"http://{user}{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http://{user}{host_and_port(*self.address)}"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")

@@ -5,7 +5,6 @@ import os
 import re
 import select
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Self
 
+from proxy.cli.typed import as_called
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Unavailable
 from proxy.stores.embedded import EmbeddedStore
@@ -128,19 +128,7 @@ def run(command: Sequence[str]) -> Said:
     return Said(status=done.returncode, output=done.stdout)
 
 
-def _program() -> tuple[str, ...]:
-    """How a person in this shell and directory would call this very program."""
-    here = Path(sys.executable).parent / "intent-proxy"
-    if not os.access(here, os.X_OK):
-        return (sys.executable, "-m", "proxy.cli.main")
-    on_path = shutil.which("intent-proxy")
-    if on_path is not None and Path(on_path).samefile(here):
-        return ("intent-proxy",)
-    shorter = os.path.relpath(here)
-    return (str(here) if shorter.startswith("..") else shorter,)
-
-
-PROGRAM = _program()
+PROGRAM = as_called()
 
 
 def as_typed(command: Sequence[str], width: int) -> list[str]:
