@@ -23,6 +23,7 @@ from proxy.agent.doctor.findings import State, as_json, as_text, fail, ok, plain
 from proxy.agent.doctor.place import Place, find_proxy
 from proxy.agent.doctor.program import AILING, HEALTHY, INTERRUPTED, WRONG_USAGE, main
 from proxy.agent.keyfile import save_key
+from proxy.agent.variables import TRUST
 from proxy.core.errors import Rejected
 
 ROOT = Path(__file__).parents[2]
@@ -48,7 +49,7 @@ def place(url: str, *, environment: Mapping[str, str] | None = None, **more: obj
 
 
 def forget_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *proxyside.BUNDLES):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", *TRUST):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
 

@@ -18,7 +18,7 @@ from addons.live import BLIND_S, LOOK_EVERY_S, Live
 from addons.tidings import Stopped
 from proxy.core.control import Act, ControlView, read_statement, state
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.model import Verdict
+from proxy.core.model import Proof, Verdict
 
 STALE = Unavailable(Code.VIEW_STALE, "the store is away")
 REVOKED = Rejected(Code.MANIFEST_REVOKED, "revoked")
@@ -158,6 +158,10 @@ class Mandated(str):
         return Stub(id=str(self))
 
 
+def identity_of(mandate: str) -> object:
+    return Stub(mandate=Mandated(mandate), evidence=Stub(proof=Proof.REQUEST))
+
+
 class Links(str):
     """A mandate of these agents."""
 
@@ -222,7 +226,7 @@ async def test_what_was_to_end_ends_though_its_agent_may_go_on_by_the_next_look(
     exchange = bench.call(doomed)
     for handler, mandate in ((idle, "m"), (other, "other")):
         bench.call(handler, mandate)
-        bench.exchanges.note_served(handler.client.id, Mandated(mandate))  # type: ignore[arg-type]
+        bench.exchanges.note_served(handler.client.id, identity_of(mandate))  # type: ignore[arg-type]
     bench.exchanges.find(bench.of(idle).flow).outcome = None  # type: ignore[union-attr]
     bench.gate.fallen["m"] = REVOKED
     await bench.look()

@@ -27,7 +27,7 @@ def test_a_secret_others_may_read_is_refused(tmp_path):
     path = tmp_path / "secret.key"
     open_vault(path)
     path.chmod(0o640)
-    with pytest.raises(Rejected, match="chmod 0600") as caught:
+    with pytest.raises(Rejected, match="chmod 600") as caught:
         open_vault(path)
     assert caught.value.code is Code.CONFIG_INVALID
 

@@ -6,7 +6,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -196,20 +196,24 @@ def stop(street: Street, way: str, act: Act, target: str, call: Shot) -> None:
     Where the statement lets something run again, `call` must pass again.
     """
     passes = act in (Act.RESTORE, Act.KILL_OFF)
-    with street.wires(way) as wires:
+    with ExitStack() as opened:
+        wires = opened.enter_context(street.wires(way))
         street.house.stop_by(act, target)
         deadline_s = time.monotonic() + PROMISE_S
-        for wire in wires:
-            while _passed(wire, street, way, call) is not passes:
+        for number in range(len(wires)):
+            while (passed := _passed(wires[number], street, way, call)) is not passes and (passes or passed):
                 assert time.monotonic() < deadline_s, f"{act.value} {target} was not followed within {PROMISE_S} s"
+                if passed is None:  # a worker that had not looked at the stop yet ends what the stop would have ended
+                    wires = opened.enter_context(street.wires(way))
 
 
-def _passed(wire: rawclient.Wire, street: Street, way: str, call: Shot) -> bool:
-    """Whether a call passes; not, either, on a connection that was ended because its mandate no longer stands."""
+def _passed(wire: rawclient.Wire, street: Street, way: str, call: Shot) -> bool | None:
+    """Whether a call passes; None on a connection that was ended."""
     try:
-        return send(wire, street, way, call).status == 200
+        answer = send(wire, street, way, call)
     except (rawclient.Broken, OSError):
-        return False
+        return None
+    return None if answer.code == CLOSED else answer.status == 200
 
 
 def leaf_under(root: str, **claims: Json) -> str:
