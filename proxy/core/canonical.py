@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.folding import folded_parameter
+from proxy.core.folding import folded_field, folded_parameter
 from proxy.core.forwarding import forwardable, with_length, without_length
 from proxy.core.headers import Limits as Limits
 from proxy.core.headers import announced_bytes, check_head, field_value, is_websocket
@@ -173,7 +173,7 @@ def _check_forwarded(received: Received, scheme: str, asked: tuple[str, int]) ->
     """Refuse fields that name another host: Rack, and with it Rails, goes by them rather than by `Host`, unasked."""
     for name, value in received.headers:
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        match key.replace("_", "-"):
+        match folded_field(key):
             case "x-forwarded-host":
                 named = text.split(",")
             case "forwarded":

@@ -10,6 +10,7 @@ from proxy.core.bodies.multipart import FormPart, read_multipart
 from proxy.core.content_digest import CONTENT_DIGEST, check_content_digest
 from proxy.core.encoding import Json, b64u, canonical_json, sha256_b64u
 from proxy.core.errors import Rejected
+from proxy.core.folding import folded_field
 from proxy.core.model import Call, Unread
 
 _FORM = 1
@@ -22,9 +23,10 @@ _NOT_SENSITIVE = frozenset({"idempotency-key", "sec-websocket-key"})
 def is_sensitive(name: str) -> bool:
     """Whether a header or query parameter of this name may carry a credential, so that only its keyed hash is shown.
 
-    Any name that contains a word such as key, token or secret counts; `-` and `_` and letter case make no difference.
+    Any name that contains a word such as key, token or secret counts; letter case, and what is
+    neither letter nor digit, make no difference.
     """
-    key = name.lower().replace("_", "-")
+    key = folded_field(name)
     if key in _NOT_SENSITIVE:
         return False
     return key in _SENSITIVE_NAMES or key.startswith("proxy-") or _SENSITIVE.search(key) is not None

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 _DOTLESS_I = {0x130: "i", 0x131: "i"}  # Java's equalsIgnoreCase takes both for "i"; the Unicode folding does not
 _JOINT = re.compile(r"(?<=[^_-])[_-](?=[^_-])")
 _PAST_BRACKETS = re.compile(r"[\[\]]*([^\[\]]+)\]*(.*)", re.DOTALL)
+_NO_LETTER = re.compile(r"[^a-z0-9]")
 _MANY_MARKS = re.compile(rb"[^\0]{31,}")  # of combining classes; no writing needs more (UAX #15 §13)
 
 
@@ -91,6 +92,13 @@ def folded_parameter(name: str) -> str:
     if "]" not in inner:
         return re.sub(r"[. \[]", "_", text)
     return re.sub(r"[. ]", "_", base) + bracket + inner
+
+
+def folded_field(name: str) -> str:
+    """One spelling for all that some server takes for the same header: case goes, and what is neither letter nor digit
+    becomes "_" in CGI (RFC 3875 §4.1.18), be it "-" alone or, in lighttpd, any character that a name may have.
+    """
+    return _NO_LETTER.sub("-", name.lower())
 
 
 def parameter_readings(name: str) -> frozenset[str]:

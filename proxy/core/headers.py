@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.folding import folded_field
 from proxy.core.handshake import HANDSHAKE, UPGRADE, opens_websocket
 from proxy.core.model import Received
 
@@ -213,7 +214,7 @@ def _check_line(name: bytes, value: bytes) -> bytes:
     key = name.lower()
     if not _VALUE.fullmatch(value):
         raise _bad(Code.REQUEST_MALFORMED, key, "may hold only visible ASCII, and spaces or tabs inside")
-    if b"_" in key and key.replace(b"_", b"-") in _SPECIAL:
+    if key not in _SPECIAL and _folded(key) in _SPECIAL:
         raise _bad(Code.REQUEST_MALFORMED, key, "is read by some servers as if it were written with '-': write it so")
     if key in _OVERRIDES:
         raise _bad(Code.URL_AMBIGUOUS, key, "asks the server for another URL or method: send the one you mean")
@@ -253,10 +254,14 @@ def _check_option(option: bytes) -> None:
         raise _bad(Code.REQUEST_MALFORMED, b"connection", "must be a list of tokens")
     if option in _UNSUPPORTED_OPTIONS:
         raise _bad(Code.REQUEST_UNSUPPORTED, b"connection", "asks for an upgrade or trailers, which are not accepted")
-    if option.replace(b"_", b"-") in _END_TO_END:
+    if _folded(option) in _END_TO_END:
         raise _bad(
             Code.REQUEST_MALFORMED, b"connection", "names a field that is meant for the server (RFC 9110 §7.6.1)"
         )
+
+
+def _folded(key: bytes) -> bytes:
+    return folded_field(key.decode("latin-1")).encode("latin-1")
 
 
 def _bad(code: Code, key: bytes, rule: str) -> Rejected:

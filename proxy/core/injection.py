@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote_plus
 
 from proxy.core.credential import Credential, Way
 from proxy.core.echoes import Echoes, echoes_of
-from proxy.core.folding import same_parameter
+from proxy.core.folding import folded_field, same_parameter
 
 LEAST_CHARS = 8
 """A shorter secret can be guessed, and cannot be told from other text where it is masked."""
@@ -24,7 +24,6 @@ type Origin = tuple[str, str, int]
 """Scheme, host and port."""
 
 _ALSO_CODES = ("grpc-accept-encoding", "connect-accept-encoding")
-_NO_LETTER = re.compile(r"[^a-z0-9]")
 _LINE_END = re.compile(r"\r?\n\Z")
 _TEXT = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
@@ -103,18 +102,11 @@ def _basic(user: str, value: str) -> str:
     return base64.b64encode(f"{user}:{value}".encode()).decode("ascii")
 
 
-def same_field(name: str, other: str) -> bool:
-    """Whether some server reads two header names as one: case makes no difference, and what is neither letter nor digit
-    becomes "_" in CGI, be it "-" alone or, in lighttpd, any character that a name may have.
-    """
-    return _NO_LETTER.sub("_", name.lower()) == _NO_LETTER.sub("_", other.lower())
-
-
 def replaces_field(credential: Credential | None, name: str) -> bool:
     """Whether a header of this name never leaves, because the credential stands there."""
     if credential is None or credential.way is Way.QUERY:
         return False
-    return same_field(name, credential.replaces)
+    return folded_field(name) == folded_field(credential.replaces)
 
 
 def replaces_parameter(credential: Credential | None, name: str) -> bool:
@@ -129,7 +121,8 @@ def _with(fields: Fields, name: bytes, value: bytes) -> Fields:
 
 def _without(fields: Fields, names: tuple[str, ...]) -> Fields:
     """The fields without all that some server reads as one of these."""
-    return tuple(each for each in fields if not any(same_field(each[0].decode("latin-1"), name) for name in names))
+    gone = set(map(folded_field, names))
+    return tuple(each for each in fields if folded_field(each[0].decode("latin-1")) not in gone)
 
 
 def _with_parameter(target: str, name: str, value: str) -> str:

@@ -129,6 +129,12 @@ REFUSED: dict[str, tuple[tuple[str, ...], Code, str]] = {
     "announced trailers": (("Trailer: X-Sum",), Code.REQUEST_UNSUPPORTED, "trailer"),
     "X-Original-URL": (("X-Original-URL: /admin",), Code.URL_AMBIGUOUS, "x-original-url"),
     "X-Rewrite-URL": (("x-rewrite-url: /admin",), Code.URL_AMBIGUOUS, "x-rewrite-url"),
+    "X.Original.URL": (("X.Original.URL: /admin",), Code.REQUEST_MALFORMED, "x.original.url"),
+    "a Connection that takes the length away, with a dot": (
+        ("Connection: content.length",),
+        Code.REQUEST_MALFORMED,
+        "connection",
+    ),
     "X_Original_URL": (("X_Original_URL: /admin",), Code.REQUEST_MALFORMED, "x_original_url"),
     "X-Original-Host": (("X-Original-Host: evil.example",), Code.URL_AMBIGUOUS, "x-original-host"),
     "X-HTTP-Path-Override": (("X-HTTP-Path-Override: /admin",), Code.URL_AMBIGUOUS, "x-http-path-override"),
