@@ -1,6 +1,7 @@
 """What holds for every test: no skipped test where all are required, and properties that never depend on speed."""
 
 import os
+import signal
 
 import pytest
 import vectors
@@ -13,6 +14,13 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 SLOW_ROOMS = ("faults", "torture", "edge", "corpus", "demo", "cli", "stores", "agent")
 """Rooms whose tests start programs. They come first, so that no worker waits at the end for another's long file."""
+
+
+def pytest_configure() -> None:
+    """What a shell starts in the background ignores Ctrl-C, and so does all that it starts: tests send it."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -17,6 +17,7 @@ import rawclient
 from origin_replies import chunk
 from streets import Street
 
+from addons.live import LOOK_EVERY_S
 from proxy.core.control import Act
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
@@ -205,6 +206,8 @@ def stop(street: Street, way: str, act: Act, target: str, call: Shot) -> None:
                 assert time.monotonic() < deadline_s, f"{act.value} {target} was not followed within {PROMISE_S} s"
                 if passed is None:  # a worker that had not looked at the stop yet ends what the stop would have ended
                     wires = opened.enter_context(street.wires(way))
+        if passes:  # and what had only begun by then, so that the next case begins after it
+            time.sleep(LOOK_EVERY_S + 0.1)
 
 
 def _passed(wire: rawclient.Wire, street: Street, way: str, call: Shot) -> bool | None:
