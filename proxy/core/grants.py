@@ -157,8 +157,10 @@ def read_grant(token: str, *, bundle: Bundle, now: datetime) -> RouteGrant:
     if person is None:
         raise Rejected(code, f"{ascii(grant.by)[:80]} is not an enrolled person", field="iss")
     voucher = voucher_of(envelope, person, bundle=bundle, barred=frozenset())
-    if voucher.means is Means.DESK:
-        check_desk_grant(grant.count, grant.not_after - grant.issued_at)
+    if voucher.means is Means.DESK and not fits_the_desk(grant.count, grant.not_after - grant.issued_at):
+        widest = f"{DESK_GRANT_COUNT} calls and {DESK_GRANT_LASTS // timedelta(minutes=1)} minutes"
+        detail = f"a grant for more than {widest} is signed with a passkey or a key of one's own, not the desk's"
+        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="count")
     check_certified(person, at=now)
     if now + timedelta(seconds=SKEW_S) < grant.issued_at:
         raise Rejected(code, f"signed in the future, at {grant.issued_at.isoformat()}", field="iat")
@@ -167,16 +169,9 @@ def read_grant(token: str, *, bundle: Bundle, now: datetime) -> RouteGrant:
     return replace(grant, token=envelope.token, kid=voucher.kid, means=voucher.means)
 
 
-def check_desk_grant(count: int, lasts: timedelta) -> None:
-    """Reject a grant that reaches further than the desk's key alone may go.
-
-    Raises:
-        Rejected(HOLD_NOT_PERMITTED)
-    """
-    if count > DESK_GRANT_COUNT or lasts > DESK_GRANT_LASTS:
-        widest = f"{DESK_GRANT_COUNT} calls and {DESK_GRANT_LASTS // timedelta(minutes=1)} minutes"
-        detail = f"a grant for more than {widest} is signed with a passkey or a key of one's own, not the desk's"
-        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="count")
+def fits_the_desk(count: int, lasts: timedelta) -> bool:
+    """Whether the review desk's key alone may sign a grant of this size."""
+    return count <= DESK_GRANT_COUNT and lasts <= DESK_GRANT_LASTS
 
 
 def check_use(
