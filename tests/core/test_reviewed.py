@@ -11,11 +11,12 @@ from questions import call, question
 from proxy.core.decide import decide
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import state_grant
-from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
+from proxy.core.model import Hold, HoldState, Means, Proof, Review, Risk, Said, StoredCall, Verdict
 from proxy.core.notes import NoteAct, state_note
 from proxy.core.release import state_release
 from proxy.core.reviewed import (
     as_held,
+    as_judged,
     as_sealed,
     elsewhere,
     ended,
@@ -208,6 +209,24 @@ def test_how_many_and_whose_turn_are_taken_from_the_sealed_record() -> None:
     assert meant.expires_at == NOW + timedelta(hours=3)
     orphaned = replace(sealed, decision=replace(sealed.decision, sponsor=None))
     assert as_sealed(hold, orphaned).sponsor == hold.sponsor
+
+
+@pytest.mark.parametrize("record", Risk)
+@pytest.mark.parametrize("today", Risk)
+def test_a_record_is_never_laxer_than_todays_rules(record: Risk, today: Risk) -> None:
+    hold = replace(identities.hold(risk=record, who=(REVIEWER,)), quorum=2)
+    judged = as_judged(hold, replace(DECISION, risk=today, review=Review(who=(SPONSOR,), quorum=3)))
+    worldly = Risk.TRANSFORMATIVE in (record, today)
+    assert judged.risk is (Risk.TRANSFORMATIVE if worldly else Risk.ROUTINE)
+    assert (judged.who, judged.quorum) == ((SPONSOR,), 3)
+    assert as_judged(hold, replace(DECISION, review=Review(who=(SPONSOR,)))).quorum == 2
+
+
+def test_it_is_told_with_what_a_word_was_signed() -> None:
+    hold = decided(HoldState.APPROVED, Verdict.ALLOW)
+    assert (hold.decided_with, told(hold, BUNDLE, barred=(), now=NOW).decided_with) == (None, Means.KEY)
+    forged = replace(hold, statement=None, decided_with=Means.PASSKEY)
+    assert told(forged, BUNDLE, barred=(), now=NOW).decided_with is None
 
 
 def test_what_was_said_is_found_by_the_version_it_gave() -> None:
