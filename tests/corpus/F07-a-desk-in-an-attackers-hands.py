@@ -153,11 +153,12 @@ class Kind:
 
     make: Callable[[], Shot]
     signers: tuple[Callable[[Street, Hold], str], ...]
+    like: Shot  # what all twins of this kind count as: one that passed a moment ago is not sent again
 
 
-WORLDLY = Kind(make=worldly, signers=(by_passkey,))
-GUARDED = Kind(make=guarded, signers=(by_passkey, by_deputy))
-HARMLESS = Kind(make=harmless, signers=(on_its_word,))
+WORLDLY = Kind(make=worldly, signers=(by_passkey,), like=worldly())
+GUARDED = Kind(make=guarded, signers=(by_passkey, by_deputy), like=guarded())
+HARMLESS = Kind(make=harmless, signers=(on_its_word,), like=harmless())
 
 
 def desk_alone(street: Street, hold: Hold, way: str) -> None:
@@ -316,4 +317,5 @@ def cases(way: str) -> Iterator[Case]:
             arrange=arrange,
             attack=lambda street, call=call: fire(street, way, call),
             code=code,
+            shared=kind.like,
         )
