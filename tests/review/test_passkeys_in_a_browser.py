@@ -159,14 +159,13 @@ def test_it_counts_at_no_other_page_and_not_without_verification(browser: Browse
                 check(assertion, passkey, other, challenge)
     with page_at(browser) as (page, origin):
         plug_in(page, verifies=False)
-        made = page.evaluate(
-            MAKE.replace("required", "discouraged"), {"challenge": "AAAA", "alg": -7, "rk": "preferred"}
-        )
+        asked = {"challenge": base64.b64encode(challenge).decode(), "alg": -7, "rk": "discouraged"}
+        made = page.evaluate(MAKE.replace("required", "discouraged"), asked)
         with pytest.raises(Rejected, match="verified"):
             read_registration(
                 base64.b64decode(made["client_data"]),
                 base64.b64decode(made["data"]),
-                challenge=bytes(3),
+                challenge=challenge,
                 rp_id=RP_ID,
                 origin=origin,
             )
