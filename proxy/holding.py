@@ -21,7 +21,7 @@ from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.resolution import read_resolution
 from proxy.core.reviewed import as_held as as_held
-from proxy.core.reviewed import as_judged, as_sealed, check_shown, ended, told
+from proxy.core.reviewed import as_judged, as_sealed, check_judged, check_shown, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.ports import Consumed, Filed, Followed, HoldCaps, HoldNews, Holds, Journal, Missed, Vault
@@ -250,10 +250,12 @@ class Holding:
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
-        meant = as_judged(replace(as_sealed(hold, filed), sponsor=identity.mandate.sponsor.id), today)
+        sponsor = identity.mandate.sponsor.id
+        meant = as_judged(replace(as_sealed(hold, filed), sponsor=sponsor), today)
         barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
         releases = read_approval(meant, bundle=self._bundle(), barred=barred, now=self._clock())
         for release in releases:
+            check_judged(release, today, sponsor=sponsor, bundle=self._bundle())
             if release.not_after - release.issued_at > LONGEST_RELEASE:
                 longest, end = LONGEST_RELEASE.days, f"{release.not_after:%Y-%m-%d}"
                 detail = f"a release may count for at most {longest} days, got until {end}"

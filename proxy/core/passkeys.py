@@ -146,12 +146,13 @@ def _client_data(data: bytes, *, kind: str, challenge: bytes, origins: tuple[str
     told = parse_json(data, code=Code.RELEASE_INVALID, what="the client data", depth=8, members=64)
     if not isinstance(told, Mapping):
         raise _wrong("client_data", "a JSON object", "another value")
-    for name, expected in (("type", kind), ("challenge", b64u(challenge))):
-        if told.get(name) != expected:
-            raise _wrong(name, expected, told.get(name))
+    if told.get("type") != kind:
+        raise _wrong("type", kind, told.get("type"))
+    if told.get("challenge") != b64u(challenge):
+        raise _wrong("challenge", "that of this very statement", told.get("challenge"))
     origin = told.get("origin")
-    if not isinstance(origin, str) or origin not in origins:
-        raise _wrong("origin", " or ".join(origins) or "none, for the desk has none", origin)
+    if not isinstance(origin, str) or origin not in origins:  # an agent may read this: it is not told where the desk is
+        raise _wrong("origin", "one of the desk's origins", origin)
     if told.get("crossOrigin", False) is not False or "topOrigin" in told:
         raise _wrong("crossOrigin", "a page that stands by itself", "one inside another site's")
     return origin
@@ -161,9 +162,9 @@ def _authenticator_data(data: bytes, *, rp_id: str, origin: str) -> None:
     if len(data) < _HEAD_BYTES:
         raise _wrong("authenticator_data", f"at least {_HEAD_BYTES} bytes", len(data))
     if not is_within(origin, rp_id):
-        raise _wrong("rp_id", f"the domain of {origin}", rp_id)
+        raise _wrong("rp_id", "the domain of the origin, or above it", rp_id)
     if data[:32] != hashlib.sha256(rp_id.encode("utf-8")).digest():
-        raise _wrong("rp_id", rp_id, "another")
+        raise _wrong("rp_id", "the one the passkey was made for", "another")
     flags = data[32]
     if not flags & _UP:
         raise _wrong("flags", "a person who was present (UP)", f"{flags:#04x}")

@@ -14,7 +14,7 @@ from proxy.core.grants import RouteGrant, read_grant
 from proxy.core.model import Bundle, Decision, Hold, HoldState, Risk, StoredCall, Verdict
 from proxy.core.notes import Note, read_note
 from proxy.core.release import Release, read_approval, read_release
-from proxy.core.reviewers import check_permitted
+from proxy.core.reviewers import check_permitted, eligible
 from proxy.core.vouching import check_no_agent
 
 _MEANT = {
@@ -99,17 +99,23 @@ def as_sealed(hold: Hold, filed: StoredCall) -> Hold:
 
 
 def as_judged(hold: Hold, today: Decision) -> Hold:
-    """The hold as strict as today's decision on its call asks for, and decided by whom it says.
+    """The hold as strict as today's decision on its call asks for.
 
     Whoever holds the secret that calls are sealed with, as the review desk does, could write a laxer record. That the
     call changes things, or that two must release it, is then still known from the rules.
     """
-    return replace(
-        hold,
-        who=today.review.who,
-        quorum=max(hold.quorum, today.review.quorum),
-        risk=today.risk if hold.risk is Risk.ROUTINE else hold.risk,
-    )
+    risk = today.risk if hold.risk is Risk.ROUTINE else hold.risk
+    return replace(hold, quorum=max(hold.quorum, today.review.quorum), risk=risk)
+
+
+def check_judged(release: Release, today: Decision, *, sponsor: str, bundle: Bundle) -> None:
+    """Reject a release by somebody whom today's rules do not let decide the call, whatever its record says.
+
+    Raises:
+        Rejected(HOLD_NOT_PERMITTED)
+    """
+    if release.by not in eligible(today.review.who, sponsor, bundle):
+        raise Rejected(Code.HOLD_NOT_PERMITTED, f"by today's rules {release.by} may not release the call", field="iss")
 
 
 type Word = Release | Note | RouteGrant

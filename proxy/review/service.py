@@ -138,7 +138,8 @@ class ReviewService(Reading):
     async def record(self, hold_id: str, statement: str, *, grant: str | None = None) -> Outcome:
         """Record a signed release, denial or note about a hold, whoever signed it and where.
 
-        It is verified first, as the proxy will when it acts on it: what that would refuse is not recorded.
+        It is verified first, as the proxy will when it acts on it: what that would refuse is not recorded. `grant` goes
+        with a release; whether it belongs to it `Granter.record` has asked.
 
         Raises:
             Rejected(RELEASE_INVALID): it is no such statement; an extension that is none.

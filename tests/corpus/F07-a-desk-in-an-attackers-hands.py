@@ -144,7 +144,7 @@ def by_deputy(street: Street, hold: Hold) -> str:
 
 # --- the attacks -----------------------------------------------------------------------------------------------------
 
-type Attack = Callable[[Street, Hold, str], None]
+type Attack = Callable[[Street, Hold, str, Shot], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,80 +161,90 @@ GUARDED = Kind(make=guarded, signers=(by_passkey, by_deputy), like=guarded())
 HARMLESS = Kind(make=harmless, signers=(on_its_word,), like=harmless())
 
 
-def desk_alone(street: Street, hold: Hold, way: str) -> None:
+def desk_alone(street: Street, hold: Hold, way: str, call: Shot) -> None:
     approve(street, hold, on_its_word(street, hold))
 
 
-def desk_and_record(street: Street, hold: Hold, way: str) -> None:
+def desk_and_record(street: Street, hold: Hold, way: str, call: Shot) -> None:
     make_lax(street, hold)
     approve(street, hold, on_its_word(street, hold))
 
 
-def desk_twice(street: Street, hold: Hold, way: str) -> None:
+def desk_twice(street: Street, hold: Hold, way: str, call: Shot) -> None:
     approve(street, hold, on_its_word(street, hold), on_its_word(street, hold, DEPUTY))
 
 
-def one_and_the_desk(street: Street, hold: Hold, way: str) -> None:
+def one_and_the_desk(street: Street, hold: Hold, way: str, call: Shot) -> None:
     approve(street, hold, by_passkey(street, hold), on_its_word(street, hold, DEPUTY))
 
 
-def one_and_the_record(street: Street, hold: Hold, way: str) -> None:
+def one_and_the_record(street: Street, hold: Hold, way: str, call: Shot) -> None:
     make_lax(street, hold)
     approve(street, hold, by_passkey(street, hold))
 
 
-def one_twice(street: Street, hold: Hold, way: str) -> None:
+def one_twice(street: Street, hold: Hold, way: str, call: Shot) -> None:
     approve(street, hold, by_passkey(street, hold), by_passkey(street, hold))
 
 
-def another_hold(street: Street, hold: Hold, way: str) -> None:
+def another_hold(street: Street, hold: Hold, way: str, call: Shot) -> None:
     other = held(street, way, worldly())
     approve(street, hold, by_passkey(street, other))
 
 
-def assertion_of_another_hold(street: Street, hold: Hold, way: str) -> None:
+def once_more(street: Street, hold: Hold, way: str, call: Shot) -> None:
+    """The call was released and sent. It is asked for again, and held again; its release is put there once more."""
+    genuine = by_passkey(street, hold)
+    approve(street, hold, genuine)
+    assert fire(street, way, call).status == 200
+    again = held(street, way, call)
+    assert (again.id != hold.id, again.call_digest) == (True, hold.call_digest)
+    approve(street, again, genuine)
+
+
+def assertion_of_another_hold(street: Street, hold: Hold, way: str, call: Shot) -> None:
     other = claims_of(street, held(street, way, worldly()), SPONSOR)
     mine = {**other, "hold": hold.id, "digest": hold.call_digest}
     approve(street, hold, attested(mine, authenticator(SPONSOR), over=other))
 
 
-def a_denial(street: Street, hold: Hold, way: str) -> None:
+def a_denial(street: Street, hold: Hold, way: str, call: Shot) -> None:
     denial = {**claims_of(street, hold, SPONSOR), "verdict": "deny"}
     approve(street, hold, attested({**denial, "verdict": "release"}, authenticator(SPONSOR), over=denial))
 
 
-def for_longer(street: Street, hold: Hold, way: str) -> None:
+def for_longer(street: Street, hold: Hold, way: str, call: Shot) -> None:
     now = int(datetime.now(UTC).timestamp())
     ended = {**claims_of(street, hold, SPONSOR), "iat": now - 600, "exp": now - 1}
     approve(street, hold, attested({**ended, "exp": now + 600}, authenticator(SPONSOR), over=ended))
 
 
-def in_anothers_name(street: Street, hold: Hold, way: str) -> None:
+def in_anothers_name(street: Street, hold: Hold, way: str, call: Shot) -> None:
     """Cleo, who may not decide it, used her passkey for it; it is told as the sponsor's."""
     claims = claims_of(street, hold, SPONSOR)
     approve(street, hold, attested(claims, authenticator(REVIEWER), over={**claims, "iss": REVIEWER}))
 
 
-def by_one_who_may_not(street: Street, hold: Hold, way: str) -> None:
+def by_one_who_may_not(street: Street, hold: Hold, way: str, call: Shot) -> None:
     make_lax(street, hold, (REVIEWER,))
     approve(street, hold, by_passkey(street, hold, REVIEWER))
 
 
 def changed(**changes: object) -> Attack:
-    def attack(street: Street, hold: Hold, way: str) -> None:
+    def attack(street: Street, hold: Hold, way: str, call: Shot) -> None:
         approve(street, hold, attested(claims_of(street, hold, SPONSOR), authenticator(SPONSOR), **changes))
 
     return attack
 
 
 def signed_for(by: str) -> Attack:
-    def attack(street: Street, hold: Hold, way: str) -> None:
+    def attack(street: Street, hold: Hold, way: str, call: Shot) -> None:
         approve(street, hold, on_its_word(street, hold, by))
 
     return attack
 
 
-def for_one_who_may_not_now(street: Street, hold: Hold, way: str) -> None:
+def for_one_who_may_not_now(street: Street, hold: Hold, way: str, call: Shot) -> None:
     make_lax(street, hold, (REVIEWER,))
     approve(street, hold, on_its_word(street, hold, REVIEWER))
 
@@ -242,7 +252,7 @@ def for_one_who_may_not_now(street: Street, hold: Hold, way: str) -> None:
 def granting(count: int, hours: int) -> Attack:
     """A route grant in place of releases."""
 
-    def attack(street: Street, hold: Hold, way: str) -> None:
+    def attack(street: Street, hold: Hold, way: str, call: Shot) -> None:
         vault, name = open_vault(street.house.settings.state / "secret.key"), f"{PREFIX}sealed:{hold.id}"
         sealed = street.house.with_store(lambda server: server.command("GET", name))
         assert isinstance(sealed, bytes)
@@ -280,6 +290,7 @@ ATTACKS: dict[str, tuple[Kind, Attack, str]] = {
     "with one of two, and its record": (GUARDED, one_and_the_record, INVALID),
     "with one of two, counted twice": (GUARDED, one_twice, INVALID),
     "by a release of another hold": (WORLDLY, another_hold, INVALID),
+    "by the release of an equal call, once more": (WORLDLY, once_more, INVALID),
     "by an assertion for another hold": (WORLDLY, assertion_of_another_hold, INVALID),
     "by an assertion for a denial": (WORLDLY, a_denial, INVALID),
     "by an assertion for less time": (WORLDLY, for_longer, INVALID),
@@ -307,7 +318,7 @@ def cases(way: str) -> Iterator[Case]:
         call = kind.make()
 
         def arrange(street: Street, call: Shot = call, attack: Attack = attack) -> None:
-            attack(street, held(street, way, call), way)
+            attack(street, held(street, way, call), way, call)
 
         yield Case(
             threat="F07",

@@ -1,9 +1,9 @@
 """What a real browser and its authenticator say is what the core reads: made, used, and refused elsewhere."""
 
-import base64
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,10 +19,11 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from proxy.core.errors import Rejected
 from proxy.core.keys import ED25519, ES256
 from proxy.core.model import Hold, Means, Passkey, ReviewDesk, Risk, Verdict
-from proxy.core.passkeys import Assertion, check_assertion, read_registration
+from proxy.core.passkeys import Assertion, check_assertion
 from proxy.core.release import RELEASE_TYP, read_release, release_claims
 from proxy.core.vouching import sufficient
 from proxy.policy.passkeys import passkey_line, read_passkey_line
+from proxy.review.ceremonies import made, signed, to_make, to_sign
 from proxy.review.drafts import Draft
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,27 +36,12 @@ ARGUMENTS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-RP_ID = "localhost"
-MAKE = """async ({challenge, alg, rk}) => {
-  const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-  const text = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
-  const made = await navigator.credentials.create({publicKey: {
-    challenge: bytes(challenge), rp: {id: "localhost", name: "Review desk"},
-    user: {id: new Uint8Array(16), name: "ada", displayName: "Ada"},
-    pubKeyCredParams: [{type: "public-key", alg}], attestation: "none",
-    authenticatorSelection: {residentKey: rk, userVerification: "required"}}});
-  return {client_data: text(made.response.clientDataJSON), data: text(made.response.getAuthenticatorData())};
-}"""
-USE = """async ({challenge, id, verification}) => {
-  const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));
-  const text = buffer => btoa(String.fromCharCode(...new Uint8Array(buffer)));
-  const used = await navigator.credentials.get({publicKey: {
-    challenge: bytes(challenge), rpId: "localhost", userVerification: verification,
-    allowCredentials: [{type: "public-key", id: bytes(id)}]}});
-  const said = used.response;
-  return {credential: text(used.rawId), authenticator_data: text(said.authenticatorData),
-          client_data: text(said.clientDataJSON), signature: text(said.signature)};
-}"""
+MAKE = """async options => (await navigator.credentials.create(
+  {publicKey: PublicKeyCredential.parseCreationOptionsFromJSON(options)})).toJSON()"""
+USE = """async options => (await navigator.credentials.get(
+  {publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options)})).toJSON()"""
+CHALLENGE = bytes(range(32))
+ADA = identities.person()
 
 
 class Nothing(BaseHTTPRequestHandler):
@@ -109,24 +95,16 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def make(page: Page, origin: str, alg: int, rk: str = "preferred") -> Passkey:
-    challenge = bytes(range(32))
-    made = page.evaluate(MAKE, {"challenge": base64.b64encode(challenge).decode(), "alg": alg, "rk": rk})
-    return read_registration(
-        base64.b64decode(made["client_data"]),
-        base64.b64decode(made["data"]),
-        challenge=challenge,
-        rp_id=RP_ID,
-        origin=origin,
-        name="stick",
-    )
+def make(page: Page, origin: str, **changes: object) -> Passkey:
+    """A passkey, as the desk's page asks for it, or with something about that `changes`d."""
+    asked = to_make(ADA, deployment=identities.DEPLOYMENT, origin=origin, challenge=CHALLENGE)
+    answer = page.evaluate(MAKE, {**asked, **changes})
+    return made(answer, origin=origin, challenge=CHALLENGE, name="stick")
 
 
-def use(page: Page, passkey: Passkey, challenge: bytes, verification: str = "required") -> Assertion:
-    asked = {"challenge": challenge, "id": passkey.id}
-    coded = {name: base64.b64encode(data).decode() for name, data in asked.items()}
-    told = page.evaluate(USE, {**coded, "verification": verification})
-    return Assertion(**{name: base64.b64decode(text) for name, text in told.items()})
+def use(page: Page, passkey: Passkey, draft: Draft, origin: str) -> Assertion:
+    asked = to_sign(draft, replace(ADA, passkeys=(passkey,)), origin=origin)
+    return signed(page.evaluate(USE, asked))
 
 
 @pytest.mark.parametrize("rk", ["required", "discouraged"])
@@ -134,41 +112,38 @@ def use(page: Page, passkey: Passkey, challenge: bytes, verification: str = "req
 def test_what_a_browser_makes_and_uses_releases_a_call(browser: Browser, alg: int, name: str, rk: str) -> None:
     with page_at(browser) as (page, origin):
         plug_in(page)
-        passkey = read_passkey_line(passkey_line(make(page, origin, alg, rk)))
+        kinds, selection = [{"type": "public-key", "alg": alg}], {"residentKey": rk, "userVerification": "required"}
+        new = make(page, origin, pubKeyCredParams=kinds, authenticatorSelection=selection)
+        passkey = read_passkey_line(passkey_line(new))
         assert passkey.key.alg == name
         hold = identities.hold(risk=Risk.TRANSFORMATIVE)
         draft = drafted(hold)
         desk_key = identities.key("desk")
-        token = draft.attested(desk_key, use(page, passkey, draft.challenge))
-        people = [identities.person(passkeys=[passkey])]
+        token = draft.attested(desk_key, use(page, passkey, draft, origin))
         desk = ReviewDesk(keys=(desk_key.public,), origins=(origin,))
-        bundle = identities.bundle(people=people, desk=desk)
+        bundle = identities.bundle(people=[replace(ADA, passkeys=(passkey,))], desk=desk)
         said = read_release(token, hold=hold, bundle=bundle, barred=frozenset(), now=identities.NOW)
         assert (said.by, said.means) == (identities.SPONSOR, Means.PASSKEY)
 
 
-def test_it_counts_at_no_other_page_and_not_without_verification(browser: Browser) -> None:
-    challenge = bytes(32)
+def test_it_counts_at_no_other_page(browser: Browser) -> None:
+    draft = drafted(identities.hold())
     with page_at(browser) as (page, origin), page_at(browser) as (_, elsewhere):
         plug_in(page)
-        passkey = make(page, origin, -7)
-        assertion = use(page, passkey, challenge)
-        assert check(assertion, passkey, origin, challenge) == passkey
+        passkey = make(page, origin)
+        assertion = use(page, passkey, draft, origin)
+        assert check(assertion, passkey, origin, draft.challenge) == passkey
         for other in (elsewhere, "https://localhost"):
             with pytest.raises(Rejected, match="origin"):
-                check(assertion, passkey, other, challenge)
+                check(assertion, passkey, other, draft.challenge)
+
+
+def test_without_pin_or_biometrics_nothing_is_made(browser: Browser) -> None:
     with page_at(browser) as (page, origin):
         plug_in(page, verifies=False)
-        asked = {"challenge": base64.b64encode(challenge).decode(), "alg": -7, "rk": "discouraged"}
-        made = page.evaluate(MAKE.replace("required", "discouraged"), asked)
+        lax = {"residentKey": "discouraged", "userVerification": "discouraged"}
         with pytest.raises(Rejected, match="verified"):
-            read_registration(
-                base64.b64decode(made["client_data"]),
-                base64.b64decode(made["data"]),
-                challenge=challenge,
-                rp_id=RP_ID,
-                origin=origin,
-            )
+            make(page, origin, authenticatorSelection=lax)
 
 
 def check(assertion: Assertion, passkey: Passkey, origin: str, challenge: bytes) -> Passkey:
