@@ -13,7 +13,6 @@ from proxy.audit.records import hold_fields
 from proxy.audit.reviews import on_record
 from proxy.claims import LONGEST_RELEASE, Claims
 from proxy.core.control import ControlView
-from proxy.core.credential import Credential
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -22,7 +21,7 @@ from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall
 from proxy.core.recall import check_not_recalled
 from proxy.core.release import Release, bound_to, read_approval
 from proxy.core.reviewed import as_held as as_held
-from proxy.core.reviewed import as_sealed, check_shown, ended, told
+from proxy.core.reviewed import as_judged, as_sealed, check_judged, check_shown, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
 from proxy.identify import Identity
 from proxy.news import News
@@ -241,16 +240,15 @@ class Holding:
 
     # --- releasing ---------------------------------------------------------------------------------------------------
 
-    async def check_release(
-        self, identity: Identity, call: Call, hold: Hold, credential: Credential | None = None
-    ) -> Cleared:
+    async def check_release(self, identity: Identity, call: Call, hold: Hold, today: Decision) -> Cleared:
         """The reviewer's signed word that this very call may be sent, and the stored call to send.
 
         What was shown is what is sent: a call with the same digest may still differ in headers no reviewer saw.
 
         Redis carries the approval, it does not authorise: the statement is verified here, over the digest of the
-        bytes that will be sent, and who may say it is taken from the sealed record and the mandate. The proof must be
-        no weaker than the one the call was held with, and `credential`, which it would be sent with, the one shown.
+        bytes that will be sent, and who may say it is taken from the sealed record, the mandate and `today`, the
+        decision on the call as it is now. The proof must be no weaker than the one the call was held with, and the
+        credential that it would be sent with the one shown.
 
         Raises:
             Rejected: any of it does not hold.
@@ -264,15 +262,17 @@ class Holding:
             )
         if filed.sub_path != identity.mandate.sub_path:
             raise Rejected(Code.HOLD_NOT_PERMITTED, "another agent of this mandate asked for the call: it may send it")
-        check_shown(filed.decision, credential)
+        check_shown(filed.decision, today.credential)
         digest = self.digest(identity, call)
         if not digest == filed.call_digest == hold.call_digest:
             raise Rejected(Code.HOLD_TAMPERED, "the stored hold does not match the call it was filed for")
         check_not_recalled(hold, filed, self._bundle(), self._view(), now=self._clock())
-        meant = replace(as_sealed(hold, filed), sponsor=identity.mandate.sponsor.id)
+        sponsor = identity.mandate.sponsor.id
+        meant = as_judged(replace(as_sealed(hold, filed), sponsor=sponsor), today)
         barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
         releases = read_approval(meant, bundle=self._bundle(), barred=barred, now=self._clock())
         for release in releases:
+            check_judged(release, today, sponsor=sponsor, bundle=self._bundle())
             if release.not_after - release.issued_at > LONGEST_RELEASE:
                 longest, end = LONGEST_RELEASE.days, f"{release.not_after:%Y-%m-%d}"
                 detail = f"a release may count for at most {longest} days, got until {end}"

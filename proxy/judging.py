@@ -168,9 +168,9 @@ class Judge:
         stored = await self._holding.stored(hold)
         check_stored(stored)
         identity = replace(identity, intent=stored.decision.intent)
-        if identity.filed and not delivers(stored.decision, stored.call):
-            raise Rejected(Code.HOLD_NOT_PERMITTED, "the call's rule does not let a node send it by itself")
         decision = await self._deciding.decide(identity, stored.call)
+        if identity.filed and not delivers(stored.decision, stored.call, today=decision):
+            raise Rejected(Code.HOLD_NOT_PERMITTED, "the call's rule does not let a node send it by itself")
         outcome = Outcome(decision=decision, call=stored.call)
         if decision.verdict is not Verdict.DENY:  # also when the mandate has grown: the approved bytes go out once
             outcome = await self._held(identity, stored.call, decision, hold, gone)
@@ -184,7 +184,7 @@ class Judge:
         """What a hold's state means for the call that found it; an approved one lets it pass, once."""
         if hold.state is not HoldState.APPROVED or gone.is_set():
             return Outcome(decision=as_held(decision, hold), call=call, hold=hold)
-        cleared = await self._holding.check_release(identity, call, hold, decision.credential)
+        cleared = await self._holding.check_release(identity, call, hold, decision)
         if not cleared.here:
             return Outcome(decision=elsewhere(as_held(decision, hold)), call=call, hold=hold)
         released, addresses = await self._resolved(after_release(decision, hold_id=hold.id), cleared.call)

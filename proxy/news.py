@@ -112,7 +112,7 @@ class News:
                 return False
             now = self._clock()
             said = read_resolution(hold.statement, hold=hold, bundle=self._bundle(), barred=frozenset(), now=now)
-            fields = hold_fields(replace(hold, decided_by=said.by, reason=said.reason), said.found.event.value)
-            await self._journal.append("hold", fields)
+            hold = replace(hold, decided_by=said.by, decided_with=said.means, reason=said.reason)
+            await self._journal.append("hold", hold_fields(hold, said.found.event.value))
             return True
         return False

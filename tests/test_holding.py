@@ -418,7 +418,7 @@ async def test_what_is_sent_for_a_released_call_is_what_was_shown(tmp_path: Path
     hold = await here.decide(await here.file(), Verdict.ALLOW)
     again = here.call(agent="exfil " + "A" * 1000)
     assert (await here.file(again)).id == hold.id  # the same call, as far as the digest goes
-    cleared = await here.node.holding.check_release(here.identity, again.call, hold)
+    cleared = await here.node.holding.check_release(here.identity, again.call, hold, again.decision)
     assert cleared.release.by == identities.SPONSOR
     assert cleared.call == here.call().call != again.call
 
@@ -428,7 +428,7 @@ async def test_a_release_for_longer_than_a_node_remembers_is_refused(tmp_path: P
     filed = await here.file()
     for days, passes in ((29, True), (31, False)):
         hold = replace(filed, statement=here.statement(filed, Verdict.ALLOW, identities.SPONSOR, days=days))
-        checking = here.node.holding.check_release(here.identity, here.call().call, hold)
+        checking = here.node.holding.check_release(here.identity, here.call().call, hold, here.call().decision)
         if passes:
             await checking
         else:

@@ -124,7 +124,12 @@ def hold_fields(
     """
     if given is not None:
         hold = replace(
-            hold, decided_by=given.by, reason=given.reason, statement=given.token, expires_at=given.not_after
+            hold,
+            decided_by=given.by,
+            decided_with=given.means,
+            reason=given.reason,
+            statement=given.token,
+            expires_at=given.not_after,
         )
     return _known(
         {
@@ -135,6 +140,7 @@ def hold_fields(
             "state": hold.state.value,
             "version": hold.version,
             "by": _text(by if by is not None else hold.decided_by),
+            "signed_with": hold.decided_with.value if hold.decided_with is not None else None,
             "reason": _text(hold.reason),
             "statement_sha256": sha256_b64u(hold.statement.encode()) if hold.statement is not None else None,
             "call_digest": hold.call_digest,
@@ -187,6 +193,7 @@ def grant_fields(grant: RouteGrant, number: int, *, decision_id: str) -> dict[st
             "use": number,
             "count": grant.count,
             "by": _text(grant.by),
+            "signed_with": grant.means.value,
             "reason": _text(grant.reason),
             "hold_id": grant.hold_id,
             "manifest": grant.root_id,

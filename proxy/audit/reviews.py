@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from proxy.audit.records import hold_fields
+from proxy.core.control import Statement
 from proxy.core.encoding import Json
 from proxy.core.grants import RouteGrant
 from proxy.core.holds import Event
-from proxy.core.model import Bundle, Hold, HoldState, StoredCall
+from proxy.core.model import Bundle, Hold, HoldState, Means, StoredCall
 from proxy.core.reviewed import event_of, said_at, verified
 
 UNVERIFIED = "unverified"
@@ -39,9 +40,11 @@ def review_fields(
     if hold.state is not HoldState.APPROVED and any(said.version == version for said in hold.said):
         said = said_at(version, hold, bundle, barred=(), now=now, filed=filed)
         if said is None:
-            return hold_fields(replace(hold, version=version, decided_by=None, reason=None), UNVERIFIED)
-        about = replace(hold, version=version, statement=said.token, decided_by=said.by, reason=said.reason)
-        return hold_fields(about, event_of(said))
+            nobodys = replace(hold, version=version, decided_by=None, decided_with=None, reason=None)
+            return hold_fields(nobodys, UNVERIFIED)
+        means = Means.KEY if isinstance(said, Statement) else said.means  # stops are said with a key
+        about = replace(hold, version=version, statement=said.token, decided_by=said.by, decided_with=means)
+        return hold_fields(replace(about, reason=said.reason), event_of(said))
     hold, event = on_record(hold, bundle, now=now, filed=filed), _REVIEWED.get(hold.state)
     return hold_fields(hold, UNVERIFIED if hold.decided_by is None or event is None else event.value)
 
@@ -59,5 +62,6 @@ def given_fields(
 def on_record(hold: Hold, bundle: Bundle, *, now: datetime, filed: StoredCall | None = None) -> Hold:
     """The hold with the reviewer and the reason its verified statement names, if it has one."""
     said = verified(hold, bundle, barred=(), now=now, filed=filed)
-    by, reason = (None, None) if said is None else (said.by, said.reason)
-    return replace(hold, decided_by=by, reason=reason)
+    if said is None:
+        return replace(hold, decided_by=None, decided_with=None, reason=None)
+    return replace(hold, decided_by=said.by, decided_with=said.means, reason=said.reason)

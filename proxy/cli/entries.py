@@ -94,7 +94,7 @@ def _longer(source: Source, key: str, lines: Sequence[str]) -> Source:
         rows[row] = rows[row][:begin].rstrip() + rows[row][end:]
         place, indent = row + 1, 2
     else:
-        place, indent = _last_row(items) + 1, items.start_mark.column
+        place, indent = last_row(items) + 1, items.start_mark.column
     if not rows[place - 1].endswith("\n"):
         rows[place - 1] += "\n"
     gap = ["\n"] if _spaced(items, rows) else []
@@ -109,11 +109,11 @@ def _list_under(text: str, key: str) -> yaml.SequenceNode | None:
     return found[0] if found and isinstance(found[0], yaml.SequenceNode) else None
 
 
-def _last_row(node: yaml.Node) -> int:
+def last_row(node: yaml.Node) -> int:
     """The row in which a node's own text ends, comments and blank lines after it not counted."""
     if isinstance(node, yaml.CollectionNode) and node.value and not node.flow_style:
         last = node.value[-1]
-        return _last_row(last[1] if isinstance(last, tuple) else last)
+        return last_row(last[1] if isinstance(last, tuple) else last)
     end: yaml.Mark = node.end_mark
     row: int = end.line - 1 if end.column == 0 and end.line > node.start_mark.line else end.line
     return row

@@ -23,6 +23,7 @@ from proxy.stores.files import private_dir
 from proxy.stores.vault import open_vault
 
 OPERATOR_KEY = "operator"
+DESK_KEY = "desk.key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,18 +94,19 @@ def found(directory: Path, plan: Plan, *, now: datetime) -> Deployment:
     for name, mode in (("keys", 0o700), ("manifests", 0o755), ("pinned", 0o755)):
         (directory / name).mkdir(mode=mode)
     operator = new_key(directory / "keys" / f"{OPERATOR_KEY}.pem")
+    state = private_dir(directory / "state")
     keys = ExampleKeys(
         operator=operator.public,
         sponsor=new_key(directory / "keys" / f"{plan.sponsor.id}.pem").public,
         reviewer=new_key(directory / "keys" / f"{plan.reviewer.id}.pem").public,
         agent=new_key(directory / "keys" / f"{plan.agent}.pem").public,
+        desk=new_key(state / DESK_KEY).public,
     )
     for name, text in _files(plan, keys).items():
         path = directory / name
         path.parent.mkdir(mode=0o755, exist_ok=True)
         write_whole(path, text.encode("utf-8"))
     settings = load_settings(directory / "proxy.yaml")
-    state = private_dir(settings.state)
     load_authority(state / "ca", deployment=settings.deployment, now=now)
     open_vault(state / "secret.key")
     new_key(state / "node.key")

@@ -14,11 +14,12 @@ from proxy.cli.signers import As, KeyFile
 from proxy.cli.store import Desk
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.encoding import Json
-from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.errors import Code, Rejected
 from proxy.core.model import Bundle, HoldState
 from proxy.core.notes import check_reason
 from proxy.review.groups import Group, grouped
 from proxy.review.service import Outcome, Result
+from proxy.review.together import each_of
 
 MOST_IN_GROUPS = 1000
 
@@ -105,18 +106,8 @@ def _decide(found: Group, word: Word, reason: str, caller: Caller) -> dict[str, 
         able = sooner_or_later(found.holds[0]) if word is Word.DENY else found.holds[0].deciders
         who = signing(deployment, bundle, caller, able)
         say = desk.reviews.deny if word is Word.DENY else desk.reviews.release
-        outcomes: dict[str, Outcome] = {}
-        for held in found.holds:
-            try:
-                outcomes[held.hold.id] = await say(held.hold.id, person=who.person, key=who.key, reason=reason)
-            except Rejected as fault:  # of this one: the others are decided all the same
-                outcomes[held.hold.id] = Outcome(result=Result.FAILED, detail=fault.detail)
-            except Unavailable as fault:  # those before it are decided, and it may be: what is known is told
-                detail = f"nobody knows whether it was decided: {fault.detail}"
-                outcomes[held.hold.id] = Outcome(result=Result.FAILED, detail=detail)
-                break
-        untried = Outcome(result=Result.FAILED, detail="not decided: the store was away before its turn")
-        return {held.hold.id: outcomes.get(held.hold.id, untried) for held in found.holds}
+        ids = [held.hold.id for held in found.holds]
+        return await each_of(ids, lambda hold_id: say(hold_id, person=who.person, key=who.key, reason=reason))
 
     return with_desk(caller, run)
 

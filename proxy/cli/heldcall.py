@@ -8,7 +8,7 @@ from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u
-from proxy.core.model import Call, Hold, HoldState, Risk
+from proxy.core.model import Call, Hold, HoldState, Means, Risk
 from proxy.core.notes import Note
 from proxy.core.reviewed import Word, event_of
 from proxy.review.opened import HeldCall, Shown
@@ -48,7 +48,10 @@ def state_words(hold: Hold) -> str:
     if hold.decided_by is None:
         return hold.state.value
     said = "uncertain, released" if hold.state is HoldState.UNCERTAIN else hold.state.value
-    return f"{said} by {hold.decided_by}"
+    return f"{said} by {hold.decided_by}{_SIGNED[hold.decided_with]}"
+
+
+_SIGNED = {None: "", Means.KEY: "", Means.PASSKEY: ", with a passkey", Means.DESK: ", as the desk's key alone says"}
 
 
 def ends(hold: Hold, now: datetime) -> str:
@@ -122,6 +125,7 @@ def hold_json(hold: Hold) -> dict[str, Json]:
         "filed_at": instant(hold.filed_at),
         "expires_at": instant(hold.expires_at),
         "decided_by": hold.decided_by,
+        "signed_with": None if hold.decided_with is None else hold.decided_with.value,
         "decided_at": None if hold.decided_at is None else instant(hold.decided_at),
         "reason": hold.reason,
     }

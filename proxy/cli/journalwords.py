@@ -56,9 +56,13 @@ def _outcome(fields: Mapping[str, Json]) -> str:
 
 
 def _hold(fields: Mapping[str, Json]) -> str:
-    by = f" by {_text(fields, 'by')}" if fields.get("by") else ""
+    by = f" by {_text(fields, 'by')}{_SIGNED.get(_text(fields, 'signed_with'), '')}" if fields.get("by") else ""
     reason = f": {_text(fields, 'reason')}" if fields.get("reason") else ""
     return f"{_text(fields, 'event')}{by}, now {_text(fields, 'state')}  {_joined(fields, 'agent', 'hold_id')}{reason}"
+
+
+_SIGNED = {"passkey": " (passkey)", "desk": " (the desk's key alone)"}
+"""With what somebody's word was signed, unless it was a key of their own."""
 
 
 def _control(fields: Mapping[str, Json]) -> str:

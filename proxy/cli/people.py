@@ -8,6 +8,7 @@ import typer
 
 from proxy.cli.deployment import now, open_deployment
 from proxy.cli.entries import add_person
+from proxy.cli.passkeys import app as passkeys
 from proxy.cli.publickeys import read_public_key
 from proxy.cli.screen import GOOD, Screen, document
 from proxy.cli.where import AsJson, Config
@@ -17,6 +18,7 @@ from proxy.core.model import Person
 from proxy.policy.sources import parse, read_sources
 
 app = typer.Typer(help="Those who sponsor, deputise and review, with the keys they sign with.")
+app.add_typer(passkeys, name="passkey", short_help="Passkeys: list, add, remove.")
 
 USUAL_CERTIFICATION = timedelta(days=365)
 
@@ -35,9 +37,17 @@ def list_people(config: Config = None, as_json: AsJson = False) -> None:
         return
     moment = now()
     Screen().table(
-        ("person", "name", "role", "deputy", "certified until", "keys"),
+        ("person", "name", "role", "deputy", "certified until", "keys", "passkeys"),
         (
-            (each.id, each.name, each.role, each.deputy or "", until(each.certified_until, moment), _kids(each))
+            (
+                each.id,
+                each.name,
+                each.role,
+                each.deputy or "",
+                until(each.certified_until, moment),
+                _kids(each),
+                ", ".join(passkey.name for passkey in each.passkeys),
+            )
             for each in people.values()
         ),
         empty="nobody is enrolled",
@@ -86,6 +96,7 @@ def _person(person: Person) -> Json:
         "deputy": person.deputy,
         "certified_until": instant(person.certified_until),
         "keys": [{"kid": key.kid, "alg": key.alg} for key in person.keys],
+        "passkeys": [{"name": each.name, "fingerprint": each.key.kid} for each in person.passkeys],
     }
 
 

@@ -46,8 +46,11 @@ def choose_signer(
     if key is not None:
         signer = _read(key, bundle)
         if signer is None:
-            detail = f"the key {key} is enrolled for nobody here; add its public half with people add"
-            raise Rejected(Code.CONFIG_INVALID, detail)
+            kid = load_key(key).public.kid
+            desk = any(each.kid == kid for each in bundle.desk.keys)
+            why = "is the review desk's, which signs at the desk alone" if desk else "is enrolled for nobody here"
+            mend = "name your own" if desk else "add its public half with people add"
+            raise Rejected(Code.CONFIG_INVALID, f"the key {key} {why}; {mend}")
         if name not in (None, signer.name):
             raise Rejected(Code.CONFIG_INVALID, f"the key {key} is that of {signer.name}, not of {name}")
         return signer

@@ -9,7 +9,7 @@ from proxy.core.digest import is_sensitive
 from proxy.core.encoding import Json, canonical_json, parse_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.injection import replaces_field, replaces_parameter
-from proxy.core.model import Call, Decision, Effect, Unread
+from proxy.core.model import Call, Decision, Effect, Unread, Verdict
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -17,9 +17,14 @@ _FORMAT = "intent-kept-response/1"
 _MEMBERS = frozenset({"format", "status", "headers", "body", "bytes", "complete"})
 
 
-def delivers(decision: Decision, call: Call) -> bool:
-    """Whether a released call is to be sent by a node itself: the rule says so, and nothing of the call forbids it."""
-    return decision.review.effect is Effect.DELIVER and undeliverable(call, decision.credential) is None
+def delivers(decision: Decision, call: Call, *, today: Decision | None = None) -> bool:
+    """Whether a released call is to be sent by a node itself: the rule says so, and nothing of the call forbids it.
+
+    `today` is the decision on it as it is sent; unless that denies it, it must say so, too: the record of a call can be
+    written by whoever holds the secret that it is sealed with.
+    """
+    rules = (decision,) if today is None or today.verdict is Verdict.DENY else (decision, today)
+    return all(rule.review.effect is Effect.DELIVER and undeliverable(call, rule.credential) is None for rule in rules)
 
 
 def undeliverable(call: Call, credential: Credential | None = None) -> str | None:

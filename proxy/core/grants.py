@@ -7,19 +7,21 @@ it and counts it; it is read here on every use.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.control import ControlView, ended_by
 from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
-from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.jws import open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Call, Decision, Mandate, Proof, Risk, StoredCall
-from proxy.core.notes import check_no_agent, check_reason
+from proxy.core.model import Bundle, Call, Decision, Mandate, Means, Proof, Risk, StoredCall
+from proxy.core.notes import check_reason
 from proxy.core.reviewers import check_certified, eligible
 from proxy.core.routes import Route, covers
-from proxy.core.standing import SKEW_S, enrolled_key
+from proxy.core.standing import SKEW_S
+from proxy.core.vouching import DESK_GRANT_COUNT, DESK_GRANT_LASTS, bare, check_no_agent, voucher_of
 
 GRANT_TYP = "intent-grant+jwt"
 MAX_COUNT = 1000
@@ -40,7 +42,7 @@ class RouteGrant:
 
     token: str
     id: str
-    kid: str
+    kid: str  # of the key that vouches for it: a person's own, their passkey's, or the desk's
     by: str  # Person.id
     hold_id: str  # the hold it was given with
     root_id: str
@@ -51,6 +53,7 @@ class RouteGrant:
     reason: str
     issued_at: datetime
     not_after: datetime
+    means: Means = Means.KEY  # with what it was signed
 
     @property
     def agents(self) -> tuple[str, ...]:
@@ -72,7 +75,38 @@ def state_grant(
     not_after: datetime,
     nonce: str,
 ) -> str:
-    """Sign a grant for calls like `filed`. Not checked here: whether the signer may (`check_grantable`, `may_decide`).
+    """Sign a grant for calls like `filed` with `key`; see `grant_claims`."""
+    claims = grant_claims(
+        route,
+        grant_id=grant_id,
+        filed=filed,
+        by=by,
+        count=count,
+        reason=reason,
+        deployment=deployment,
+        now=now,
+        not_after=not_after,
+        nonce=nonce,
+    )
+    return seal(claims, typ=GRANT_TYP, key=key)
+
+
+def grant_claims(
+    route: Route,
+    *,
+    grant_id: str,
+    filed: StoredCall,
+    by: str,
+    count: int,
+    reason: str,
+    deployment: str,
+    now: datetime,
+    not_after: datetime,
+    nonce: str,
+) -> dict[str, Json]:
+    """What is to be signed as a grant for calls like `filed`.
+
+    Not checked here: whether its giver may (`check_grantable`, `may_decide`).
 
     Raises:
         Rejected(RELEASE_INVALID): it could not be read back: no reason, no count, an end too far.
@@ -99,9 +133,8 @@ def state_grant(
         "iat": to_epoch(now),
         "exp": to_epoch(not_after),
     }
-    token = seal(claims, typ=GRANT_TYP, key=key)
-    _read(open_envelope(token, typ=GRANT_TYP, code=Code.RELEASE_INVALID))
-    return token
+    _read(claims)
+    return claims
 
 
 def read_grant(token: str, *, bundle: Bundle, now: datetime) -> RouteGrant:
@@ -110,26 +143,35 @@ def read_grant(token: str, *, bundle: Bundle, now: datetime) -> RouteGrant:
     Not checked here: whether it lets a call pass (`check_use`), and how often it was used.
 
     Raises:
-        Rejected(RELEASE_INVALID): malformed, for another deployment, not signed with an enrolled key of whom it names,
-            signed in the future, or over.
-        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, or by somebody no longer certified.
+        Rejected(RELEASE_INVALID): malformed, for another deployment, not signed with an enrolled key of whom it names
+            (see `voucher_of`), signed in the future, or over.
+        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, by somebody no longer certified, or by the desk alone
+            for more than it may.
     """
     code = Code.RELEASE_INVALID
     envelope = open_envelope(token, typ=GRANT_TYP, code=code)
-    grant = _read(envelope)
+    grant = _read(bare(envelope.claims))
     if envelope.claims["aud"] != bundle.deployment:
         raise Rejected(code, f"aud must be {bundle.deployment}", field="aud")
     person = bundle.people.get(grant.by)
     if person is None:
         raise Rejected(code, f"{ascii(grant.by)[:80]} is not an enrolled person", field="iss")
-    check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
-    check_no_agent(envelope.kid, bundle, frozenset())
+    voucher = voucher_of(envelope, person, bundle=bundle, barred=frozenset())
+    if voucher.means is Means.DESK and not fits_the_desk(grant.count, grant.not_after - grant.issued_at):
+        widest = f"{DESK_GRANT_COUNT} calls and {DESK_GRANT_LASTS // timedelta(minutes=1)} minutes"
+        detail = f"a grant for more than {widest} is signed with a passkey or a key of one's own, not the desk's"
+        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="count")
     check_certified(person, at=now)
     if now + timedelta(seconds=SKEW_S) < grant.issued_at:
         raise Rejected(code, f"signed in the future, at {grant.issued_at.isoformat()}", field="iat")
     if now >= grant.not_after:
         raise Rejected(code, f"the grant ended at {grant.not_after.isoformat()}", field="exp")
-    return grant
+    return replace(grant, token=envelope.token, kid=voucher.kid, means=voucher.means)
+
+
+def fits_the_desk(count: int, lasts: timedelta) -> bool:
+    """Whether the review desk's key alone may sign a grant of this size."""
+    return count <= DESK_GRANT_COUNT and lasts <= DESK_GRANT_LASTS
 
 
 def check_use(
@@ -175,8 +217,8 @@ def check_grantable(decision: Decision) -> None:
         raise Rejected(code, detail, field="quorum")
 
 
-def _read(envelope: Envelope) -> RouteGrant:
-    code, claims = Code.RELEASE_INVALID, envelope.claims
+def _read(claims: Mapping[str, Json]) -> RouteGrant:
+    code = Code.RELEASE_INVALID
     texts = {name: value for name, value in claims.items() if name in _TEXTS and isinstance(value, str)}
     vary, nonce = claims.get("vary"), claims.get("nonce")
     count, iat, exp = (_whole(claims.get(name)) for name in ("count", "iat", "exp"))
@@ -194,9 +236,9 @@ def _read(envelope: Envelope) -> RouteGrant:
         raise Rejected(code, f"proof must be one of {', '.join(_PROOFS)}", field="proof")
     check_reason(texts["reason"], needed="a scope wider than one call")
     return RouteGrant(
-        token=envelope.token,
+        token="",
         id=texts["grant"],
-        kid=envelope.kid,
+        kid="",
         by=texts["iss"],
         hold_id=texts["hold"],
         root_id=texts["root"],

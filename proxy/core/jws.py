@@ -44,7 +44,12 @@ class Envelope:
 
 
 def open_envelope(token: str, *, typ: str, code: Code) -> Envelope:
-    """Read a compact JWS whose header is exactly `typ`, `alg` and `kid`.
+    """Read a compact JWS whose header is exactly `typ`, `alg` and `kid`; see `open_one_of`."""
+    return open_one_of(token, typs=(typ,), code=code)
+
+
+def open_one_of(token: str, *, typs: tuple[str, ...], code: Code) -> Envelope:
+    """Read a compact JWS of one of these types, whose header is exactly `typ`, `alg` and `kid`.
 
     Not checked here: the signature, and that `alg` is the key's.
 
@@ -58,9 +63,9 @@ def open_envelope(token: str, *, typ: str, code: Code) -> Envelope:
     claims = parse_json(unb64u(parts[1], code=code, field="payload"), code=code, what="the JWS payload")
     if not isinstance(header, Mapping) or set(header) != {"typ", "alg", "kid"}:
         raise Rejected(code, "the JWS header must have exactly typ, alg and kid", field="header")
-    got_typ, alg, kid = header["typ"], header["alg"], header["kid"]
-    if got_typ != typ:
-        raise Rejected(code, f"the JWS must be of type {typ}, got {ascii(got_typ)[:80]}", field="typ")
+    typ, alg, kid = header["typ"], header["alg"], header["kid"]
+    if not isinstance(typ, str) or typ not in typs:
+        raise Rejected(code, f"the JWS must be of type {' or '.join(typs)}, got {ascii(typ)[:80]}", field="typ")
     if alg not in (ED25519, ES256):  # closed list: neither "none" nor a shared secret is ever looked at (RFC 8725 §3.1)
         raise Rejected(code, f"alg must be {ED25519} or {ES256}, got {ascii(alg)[:40]}", field="alg")
     if not isinstance(kid, str) or not SHA256_B64U.fullmatch(kid):

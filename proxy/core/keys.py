@@ -74,6 +74,18 @@ def verifies(key: PublicKey, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def verifies_der(key: PublicKey, message: bytes, signature: bytes) -> bool:
+    """As `verifies`, of a signature as authenticators write it: ES256 in DER, with either s (WebAuthn §6.5.5)."""
+    if key.alg == ED25519:
+        return verifies(key, message, signature)
+    try:
+        r, s = decode_dss_signature(signature)
+        low = r.to_bytes(32) + min(s, _P256_ORDER - s).to_bytes(32)
+    except (ValueError, OverflowError):
+        return False
+    return verifies(key, message, low)
+
+
 def jwk(key: PublicKey) -> dict[str, Json]:
     """The public JWK, required members only."""
     if key.alg == ED25519:

@@ -66,6 +66,32 @@ class PublicKey:
     raw: bytes  # Ed25519: 32 bytes; ES256: 65 bytes, uncompressed point
 
 
+class Means(enum.StrEnum):
+    """With what a person's word was signed."""
+
+    KEY = "key"  # an enrolled key of their own
+    PASSKEY = "passkey"  # the review desk's key, around an assertion by an enrolled passkey of theirs
+    DESK = "desk"  # the review desk's key alone: it says who was at the desk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passkey:
+    """A person's enrolled WebAuthn credential."""
+
+    id: bytes  # as the authenticator names it
+    key: PublicKey
+    rp_id: str  # the domain it was made for
+    name: str = ""  # what its owner calls it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewDesk:
+    """What operators signed of the review desk. Without keys, no word counts that only a desk signed."""
+
+    keys: tuple[PublicKey, ...] = ()
+    origins: tuple[str, ...] = ()  # where its pages are: passkeys count from nowhere else
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleRef:
     """Where a rule was written, for reviewers, `explain` and the journal; never in an agent's answer."""
@@ -85,6 +111,7 @@ class Person:
     deputy: str | None
     certified_until: datetime
     keys: tuple[PublicKey, ...]
+    passkeys: tuple[Passkey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +242,7 @@ class Bundle:
     deny: tuple[DenyRule, ...]
     pins: Mapping[str, Cluster]  # digest -> the cluster as a sponsor once saw it
     operators: tuple[PublicKey, ...]  # keys pinned in proxy.yaml
+    desk: ReviewDesk = ReviewDesk()
 
 
 # --- manifest and mandate --------------------------------------------------------------------------------------------
@@ -535,6 +563,7 @@ class Hold:
     first_end: datetime | None = None  # when it would have expired, had nobody extended it
     said: tuple[Said, ...] = ()  # earlier releases of a quorum, and notes (`core.notes`), oldest first
     decided_by: str | None = None
+    decided_with: Means | None = None  # never from the store: from a statement that was verified
     decided_at: datetime | None = None
     reason: str | None = None
     body_bytes: int = 0

@@ -5,16 +5,18 @@ of it, reads it here first.
 """
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
-from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.jws import open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold
+from proxy.core.model import Bundle, Hold, Means
 from proxy.core.reviewers import check_permitted, check_turn
-from proxy.core.standing import SKEW_S, enrolled_key
+from proxy.core.standing import SKEW_S
+from proxy.core.vouching import bare, check_suffices, voucher_of
 
 NOTE_TYP = "intent-note+jwt"
 MAX_REASON_CHARS = 500
@@ -42,6 +44,7 @@ class Note:
     reason: str
     at: datetime
     until: datetime  # of EXTEND: the new end; else as `at`
+    means: Means = Means.KEY  # with what it was signed
 
 
 def state_note(
@@ -56,7 +59,23 @@ def state_note(
     nonce: str,
     until: datetime | None = None,
 ) -> str:
-    """Sign a note about `hold`. `until` belongs to EXTEND alone.
+    """Sign a note about `hold` with `key`; see `note_claims`."""
+    claims = note_claims(act, hold=hold, by=by, reason=reason, deployment=deployment, now=now, nonce=nonce, until=until)
+    return seal(claims, typ=NOTE_TYP, key=key)
+
+
+def note_claims(
+    act: NoteAct,
+    *,
+    hold: Hold,
+    by: str,
+    reason: str,
+    deployment: str,
+    now: datetime,
+    nonce: str,
+    until: datetime | None = None,
+) -> dict[str, Json]:
+    """What is to be signed as a note about `hold`. `until` belongs to EXTEND alone.
 
     Raises:
         Rejected(RELEASE_INVALID): it could not be read back: no reason, or an end that is none.
@@ -72,9 +91,8 @@ def state_note(
         "iat": to_epoch(now),
         "until": to_epoch(until or now),
     }
-    token = seal(claims, typ=NOTE_TYP, key=key)
-    _read(open_envelope(token, typ=NOTE_TYP, code=Code.RELEASE_INVALID))
-    return token
+    _read(claims, token="")
+    return claims
 
 
 def read_note(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> Note:
@@ -86,26 +104,27 @@ def read_note(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str],
 
     Raises:
         Rejected(RELEASE_INVALID): malformed, about another deployment, hold or call, signed with no enrolled key of
-            whom it names, or in the future.
-        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, or by somebody who may not.
+            whom it names (see `voucher_of`), or in the future.
+        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, by somebody who may not, or by the desk alone where
+            that does not suffice.
     """
     code = Code.RELEASE_INVALID
     envelope = open_envelope(token, typ=NOTE_TYP, code=code)
-    note = _read(envelope)
+    note = _read(bare(envelope.claims), token=envelope.token)
     for field, expected in (("aud", bundle.deployment), ("hold", hold.id), ("digest", hold.call_digest)):
         if envelope.claims[field] != expected:
             raise Rejected(code, f"the note's {field} must be {expected}", field=field)
     person = bundle.people.get(note.by)
     if person is None:
         raise Rejected(code, f"{ascii(note.by)[:80]} is not an enrolled person", field="iss")
-    check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
-    check_no_agent(envelope.kid, bundle, barred)
+    means = voucher_of(envelope, person, bundle=bundle, barred=barred).means
+    check_suffices(means, hold)
     if now + timedelta(seconds=SKEW_S) < note.at:
         raise Rejected(code, f"signed in the future, at {note.at.isoformat()}", field="iat")
     check_permitted(person, hold, bundle, at=note.at)
     if note.act in (NoteAct.ESCALATE, NoteAct.EXTEND, NoteAct.CANCEL):
         check_turn(person, hold, bundle, at=note.at)
-    return note
+    return replace(note, means=means)
 
 
 def escalated_at(hold: Hold, bundle: Bundle, *, barred: frozenset[str], now: datetime) -> datetime | None:
@@ -121,17 +140,6 @@ def escalated_at(hold: Hold, bundle: Bundle, *, barred: frozenset[str], now: dat
     return min(found, default=None)
 
 
-def check_no_agent(kid: str, bundle: Bundle, barred: frozenset[str]) -> None:
-    """Reject a word signed with a key of the chain or of any agent, whoever's it also is.
-
-    Raises:
-        Rejected(HOLD_NOT_PERMITTED)
-    """
-    if kid in barred or any(key.kid == kid for agent in bundle.agents.values() for key in agent.keys):
-        detail = f"key {kid} is also an agent's: nobody reviews their own call"
-        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="kid")
-
-
 def check_reason(reason: str, *, needed: str = "") -> None:
     """Reject a reason that cannot be shown on one line, and where one is `needed`, saying for what, none.
 
@@ -145,8 +153,8 @@ def check_reason(reason: str, *, needed: str = "") -> None:
         raise Rejected(Code.RELEASE_INVALID, detail, field="reason")
 
 
-def _read(envelope: Envelope) -> Note:
-    code, claims = Code.RELEASE_INVALID, envelope.claims
+def _read(claims: Mapping[str, Json], *, token: str) -> Note:
+    code = Code.RELEASE_INVALID
     match claims:
         case {
             "iss": str(by),
@@ -168,7 +176,7 @@ def _read(envelope: Envelope) -> Note:
         raise Rejected(code, "nonce must be 128 to 512 bits in base64url", field="nonce")
     check_reason(reason, needed=f"to {act} a hold" if act != NoteAct.COMMENT else "a comment")
     return Note(
-        token=envelope.token,
+        token=token,
         by=by,
         act=NoteAct(act),
         reason=reason,

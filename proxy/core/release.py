@@ -4,18 +4,19 @@ Rules about who may release live here and nowhere else: the command line and the
 they sign, and the proxy asks `read_release`, which asks it again, before one byte leaves.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
-from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.jws import open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold, Person, Risk, Verdict
-from proxy.core.notes import check_no_agent, check_reason, escalated_at
+from proxy.core.model import Bundle, Hold, Means, Person, Risk, Verdict
+from proxy.core.notes import check_reason, escalated_at
 from proxy.core.reviewers import check_permitted, check_turn
-from proxy.core.standing import SKEW_S, enrolled_key
+from proxy.core.standing import SKEW_S
+from proxy.core.vouching import bare, check_suffices, voucher_of
 
 RELEASE_TYP = "intent-release+jwt"
 
@@ -42,6 +43,7 @@ class Release:
     not_after: datetime
     nonce: str
     node: str = ""  # the one that may act, of a transformative hold
+    means: Means = Means.KEY  # with what it was signed
 
 
 def state_release(
@@ -56,10 +58,35 @@ def state_release(
     not_after: datetime,
     nonce: str,
 ) -> str:
-    """Sign a release (ALLOW) or a denial (DENY) of exactly the call of `hold`.
+    """Sign a release (ALLOW) or a denial (DENY) with `key`; see `release_claims`."""
+    claims = release_claims(
+        hold=hold,
+        verdict=verdict,
+        by=by,
+        reason=reason,
+        deployment=deployment,
+        now=now,
+        not_after=not_after,
+        nonce=nonce,
+    )
+    return seal(claims, typ=RELEASE_TYP, key=key)
 
-    `by` is the signer's Person.id, `nonce` 128 bits in base64url. Whoever signs has read the call and computed its
-    digest anew. Not checked here: `may_decide`.
+
+def release_claims(
+    *,
+    hold: Hold,
+    verdict: Verdict,
+    by: str,
+    reason: str,
+    deployment: str,
+    now: datetime,
+    not_after: datetime,
+    nonce: str,
+) -> dict[str, Json]:
+    """What is to be signed as a release (ALLOW) or a denial (DENY) of exactly the call of `hold`.
+
+    `by` is the Person.id of whoever decides, `nonce` 128 bits in base64url. Whoever signs has read the call and
+    computed its digest anew. Not checked here: `may_decide`.
 
     Raises:
         Rejected(RELEASE_INVALID): it could not be read back (no reason for a denial, HOLD for a verdict, impossible
@@ -81,9 +108,8 @@ def state_release(
     }
     if bound_to(hold):
         claims["node"] = bound_to(hold)
-    token = seal(claims, typ=RELEASE_TYP, key=key)
-    _read(open_envelope(token, typ=RELEASE_TYP, code=Code.RELEASE_INVALID))
-    return token
+    _read(claims)
+    return claims
 
 
 def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> Release:
@@ -96,12 +122,13 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
 
     Raises:
         Rejected(RELEASE_INVALID): malformed, about another deployment, hold or call, not signed with an enrolled key
-            of whom it names, signed in the future, or past its not-after.
-        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, or as `may_decide`.
+            of whom it names (see `voucher_of`), signed in the future, or past its not-after.
+        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, by the desk alone where that does not suffice, or as
+            `may_decide`.
     """
     code = Code.RELEASE_INVALID
     envelope = open_envelope(token, typ=RELEASE_TYP, code=code)
-    release = _read(envelope)
+    release = replace(_read(bare(envelope.claims)), token=envelope.token, id=envelope.id)
     # 1. About this call, here.
     for field, expected, got in (
         ("aud", bundle.deployment, release.aud),
@@ -111,12 +138,12 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
     ):
         if expected != got:
             raise Rejected(code, f"{field} must be {expected}, got {ascii(got)[:80]}", field=field)
-    # 2. Signed by an enrolled person, and not as an agent.
+    # 2. Signed by an enrolled person, with what suffices, and not as an agent.
     person = bundle.people.get(release.by)
     if person is None:
         raise Rejected(code, f"{ascii(release.by)[:80]} is not an enrolled person", field="iss")
-    check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
-    check_no_agent(envelope.kid, bundle, barred)
+    means = voucher_of(envelope, person, bundle=bundle, barred=barred).means
+    check_suffices(means, hold)
     # 3. By someone who may now, and whose turn it was at the time.
     check_permitted(person, hold, bundle, at=now)
     if release.verdict is Verdict.ALLOW:
@@ -127,7 +154,7 @@ def read_release(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[st
         raise Rejected(code, f"signed in the future, at {release.issued_at.isoformat()}", field="iat")
     if release.verdict is Verdict.ALLOW and now >= release.not_after:
         raise Rejected(code, f"the release ended at {release.not_after.isoformat()}", field="exp")
-    return release
+    return replace(release, means=means)
 
 
 def bound_to(hold: Hold) -> str:
@@ -223,8 +250,8 @@ def _check_turn(
         check_turn(person, hold, bundle, at=at)
 
 
-def _read(envelope: Envelope) -> Release:
-    code, claims = Code.RELEASE_INVALID, envelope.claims
+def _read(claims: Mapping[str, Json]) -> Release:
+    code = Code.RELEASE_INVALID
     texts = {name: value for name, value in claims.items() if name in _TEXTS and isinstance(value, str)}
     times = {name: value for name, value in claims.items() if name in _TIMES and type(value) is int}
     node = claims.get("node", "")
@@ -241,8 +268,8 @@ def _read(envelope: Envelope) -> Release:
         raise Rejected(code, "nonce must be 128 to 512 bits in base64url", field="nonce")
     check_reason(texts["reason"], needed=_needs_reason(verdict))
     return Release(
-        token=envelope.token,
-        id=envelope.id,
+        token="",
+        id="",
         by=texts["iss"],
         aud=texts["aud"],
         hold_id=texts["hold"],

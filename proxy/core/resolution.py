@@ -5,18 +5,20 @@ and is done; or it did not, and its agent may ask anew, which is another hold an
 """
 
 import enum
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from proxy.core.encoding import MAX_EPOCH_S, NONCE, Json, from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.holds import Event
-from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.jws import open_envelope, seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Bundle, Hold
+from proxy.core.model import Bundle, Hold, Means
 from proxy.core.notes import check_reason
 from proxy.core.release import may_decide
-from proxy.core.standing import SKEW_S, enrolled_key
+from proxy.core.standing import SKEW_S
+from proxy.core.vouching import bare, check_suffices, voucher_of
 
 RESOLUTION_TYP = "intent-resolution+jwt"
 
@@ -42,12 +44,23 @@ class Resolution:
     found: Found
     reason: str
     issued_at: datetime
+    means: Means = Means.KEY  # with what it was signed
 
 
 def state_resolution(
     *, hold: Hold, found: Found, by: str, reason: str, deployment: str, key: PrivateKey, now: datetime, nonce: str
 ) -> str:
-    """Sign what was found out about exactly the call of `hold`. How it was found out is the reason, and needed.
+    """Sign what was found out about a call with `key`; see `resolution_claims`."""
+    claims = resolution_claims(
+        hold=hold, found=found, by=by, reason=reason, deployment=deployment, now=now, nonce=nonce
+    )
+    return seal(claims, typ=RESOLUTION_TYP, key=key)
+
+
+def resolution_claims(
+    *, hold: Hold, found: Found, by: str, reason: str, deployment: str, now: datetime, nonce: str
+) -> dict[str, Json]:
+    """What is to be signed about exactly the call of `hold`. How it was found out is the reason, and needed.
 
     Raises:
         Rejected(RELEASE_INVALID): it could not be read back, as without a reason.
@@ -62,9 +75,8 @@ def state_resolution(
         "iat": to_epoch(now),
         "nonce": nonce,
     }
-    token = seal(claims, typ=RESOLUTION_TYP, key=key)
-    _read(open_envelope(token, typ=RESOLUTION_TYP, code=Code.RELEASE_INVALID))
-    return token
+    _read(claims)
+    return claims
 
 
 def read_resolution(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str], now: datetime) -> Resolution:
@@ -72,29 +84,28 @@ def read_resolution(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset
 
     Raises:
         Rejected(RELEASE_INVALID): malformed, about another deployment, hold or call, or not from an enrolled person.
-        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, or as `may_decide`.
+        Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, by the desk alone where that does not suffice, or as
+            `may_decide`.
     """
     code = Code.RELEASE_INVALID
     envelope = open_envelope(token, typ=RESOLUTION_TYP, code=code)
-    texts, resolution = _read(envelope)
+    texts, resolution = _read(bare(envelope.claims))
     for field, expected in (("aud", bundle.deployment), ("hold", hold.id), ("digest", hold.call_digest)):
         if texts[field] != expected:
             raise Rejected(code, f"{field} must be {expected}, got {ascii(texts[field])[:80]}", field=field)
     person = bundle.people.get(resolution.by)
     if person is None:
         raise Rejected(code, f"{ascii(resolution.by)[:80]} is not an enrolled person", field="iss")
-    check_signature(envelope, enrolled_key(person, envelope.kid, code=code), code=code)
-    if envelope.kid in barred or any(key.kid == envelope.kid for agent in bundle.agents.values() for key in agent.keys):
-        detail = f"key {envelope.kid} of {person.id} is also an agent's: nobody closes their own call"
-        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="kid")
+    means = voucher_of(envelope, person, bundle=bundle, barred=barred).means
+    check_suffices(means, hold)
     may_decide(person, hold, bundle, now)
     if now + timedelta(seconds=SKEW_S) < resolution.issued_at:
         raise Rejected(code, f"signed in the future, at {resolution.issued_at.isoformat()}", field="iat")
-    return resolution
+    return replace(resolution, means=means)
 
 
-def _read(envelope: Envelope) -> tuple[dict[str, str], Resolution]:
-    code, claims = Code.RELEASE_INVALID, envelope.claims
+def _read(claims: Mapping[str, Json]) -> tuple[dict[str, str], Resolution]:
+    code = Code.RELEASE_INVALID
     texts = {name: value for name, value in claims.items() if name in _TEXTS and isinstance(value, str)}
     issued = claims.get("iat")
     if texts.keys() != _TEXTS or claims.keys() != _TEXTS | {"iat"} or type(issued) is not int:

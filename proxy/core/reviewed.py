@@ -13,10 +13,11 @@ from proxy.core.credential import Credential
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import RouteGrant, read_grant
 from proxy.core.holds import Event
-from proxy.core.model import Bundle, Decision, Hold, HoldState, StoredCall, Verdict
-from proxy.core.notes import Note, check_no_agent, read_note
+from proxy.core.model import Bundle, Decision, Hold, HoldState, Risk, StoredCall, Verdict
+from proxy.core.notes import Note, read_note
 from proxy.core.release import Release, read_approval, read_release
-from proxy.core.reviewers import check_permitted
+from proxy.core.reviewers import check_permitted, eligible
+from proxy.core.vouching import check_no_agent
 
 _MEANT = {
     HoldState.APPROVED: Verdict.ALLOW,
@@ -37,7 +38,7 @@ def told(hold: Hold, bundle: Bundle, *, barred: Collection[str], now: datetime) 
     """
     said = verified(hold, bundle, barred=barred, now=now)
     if said is not None:
-        return replace(hold, decided_by=said.by, reason=said.reason)
+        return replace(hold, decided_by=said.by, decided_with=said.means, reason=said.reason)
     return unsaid(hold)
 
 
@@ -50,7 +51,7 @@ def unsaid(hold: Hold) -> Hold:
     if hold.state is HoldState.DENIED:
         detail = "the hold is marked denied, but no reviewer's signed statement says so"
         raise Rejected(Code.HOLD_TAMPERED, detail, field="statement")
-    return replace(hold, decided_by=None, decided_at=None, reason=None)
+    return replace(hold, decided_by=None, decided_with=None, decided_at=None, reason=None)
 
 
 def verified(
@@ -97,6 +98,26 @@ def as_sealed(hold: Hold, filed: StoredCall) -> Hold:
         expires_at=decision.at + timedelta(seconds=review.ttl_s),
         first_end=None,
     )
+
+
+def as_judged(hold: Hold, today: Decision) -> Hold:
+    """The hold as strict as today's decision on its call asks for.
+
+    Whoever holds the secret that calls are sealed with, as the review desk does, could write a laxer record. That the
+    call changes things, or that two must release it, is then still known from the rules.
+    """
+    risk = today.risk if hold.risk is Risk.ROUTINE else hold.risk
+    return replace(hold, quorum=max(hold.quorum, today.review.quorum), risk=risk)
+
+
+def check_judged(release: Release, today: Decision, *, sponsor: str, bundle: Bundle) -> None:
+    """Reject a release by somebody whom today's rules do not let decide the call, whatever its record says.
+
+    Raises:
+        Rejected(HOLD_NOT_PERMITTED)
+    """
+    if release.by not in eligible(today.review.who, sponsor, bundle):
+        raise Rejected(Code.HOLD_NOT_PERMITTED, f"by today's rules {release.by} may not release the call", field="iss")
 
 
 type Word = Release | Note | RouteGrant | Statement

@@ -230,6 +230,7 @@ def _bundle(settings: Settings, signed: Signed, policy: Policy, *, is_signed: bo
         deny=policy.deny,
         pins={**pins.clusters, **{cluster.digest: cluster for cluster in policy.clusters.values()}},
         operators=settings.operators,
+        desk=policy.desk,
     )
 
 

@@ -12,12 +12,13 @@ from proxy.policy.schemas import rendered, schemas
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExampleKeys:
-    """The public keys of the four who take part."""
+    """The public keys of all who take part."""
 
     operator: PublicKey
     sponsor: PublicKey
     reviewer: PublicKey
     agent: PublicKey
+    desk: PublicKey
 
 
 SPONSOR = "maria"
@@ -127,6 +128,13 @@ _PEOPLE = Template("""\
 # The humans who sign manifests and decide about held calls.
 version: 1
 
+# The review desk. Its key says who was there; that suffices for calls that change nothing and that one person decides.
+# Everything else people sign themselves: with a key of theirs, or a passkey used on one of the desk's own pages.
+desk:
+  keys:
+    - $desk
+  origins: [http://localhost:8090]
+
 people:
   - id: $sponsor_id
     name: Maria Brandt
@@ -160,6 +168,7 @@ def example_files(
         "sponsor": key_line(keys.sponsor),
         "reviewer": key_line(keys.reviewer),
         "agent": key_line(keys.agent),
+        "desk": key_line(keys.desk),
     }
     return {
         "proxy.yaml": _PROXY.substitute(filled),

@@ -1,12 +1,13 @@
-"""people.yaml: the humans who may sponsor, deputise and review, with the keys they sign with."""
+"""people.yaml: the humans who may sponsor, deputise and review, with the keys they sign with, and the review desk."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from proxy.core.model import Person, PublicKey
+from proxy.core.model import Passkey, Person, PublicKey, ReviewDesk
 from proxy.policy.clusters import ROLES
 from proxy.policy.document import THE_FILE, Fields, identifier, listed, moment, one_line, public_key, version
 from proxy.policy.faults import Faults, instead, shown
+from proxy.policy.passkeys import check_passkeys, read_desk, read_passkeys
 from proxy.policy.yaml import Table
 
 RESERVED = frozenset({"operator", *ROLES})
@@ -16,7 +17,7 @@ _UNKNOWN = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Enrolled:
-    """Who has which id and which key, over operators, people and agents: neither may be used twice.
+    """Who has which id and which key, over operators, desks, people and agents: neither may be used twice.
 
     One key for two parties would let one of them sign as the other; so an agent could answer its own holds.
     """
@@ -24,6 +25,7 @@ class Enrolled:
     def __init__(self, operators: Iterable[PublicKey]) -> None:
         self._keys = {key.kid: "an operator" for key in operators}
         self._ids: dict[str, str] = dict.fromkeys(RESERVED, "reserved")
+        self._credentials: dict[bytes, str] = {}
 
     def claim(self, entry: Fields, name: str, keys: Iterable[PublicKey], *, whose: str) -> None:
         """Note an id and its keys; a clash with somebody else's goes to the faults of the entry."""
@@ -31,16 +33,34 @@ class Enrolled:
             entry.fault("id", f"{shown(name)} is {self._ids[name]}; choose another")
             return
         self._ids[name] = f"already {whose}"
+        self.claim_keys(entry, "keys", keys, whose=whose)
+
+    def claim_keys(self, entry: Fields, field: str, keys: Iterable[PublicKey], *, whose: str) -> None:
+        """Note keys that stand under `field`; one that is somebody else's goes to the faults of the entry."""
         for key in keys:
             owner = self._keys.setdefault(key.kid, whose)
             if owner != whose:
-                entry.fault("keys", f"the key {key.kid} is already that of {owner}; everyone needs a key of their own")
+                entry.fault(field, f"the key {key.kid} is already that of {owner}; everyone needs a key of their own")
+
+    def claim_passkeys(self, entry: Fields, passkeys: Iterable[Passkey], *, whose: str) -> None:
+        """Note passkeys: each has a key, an id and, among those of one person, a name that no other has."""
+        names: set[str] = set()
+        for passkey in passkeys:
+            self.claim_keys(entry, "passkeys", (passkey.key,), whose=f"passkey {shown(passkey.name)} of {whose}")
+            if passkey.name in names or passkey.id in self._credentials:
+                told = self._credentials.get(passkey.id, f"{whose}, under that name")
+                entry.fault("passkeys", f"{shown(passkey.name)} is already a passkey of {told}; remove one of them")
+            names.add(passkey.name)
+            self._credentials[passkey.id] = whose
 
 
-def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> dict[str, Person]:
-    """The people of the file, by id; what is wrong goes to `faults`."""
+def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> tuple[dict[str, Person], ReviewDesk]:
+    """The people of the file, by id, and the review desk; what is wrong goes to `faults`."""
     fields = Fields(root, THE_FILE, faults)
     fields.need("version", version, 1)
+    desk = read_desk(fields)
+    known = fields.clean  # with its origins unread, every passkey would seem to be of another domain
+    enrolled.claim_keys(fields, "desk", desk.keys, whose="the review desk")
     people: dict[str, Person] = {}
     entries: dict[str, Fields] = {}
     for entry in fields.each("people", "person", named_by="id", needed=True):
@@ -51,15 +71,19 @@ def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> dict[str, Pe
             deputy=entry.take("deputy", identifier, "") or None,
             certified_until=entry.need("certified_until", moment, _UNKNOWN),
             keys=entry.take("keys", listed(public_key, empty=True), ()),
+            passkeys=read_passkeys(entry),
         )
         enrolled.claim(entry, person.id, person.keys, whose=f"person {shown(person.id)}")
+        enrolled.claim_passkeys(entry, person.passkeys, whose=f"person {shown(person.id)}")
+        if known:
+            check_passkeys(person, desk, entry)
         entry.done()
         people.setdefault(person.id, person)
         entries.setdefault(person.id, entry)
     fields.done()
     for person in people.values():
         _check_deputy(person, people, entries[person.id])
-    return people
+    return people, desk
 
 
 def _check_deputy(person: Person, people: dict[str, Person], entry: Fields) -> None:

@@ -16,6 +16,7 @@ from proxy.policy.body_schemas import BODY
 from proxy.policy.clusters import MAX_QUORUM, METHOD_PATTERN, PROOFS
 from proxy.policy.credentials import CREDENTIAL
 from proxy.policy.document import DURATION_PATTERN, ID_PATTERN
+from proxy.policy.passkeys import NAME_PATTERN, ORIGIN_PATTERN
 from proxy.policy.pieces import Schema, listing, record
 from proxy.policy.settings import Settings
 from proxy.policy.values import JWK_SCHEMA
@@ -212,6 +213,38 @@ _CLUSTERS_FILE: Schema = {
     "anyOf": [{"required": ["clusters"]}, {"required": ["deny"]}],
 }
 
+_PASSKEY = record(
+    {
+        "id": {
+            "description": "The credential's id, in base64url.",
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_-]{22,1364}$",
+        },
+        "key": JWK_SCHEMA,
+        "rp_id": {
+            "description": "The domain it was made for: the desk's host, or one above it.",
+            "type": "string",
+            "pattern": f"^{NAME_PATTERN}$",
+        },
+        "name": _text("What its owner calls it.", longest=200),
+    },
+    needed=("id", "key", "rp_id", "name"),
+    description="A passkey (WebAuthn) that signs the person's releases at the review desk.",
+)
+
+_DESK = record(
+    {
+        "keys": listing(JWK_SCHEMA, "Public keys the desk signs with, each enrolled for nobody else.", empty=True),
+        "origins": listing(
+            {"type": "string", "pattern": f"^{ORIGIN_PATTERN}$"},
+            "Where the desk's pages are, as browsers write it; passkeys count from nowhere else.",
+            empty=True,
+        ),
+    },
+    needed=("keys",),
+    description="The review desk.",
+)
+
 _PERSON = record(
     {
         "id": _id("What other places call this person."),
@@ -224,6 +257,7 @@ _PERSON = record(
             "pattern": r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2}))?$",
         },
         "keys": _KEYS,
+        "passkeys": listing(_PASSKEY, "Passkeys, each enrolled for nobody else.", empty=True),
     },
     needed=("id", "name", "role", "certified_until"),
     description="A named human who may sponsor, deputise or review.",
@@ -266,6 +300,13 @@ def _file(key: str, entry: Schema, description: str) -> Schema:
     return record({"version": _VERSION, key: entries}, needed=("version", key), description=description)
 
 
+_PEOPLE_FILE = record(
+    {"version": _VERSION, "desk": _DESK, "people": listing(_PERSON, "The people.", empty=True)},
+    needed=("version", "people"),
+    description="The people who sponsor, deputise and review, and the desk where they do.",
+)
+
+
 def _settings() -> Schema:
     schema: Schema = _tidy(Settings.model_json_schema(mode="validation"))
     return schema
@@ -299,7 +340,7 @@ def schemas() -> dict[str, Schema]:
         "proxy": _settings(),
         "clusters": _CLUSTERS_FILE,
         "agents": _file("agents", _AGENT, "The inventory of agents."),
-        "people": _file("people", _PERSON, "The people who sponsor, deputise and review."),
+        "people": _PEOPLE_FILE,
     }
     return {f"{name}.schema.json": {"$schema": _DIALECT, **body} for name, body in bodies.items()}
 

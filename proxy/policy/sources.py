@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Agent, Cluster, DenyRule, Person, PublicKey
+from proxy.core.model import Agent, Cluster, DenyRule, Person, PublicKey, ReviewDesk
 from proxy.policy.agents import read_agents
 from proxy.policy.clusters import Rules
 from proxy.policy.faults import Faults, refuse_any
@@ -50,6 +50,7 @@ class Policy:
     agents: Mapping[str, Agent]
     clusters: Mapping[str, Cluster]
     deny: tuple[DenyRule, ...]
+    desk: ReviewDesk
 
 
 def read_sources(settings: Settings) -> Sources:
@@ -105,7 +106,8 @@ def parse(sources: Sources, *, operators: Iterable[PublicKey]) -> Policy:
         return faults, load(source.data, faults)
 
     faults, root = open_file(sources.people)
-    people = read_people(root, faults, enrolled) if root is not None else {}
+    nobody: dict[str, Person] = {}
+    people, desk = read_people(root, faults, enrolled) if root is not None else (nobody, ReviewDesk())
     known = None if faults else people.keys()  # with people unread, every name would seem unknown
     faults, root = open_file(sources.agents)
     agents = read_agents(root, faults, enrolled, people=known) if root is not None else {}
@@ -116,4 +118,4 @@ def parse(sources: Sources, *, operators: Iterable[PublicKey]) -> Policy:
             rules.read(root, faults)
     refuse_any(*collected)
     deny = tuple(rules.deny[name] for name in sorted(rules.deny))
-    return Policy(people=people, agents=agents, clusters=rules.clusters, deny=deny)
+    return Policy(people=people, agents=agents, clusters=rules.clusters, deny=deny, desk=desk)

@@ -6,12 +6,25 @@ from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.grants import LONGEST, MAX_COUNT, RouteGrant, check_grantable, read_grant, state_grant
+from proxy.core.grants import (
+    GRANT_TYP,
+    LONGEST,
+    MAX_COUNT,
+    RouteGrant,
+    check_grantable,
+    fits_the_desk,
+    grant_claims,
+    read_grant,
+)
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Person
+from proxy.core.model import Hold, Means, Person, Verdict
 from proxy.core.notes import check_reason
-from proxy.core.routes import route_of
+from proxy.core.release import read_release
+from proxy.core.routes import covers, route_of
+from proxy.core.vouching import check_no_agent
 from proxy.ports import Grants
+from proxy.review.drafts import Draft
+from proxy.review.opened import Shown
 from proxy.review.service import Outcome, Result, ReviewService
 
 USUAL_COUNT = 100
@@ -36,6 +49,14 @@ class Listed:
     id: str
     grant: RouteGrant | None
     used: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GrantDraft:
+    """What is to be signed to release a call, and to let others like it pass."""
+
+    release: Draft
+    grant: Draft
 
 
 class Granter:
@@ -64,42 +85,82 @@ class Granter:
         """Let a held call pass once, and calls like it so often and so long. Without a grant where it was not released.
 
         Raises:
-            Rejected(HOLD_UNKNOWN, HOLD_TAMPERED): as `ReviewService.show`.
+            Rejected(HOLD_TAMPERED): as `ReviewService.show`.
             Rejected(HOLD_NOT_PERMITTED): such a call is never granted by route.
             Rejected(RELEASE_INVALID): no reason, or a width that would not cover the held call.
             Unavailable: the store does not answer; once the call is released the detail says so.
         """
+        drafted = await self.draft(hold_id, person=person, reason=reason, width=width)
+        if isinstance(drafted, Outcome):
+            return drafted, None
+        return await self.record(hold_id, drafted.release.signed(key), drafted.grant.signed(key))
+
+    async def draft(self, hold_id: str, *, person: Person, reason: str, width: Width) -> GrantDraft | Outcome:
+        """The two statements that `person` would sign; or why they cannot. Raises: as `release`."""
         check_reason(reason, needed="a scope wider than one call")
-        held = await self._reviews.show(hold_id)
-        if held.shown is None:  # it is over: the release says how
-            return await self._reviews.release(hold_id, person=person, key=key, reason=reason), None
-        filed, bundle, now = held.shown.stored, self._policy().bundle, self._clock()
+        release = await self._reviews.draft(hold_id, Verdict.ALLOW, person=person, reason=reason)
+        if isinstance(release, Outcome):
+            return release
+        assert release.call is not None
+        filed, now = release.call.stored, self._clock()
         check_grantable(filed.decision)
-        statement = state_grant(
+        count, lasting = USUAL_COUNT if width.count is None else width.count, width.lasting or LONGEST
+        claims = grant_claims(
             route_of(filed.call, path=width.path, vary=width.vary, any_body=width.any_body),
             grant_id=self._new_id(),
             filed=filed,
             by=person.id,
-            count=USUAL_COUNT if width.count is None else width.count,
+            count=count,
             reason=reason,
-            deployment=bundle.deployment,
-            key=key,
+            deployment=self._policy().bundle.deployment,
             now=now,
-            not_after=now + (width.lasting or LONGEST),
+            not_after=now + lasting,
             nonce=self._new_nonce(),
         )
-        outcome = await self._reviews.release(hold_id, person=person, key=key, reason=reason, grant=statement)
-        if outcome.result is not Result.DONE:
+        means = release.means if fits_the_desk(count, lasting) else release.means - {Means.DESK}
+        grant = Draft(hold=release.hold, call=release.call, typ=GRANT_TYP, claims=claims, means=means)
+        return GrantDraft(release=release, grant=grant)
+
+    async def record(self, hold_id: str, release: str, grant: str) -> tuple[Outcome, RouteGrant | None]:
+        """Record a signed release and the signed route grant that is given with it, whoever signed them and where.
+
+        Raises: as `release`, and `ReviewService.record`.
+        """
+        held = await self._reviews.show(hold_id)
+        if held.shown is not None:
+            try:
+                given = self._read(grant, release, held.hold, held.shown)
+            except Rejected as fault:
+                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=held.hold), None
+        outcome = await self._reviews.record(hold_id, release, grant=grant)
+        if outcome.result is not Result.DONE or held.shown is None:
             return outcome, None
-        grant = read_grant(statement, bundle=bundle, now=now)
         try:
-            await self._grants.put(grant.id, statement, root_id=grant.root_id, until=grant.not_after)
+            await self._grants.put(given.id, grant, root_id=given.root_id, until=given.not_after)
         except Unavailable as fault:
             detail = (
-                f"{outcome.detail}, this call alone: nobody knows whether grant {grant.id} was kept ({fault.detail})"
+                f"{outcome.detail}, this call alone: nobody knows whether grant {given.id} was kept ({fault.detail})"
             )
             raise Unavailable(fault.code, f"{detail}; grants list says") from None
-        return outcome, grant
+        return outcome, given
+
+    def _read(self, grant: str, release: str, hold: Hold, shown: Shown) -> RouteGrant:
+        """A grant that goes with the release of this hold: by the same person, for calls like it, as a node reads it.
+
+        Raises:
+            Rejected: any of it does not hold.
+        """
+        bundle, now, filed = self._policy().bundle, self._clock(), shown.stored
+        meant, barred = shown.meant(hold), shown.barred
+        check_grantable(filed.decision)
+        given = read_grant(grant, bundle=bundle, now=now)
+        said = read_release(release, hold=meant, bundle=bundle, barred=barred, now=now)
+        check_no_agent(given.kid, bundle, barred)
+        like = (given.by, given.hold_id, given.root_id, given.sub_path, given.proof)
+        if like != (said.by, hold.id, hold.root_id, filed.sub_path, filed.proof) or not covers(given.route, filed.call):
+            detail = f"grant {given.id} does not belong to this release of hold {hold.id}"
+            raise Rejected(Code.RELEASE_INVALID, detail, field="grant")
+        return given
 
     async def listing(self) -> tuple[Listed, ...]:
         """Every grant that is kept and has not ended."""

@@ -132,7 +132,7 @@ def as_signed(hold: Hold, bundle: Bundle, *, now: datetime) -> Hold:
     if signed.decided_by is None and hold.statement is not None:
         with suppress(Rejected):
             said = read_resolution(hold.statement, hold=hold, bundle=bundle, barred=frozenset(), now=now)
-            return replace(hold, decided_by=said.by, reason=said.reason)
+            return replace(hold, decided_by=said.by, decided_with=said.means, reason=said.reason)
     return replace(signed, decided_at=None) if hold.state is HoldState.HELD else signed  # a release that was taken back
 
 

@@ -74,6 +74,12 @@ def not_while(stopped: str, hold: Hold) -> Outcome:
     return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
 
 
+def again(by: str, hold: Hold) -> Outcome:
+    """A second release by one person, of a quorum."""
+    detail = f"{by} has released hold {hold.id} already: {hold.quorum} different people must"
+    return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
+
+
 def unknown(hold_id: str) -> Rejected:
     """The fault of an id that no hold has."""
     return Rejected(Code.HOLD_UNKNOWN, f"there is no hold {ascii(hold_id)[1:-1][:80]}")

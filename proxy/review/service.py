@@ -1,28 +1,35 @@
-"""Reviewing: how what a person says of a hold is signed and recorded. The command line and the desk ask here.
+"""Reviewing: how what a person says of a hold is drafted, signed and recorded. The command line and the desk ask here.
 
-Who may say what is said by `proxy.core` alone (`reviewers`, `release`, `notes`); nothing is recorded that the proxy
-would not take later. Several people may act on a hold at once: each step is taken at the version that was looked at,
-and looked at again where somebody else was faster.
+Everything is said in two steps: `draft` makes the claims to be signed, wherever the key is; `record` verifies what was
+signed as the proxy will, and takes the step it means. `release`, `deny` and `note` do both, with a key at hand.
+
+Who may say what is said by `proxy.core` alone (`reviewers`, `release`, `notes`, `vouching`); nothing is recorded that
+the proxy would not take later. Several people may act on a hold at once: each step is taken at the version that was
+looked at, and looked at again where somebody else was faster.
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected
 from proxy.core.holds import MAX_SAID, Event
+from proxy.core.jws import Envelope, open_one_of
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Hold, HoldState, Person, Verdict
-from proxy.core.notes import NoteAct, read_note, state_note
+from proxy.core.notes import NOTE_TYP, NoteAct, note_claims, read_note
 from proxy.core.recall import check_counts, counts_under
-from proxy.core.release import may_decide, read_release, read_releases, state_release
+from proxy.core.release import RELEASE_TYP, Release, may_decide, read_release, read_releases, release_claims
+from proxy.core.vouching import sufficient
 from proxy.ports import Holds, Moved, Vault
-from proxy.review.opened import HeldCall, Reader, as_signed, held_call
+from proxy.review.drafts import Draft
+from proxy.review.opened import Shown
 from proxy.review.outcomes import Outcome as Outcome
 from proxy.review.outcomes import Result as Result
-from proxy.review.outcomes import done, expired, late, no_denial, not_while, too_busy, unknown
+from proxy.review.outcomes import again, done, expired, late, no_denial, not_while, too_busy, unknown
+from proxy.review.reading import Reading
 
 LONGEST_HOLD = timedelta(days=7)
 """No extension lets a hold wait longer than this after it was filed: as long as any `review.ttl`."""
@@ -39,7 +46,22 @@ _STEPS = {
 }
 
 
-class ReviewService:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seen:
+    """A hold that something may be said of, and its call. `meant` is the hold as it was sealed."""
+
+    hold: Hold
+    shown: Shown | None
+    meant: Hold
+    barred: frozenset[str]
+
+    @property
+    def agents(self) -> Sequence[str]:
+        """Who asked for the call, from the root mandate's agent on."""
+        return () if self.shown is None else self.shown.stored.agents
+
+
+class ReviewService(Reading):
     """Reads and rules on holds. It has the vault, so it runs where the proxy's own secret is."""
 
     def __init__(
@@ -56,87 +78,9 @@ class ReviewService:
         """`new_nonce` makes 128 random bits in base64url; `max_ttl` is how long any call is held; `view` is what is
         stopped. The proxy sends nothing of a stopped agent whatever was released; here reviewers are told at once.
         """
-        self._holds = holds
-        self._reader = Reader(holds=holds, vault=vault, policy=policy)
-        self._policy = policy
-        self._clock = clock
+        super().__init__(holds=holds, vault=vault, policy=policy, clock=clock, view=view)
         self._new_nonce = new_nonce
-        self._view = view
         self._max_ttl = min(max_ttl, LONGEST_HOLD)
-
-    # --- reading -----------------------------------------------------------------------------------------------------
-
-    async def listing(
-        self,
-        *,
-        states: frozenset[HoldState] | None = None,
-        agent: str | None = None,
-        sponsor: str | None = None,
-        limit: int = 200,
-    ) -> tuple[Hold, ...]:
-        """Holds, newest first; `states` None means those that still wait for somebody."""
-        found = await self._holds.listing(states=states, agent=agent, sponsor=sponsor, limit=limit)
-        return tuple(map(self._signed, found))
-
-    async def watch(self) -> AsyncIterator[Hold]:
-        """Every open hold, oldest first, then each hold whenever it changes. Ends only by cancellation.
-
-        A change during the first listing may come twice, never not at all.
-
-        Raises:
-            Unavailable(STORE_DOWN): the store is away, or its events were lost; what is open must be listed again.
-        """
-        cursor = await self._holds.cursor()
-        for hold in reversed(await self._holds.listing()):
-            yield self._signed(hold)
-        async for news in self._holds.news(cursor):
-            with suppress(Rejected):  # one that was changed by hand, and can be released by nobody, hides no others
-                changed = await self._look(news.hold_id)
-                if changed is not None:
-                    yield changed
-
-    async def decided(self, hold_id: str) -> Hold:
-        """The hold, as soon as it no longer waits for a person. Ends else only by cancellation.
-
-        Raises:
-            Rejected(HOLD_UNKNOWN): there is no such hold.
-            Rejected(HOLD_TAMPERED): it is marked approved or denied, and no reviewer signed that.
-            Unavailable(STORE_DOWN): as `watch`.
-        """
-        cursor = await self._holds.cursor()
-        hold = await self._get(hold_id)
-        if hold.state is HoldState.HELD:
-            async for news in self._holds.news(cursor):
-                if news.hold_id == hold_id and news.state is not HoldState.HELD:
-                    break
-        ended = await self._get(hold_id)
-        if ended.decided_by is None and ended.state in (HoldState.APPROVED, HoldState.DENIED):
-            raise Rejected(Code.HOLD_TAMPERED, late(ended).detail, field="statement")
-        return ended
-
-    async def show(self, hold_id: str) -> HeldCall:
-        """A hold with its decrypted call.
-
-        Raises:
-            Rejected(HOLD_UNKNOWN): there is no such hold.
-            Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
-        """
-        hold = await self._get(hold_id)
-        shown = await self._reader.open(hold)
-        return held_call(hold, shown, self._policy().bundle, self._clock(), self._view())
-
-    async def _look(self, hold_id: str) -> Hold | None:
-        hold = await self._holds.get(hold_id)
-        return None if hold is None else self._signed(hold)
-
-    def _signed(self, hold: Hold) -> Hold:
-        return as_signed(hold, self._policy().bundle, now=self._clock())
-
-    async def _get(self, hold_id: str) -> Hold:
-        hold = await self._look(hold_id)
-        if hold is None:
-            raise unknown(hold_id)
-        return hold
 
     # --- deciding ----------------------------------------------------------------------------------------------------
 
@@ -152,7 +96,8 @@ class ReviewService:
             Rejected(RELEASE_INVALID): the reason cannot be shown.
             Rejected(HOLD_CAP): too much was said of it already to record a grant.
         """
-        return await self._rule(Verdict.ALLOW, hold_id, person, key, reason, grant)
+        drafted = await self.draft(hold_id, Verdict.ALLOW, person=person, reason=reason)
+        return await self._signed_and_recorded(drafted, key, grant)
 
     async def deny(self, hold_id: str, *, person: Person, key: PrivateKey, reason: str) -> Outcome:
         """Refuse a held call for good, with a reason that the agent will read. One denial ends it, whatever the quorum.
@@ -161,70 +106,135 @@ class ReviewService:
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
             Rejected(RELEASE_INVALID): no reason, or one that cannot be shown.
         """
-        return await self._rule(Verdict.DENY, hold_id, person, key, reason)
+        return await self._signed_and_recorded(
+            await self.draft(hold_id, Verdict.DENY, person=person, reason=reason), key
+        )
 
-    async def _rule(
-        self, verdict: Verdict, hold_id: str, person: Person, key: PrivateKey, reason: str, grant: str | None = None
-    ) -> Outcome:
+    async def draft(self, hold_id: str, verdict: Verdict, *, person: Person, reason: str = "") -> Draft | Outcome:
+        """What `person` would sign to release (ALLOW) or deny (DENY) a held call; or why they cannot.
+
+        Raises: as `release` and `deny`.
+        """
+        seen = await self._held(hold_id)
+        if isinstance(seen, Outcome):
+            return seen
+        bundle, now = self._policy().bundle, self._clock()
+        stopped = self._stopped(seen) if verdict is Verdict.ALLOW else None
+        if stopped is not None:
+            return not_while(stopped, seen.hold)
+        try:
+            may_decide(person, seen.meant, bundle, now, verdict=verdict, barred=seen.barred)
+        except Rejected as fault:
+            return _not_permitted(fault, seen.hold)
+        if verdict is Verdict.ALLOW and person.id in self._signers(seen):
+            return again(person.id, seen.hold)
+        claims = release_claims(
+            hold=seen.hold,
+            verdict=verdict,
+            by=person.id,
+            reason=reason,
+            deployment=bundle.deployment,
+            now=now,
+            not_after=self._last_use(seen.hold, now),
+            nonce=self._new_nonce(),
+        )
+        return Draft(hold=seen.hold, call=seen.shown, typ=RELEASE_TYP, claims=claims, means=sufficient(seen.meant))
+
+    async def record(self, hold_id: str, statement: str, *, grant: str | None = None) -> Outcome:
+        """Record a signed release, denial or note about a hold, whoever signed it and where.
+
+        It is verified first, as the proxy will when it acts on it: what that would refuse is not recorded. `grant` goes
+        with a release; whether it belongs to it `Granter.record` has asked.
+
+        Raises:
+            Rejected(RELEASE_INVALID): it is no such statement; an extension that is none.
+            Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
+            Rejected(HOLD_CAP): too much was said of it already.
+        """
+        envelope = open_one_of(statement, typs=(RELEASE_TYP, NOTE_TYP), code=Code.RELEASE_INVALID)
         for _ in range(_TRIES):
-            hold = await self._look(hold_id)
-            if hold is None:
-                return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
-            bundle, now = self._policy().bundle, self._clock()
-            if hold.state is not HoldState.HELD:
-                return late(hold)
-            if now >= hold.expires_at:
-                return expired(hold)
-            shown = await self._reader.open(hold)
-            if shown is None:  # it ended between two looks at it
-                return late(await self._look(hold_id) or hold)
-            meant, barred = shown.meant(hold), shown.barred
-            view, agents = self._view(), shown.stored.agents
-            stopped = view.stops(agents) if verdict is Verdict.ALLOW else None
+            if envelope.typ == NOTE_TYP:
+                outcome = await self._note(hold_id, envelope)
+            else:
+                outcome = await self._rule(hold_id, statement, grant)
+            if outcome is not None:
+                return outcome
+        raise too_busy(hold_id)
+
+    async def _signed_and_recorded(
+        self, drafted: Draft | Outcome, key: PrivateKey, grant: str | None = None
+    ) -> Outcome:
+        if isinstance(drafted, Outcome):
+            return drafted
+        return await self.record(drafted.hold.id, drafted.signed(key), grant=grant)
+
+    async def _held(self, hold_id: str) -> _Seen | Outcome:
+        """A hold that can be decided, and its call; or what became of it."""
+        hold = await self._look(hold_id)
+        if hold is None:
+            return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
+        if hold.state is not HoldState.HELD:
+            return late(hold)
+        if self._clock() >= hold.expires_at:
+            return expired(hold)
+        shown = await self._reader.open(hold)
+        if shown is None:  # it ended between two looks at it
+            return late(await self._look(hold_id) or hold)
+        return _Seen(hold=hold, shown=shown, meant=shown.meant(hold), barred=shown.barred)
+
+    async def _rule(self, hold_id: str, statement: str, grant: str | None) -> Outcome | None:
+        """Take the step that a signed ruling means; None: somebody else was faster."""
+        seen = await self._held(hold_id)
+        if isinstance(seen, Outcome):
+            return seen
+        hold, now = seen.hold, self._clock()
+        try:
+            said = read_release(statement, hold=seen.meant, bundle=self._policy().bundle, barred=seen.barred, now=now)
+            self._check_end(said, hold, now)
+        except Rejected as fault:
+            return _not_permitted(fault, hold)
+        signers = self._signers(seen)
+        if said.verdict is Verdict.ALLOW:
+            stopped = self._stopped(seen)
             if stopped is not None:
                 return not_while(stopped, hold)
             try:
-                may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
+                check_counts(said, self._view(), seen.agents)
             except Rejected as fault:
-                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-            statement = state_release(
-                hold=hold,
-                verdict=verdict,
-                by=person.id,
-                reason=reason,
-                deployment=bundle.deployment,
-                key=key,
-                now=now,
-                not_after=max(self._last_use(hold), now + timedelta(seconds=1)),
-                nonce=self._new_nonce(),
-            )
-            try:  # as the proxy will read it: what it would refuse is not recorded
-                said = read_release(statement, hold=meant, bundle=bundle, barred=barred, now=now)
-                if verdict is Verdict.ALLOW:
-                    check_counts(said, view, agents)
-            except Rejected as fault:
-                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-            counts = counts_under(view, agents)
-            signers = {other.by for other in read_releases(meant, bundle=bundle, barred=barred, now=now, counts=counts)}
-            if verdict is Verdict.ALLOW and person.id in signers:
-                detail = f"{person.id} has released hold {hold.id} already: {hold.quorum} different people must"
-                return Outcome(result=Result.NOT_PERMITTED, detail=detail, hold=hold)
-            moved = await self._record(verdict, hold, statement, person.id, reason, signers | {person.id}, grant)
-            if moved.applied:
-                return done(verdict, person.id, signers | {person.id}, moved.hold, shown)
-            if moved.hold.state is not HoldState.HELD:
-                return late(self._signed(moved.hold))
-        raise too_busy(hold_id)
+                return _not_permitted(fault, hold)
+            if said.by in signers:
+                return again(said.by, hold)
+        moved = await self._take(hold, said, signers | {said.by}, grant)
+        if moved.applied:
+            assert seen.shown is not None
+            return done(said.verdict, said.by, signers | {said.by}, moved.hold, seen.shown)
+        return late(self._signed(moved.hold)) if moved.hold.state is not HoldState.HELD else None
 
-    def _last_use(self, hold: Hold) -> datetime:
+    def _stopped(self, seen: _Seen) -> str | None:
+        return self._view().stops(seen.agents)
+
+    def _signers(self, seen: _Seen) -> set[str]:
+        """Who has released it already: some of a quorum."""
+        counts = counts_under(self._view(), seen.agents)
+        bundle, now = self._policy().bundle, self._clock()
+        given = read_releases(seen.meant, bundle=bundle, barred=seen.barred, now=now, counts=counts)
+        return {other.by for other in given}
+
+    def _last_use(self, hold: Hold, now: datetime) -> datetime:
         """Until when a release counts. One of several must not end before another extends the hold."""
-        return hold.expires_at if hold.quorum == 1 else hold.filed_at + self._max_ttl
+        end = hold.expires_at if hold.quorum == 1 else hold.filed_at + self._max_ttl
+        return max(end, now + timedelta(seconds=1))
 
-    async def _record(
-        self, verdict: Verdict, hold: Hold, statement: str, by: str, reason: str, signers: set[str], grant: str | None
-    ) -> Moved:
+    def _check_end(self, said: Release, hold: Hold, now: datetime) -> None:
+        last = self._last_use(hold, now)
+        if said.verdict is Verdict.ALLOW and said.not_after > last:
+            detail = f"the release must end by {last:%Y-%m-%dT%H:%M:%SZ}, as the hold does"
+            raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
+
+    async def _take(self, hold: Hold, said: Release, signers: set[str], grant: str | None) -> Moved:
         """Take the step that a signed ruling means, now that `signers` have released the call."""
-        if verdict is Verdict.DENY:
+        statement, by, reason = said.token, said.by, said.reason
+        if said.verdict is Verdict.DENY:
             return await self._holds.apply(hold.id, Event.DENY, statement=statement, by=by, reason=reason)
         if len(signers) < hold.quorum:
             return await self._say(Event.SAY, hold, statement)
@@ -266,45 +276,78 @@ class ReviewService:
             Rejected(RELEASE_INVALID): no reason, or one that cannot be shown; no longer than before.
             Rejected(HOLD_CAP): too much was said of it already.
         """
-        event, state, word = _STEPS[act]
-        for _ in range(_TRIES):
-            hold = await self._look(hold_id)
-            if hold is None:
-                return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
-            bundle, now = self._policy().bundle, self._clock()
-            if hold.state is not state:
-                return late(hold) if state is HoldState.HELD else no_denial(hold)
-            shown = await self._reader.open(hold)
-            meant, barred = (hold, frozenset[str]()) if shown is None else (shown.meant(hold), shown.barred)
-            until = self._until(hold, longer) if act is NoteAct.EXTEND else None
-            token = state_note(
-                act,
-                hold=hold,
-                by=person.id,
-                reason=reason,
-                deployment=bundle.deployment,
-                key=key,
-                now=now,
-                nonce=self._new_nonce(),
-                until=until,
-            )
-            try:
-                read_note(token, hold=meant, bundle=bundle, barred=barred, now=now)
-            except Rejected as fault:
-                return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-            moved = await self._say(event, hold, token, expires_at=until)
-            if moved.applied:
-                return Outcome(result=Result.DONE, detail=f"{word} by {person.id}", hold=moved.hold, call=shown)
-            if moved.hold.state is not state:
-                return late(self._signed(moved.hold))
-        raise too_busy(hold_id)
+        drafted = await self.draft_note(act, hold_id, person=person, reason=reason, longer=longer)
+        return await self._signed_and_recorded(drafted, key)
+
+    async def draft_note(
+        self, act: NoteAct, hold_id: str, *, person: Person, reason: str, longer: timedelta = timedelta(0)
+    ) -> Draft | Outcome:
+        """What `person` would sign as a note about a hold; or what became of it. `record` says whether they may.
+
+        Raises: as `note`.
+        """
+        seen = await self._noted(hold_id, act)
+        if isinstance(seen, Outcome):
+            return seen
+        claims = note_claims(
+            act,
+            hold=seen.hold,
+            by=person.id,
+            reason=reason,
+            deployment=self._policy().bundle.deployment,
+            now=self._clock(),
+            nonce=self._new_nonce(),
+            until=self._until(seen.hold, longer) if act is NoteAct.EXTEND else None,
+        )
+        return Draft(hold=seen.hold, call=seen.shown, typ=NOTE_TYP, claims=claims, means=sufficient(seen.meant))
+
+    async def _noted(self, hold_id: str, act: NoteAct) -> _Seen | Outcome:
+        """A hold that such a note can be made of; or what became of it."""
+        hold, state = await self._look(hold_id), _STEPS[act][1]
+        if hold is None:
+            return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
+        if hold.state is not state:
+            return late(hold) if state is HoldState.HELD else no_denial(hold)
+        shown = await self._reader.open(hold)
+        if shown is None:
+            return _Seen(hold=hold, shown=None, meant=hold, barred=frozenset())
+        return _Seen(hold=hold, shown=shown, meant=shown.meant(hold), barred=shown.barred)
+
+    async def _note(self, hold_id: str, envelope: Envelope) -> Outcome | None:
+        """Take the step that a signed note means; None: somebody else was faster."""
+        act = envelope.claims.get("act")
+        if not isinstance(act, str) or act not in NoteAct:
+            raise Rejected(Code.RELEASE_INVALID, f"a note must say one of {', '.join(NoteAct)}", field="act")
+        event, state, word = _STEPS[NoteAct(act)]
+        seen = await self._noted(hold_id, NoteAct(act))
+        if isinstance(seen, Outcome):
+            return seen
+        hold, bundle, now = seen.hold, self._policy().bundle, self._clock()
+        try:
+            said = read_note(envelope.token, hold=seen.meant, bundle=bundle, barred=seen.barred, now=now)
+        except Rejected as fault:
+            return _not_permitted(fault, hold)
+        until = said.until if said.act is NoteAct.EXTEND else None
+        if until is not None:
+            self._check_until(hold, until)
+        moved = await self._say(event, hold, envelope.token, expires_at=until)
+        if moved.applied:
+            return Outcome(result=Result.DONE, detail=f"{word} by {said.by}", hold=moved.hold, call=seen.shown)
+        return late(self._signed(moved.hold)) if moved.hold.state is not state else None
 
     def _until(self, hold: Hold, longer: timedelta) -> datetime:
-        last = hold.filed_at + self._max_ttl
         until = (hold.expires_at + min(longer, self._max_ttl)).replace(microsecond=0)
+        self._check_until(hold, until)
+        return until
+
+    def _check_until(self, hold: Hold, until: datetime) -> None:
+        last = hold.filed_at + self._max_ttl
         if until <= hold.expires_at:
             raise Rejected(Code.RELEASE_INVALID, "a hold is extended by a second or more", field="until")
         if until > last:
             detail = f"hold {hold.id} can wait until {last:%Y-%m-%dT%H:%M:%SZ} at the longest (holds.max_ttl)"
             raise Rejected(Code.RELEASE_INVALID, detail, field="until")
-        return until
+
+
+def _not_permitted(fault: Rejected, hold: Hold) -> Outcome:
+    return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)

@@ -42,6 +42,7 @@ from proxy.core.model import (
     HoldState,
     Intent,
     Mandate,
+    Means,
     Mismatch,
     Nearest,
     Proof,
@@ -399,6 +400,9 @@ def test_a_hold_says_what_happened_by_whom_and_under_which_statement() -> None:
     given = hold_fields(replace(hold(), decided_by="cleo", reason="do as I say"), "grant", given=A_GRANT)
     assert [given[name] for name in ("grant", "count", "by", "reason")] == ["g-1", 5, "ada", "stock-taking"]
     assert "by" not in hold_fields(replace(hold(), decided_by=None, statement=None), "file")
+    assert "signed_with" not in fields
+    assert hold_fields(replace(hold(), decided_with=Means.DESK), "approve")["signed_with"] == "desk"
+    assert given["signed_with"] == grant_fields(A_GRANT, 1, decision_id="d-1")["signed_with"] == "key"
 
 
 def test_every_kind_makes_a_line() -> None:

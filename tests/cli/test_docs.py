@@ -7,11 +7,12 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 import requests
+from authenticators import authenticator
 from certs import Authority
 from clientcerts import ClientAuthority
 from clirun import Ran, cli, free_port, running
@@ -23,6 +24,7 @@ from proxy.agent.sidecar.refusals import Reason
 from proxy.agent.variables import TRUST
 from proxy.cli.exits import Exit
 from proxy.cli.main import COMMANDS
+from proxy.policy.passkeys import passkey_line
 
 DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
 
@@ -112,6 +114,7 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     authority = Authority()
     authority.write(tmp_path)
     ClientAuthority().issue().write(tmp_path, "client")
+    (tmp_path / "robin.passkey").write_text(passkey_line(replace(authenticator("robin").passkey, name="blue stick")))
     with Origin(tls=authority.server("localhost")) as origin, ExitStack() as stack:
         yield Reader(origin=origin, listen=free_port(), stack=stack)
 

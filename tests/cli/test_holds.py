@@ -9,17 +9,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import identities
 import pytest
 from clirun import cli, running
 from filing import Filer
 from offices import OUTSIDE, Office
 from valkeys import Valkey
 
+from proxy.agent.keyfile import load_key
 from proxy.cli import where
 from proxy.cli.exits import Exit
 from proxy.core.holds import Event
-from proxy.core.model import HoldState
-from proxy.core.release import read_release
+from proxy.core.model import HoldState, Verdict
+from proxy.core.release import read_release, state_release
 from proxy.policy.bundle import load_bundle
 from proxy.policy.settings import load_settings
 from proxy.stores.embedded import EmbeddedStore
@@ -142,6 +144,28 @@ def test_a_release_is_signed_and_said_in_words(office: Office) -> None:
     assert now.statement is not None
     said = read_release(now.statement, hold=now, bundle=bundle, barred=frozenset(), now=datetime.now(UTC))
     assert said.by == "ada"
+
+
+def test_it_is_shown_with_what_a_release_was_signed(office: Office) -> None:
+    hold, now = office.file(), datetime.now(UTC)
+    path = office.home / "state" / "desk.key"
+    at_terminal = cli("holds", "release", hold.id, "--key", path)
+    assert (at_terminal.code, "signs at the desk alone" in at_terminal.err) == (Exit.REFUSED, True)
+    statement = state_release(
+        hold=hold,
+        verdict=Verdict.ALLOW,
+        by="ada",
+        reason="month-end",
+        deployment="mine",
+        key=load_key(path),
+        now=now,
+        not_after=now + timedelta(minutes=5),
+        nonce=identities.nonce("desk"),
+    )
+    office.use(lambda _, holds: holds.apply(hold.id, Event.APPROVE, statement=statement, by="ada", reason="month-end"))
+    assert "approved by ada, as the desk's key alone says" in cli("holds", "show", hold.id).ok().out
+    shown = cli("holds", "show", hold.id, "--json").ok().json["hold"]
+    assert (shown["decided_by"], shown["signed_with"]) == ("ada", "desk")
 
 
 @pytest.mark.parametrize("verb", ["release", "deny"])

@@ -38,6 +38,7 @@ def test_everything_is_there_with_private_things_private(tmp_path: Path) -> None
         "state/ca": "700",
         "state/ca/ca-key.pem": "600",
         "state/ca/ca.pem": "644",
+        "state/desk.key": "600",
         "state/node.key": "600",
         "state/secret.key": "600",
     }

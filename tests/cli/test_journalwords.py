@@ -32,3 +32,18 @@ def test_an_outcome_says_how_the_call_ended(fields: dict[str, object], words: st
     at, absent = datetime(2026, 3, 2, tzinfo=UTC), dict.fromkeys(OTHERS)
     row = Row(file="f", number=1, seq=1, at=at, kind="outcome", fields=NUMBERS | fields, **absent)
     assert words in row_words(row)[0]
+
+
+@pytest.mark.parametrize(
+    ("signed_with", "words"),
+    [
+        pytest.param("key", "approve by ada, now approved", id="a key of their own"),
+        pytest.param("passkey", "approve by ada (passkey), now approved", id="a passkey"),
+        pytest.param("desk", "approve by ada (the desk's key alone), now approved", id="the desk's word"),
+    ],
+)
+def test_it_is_told_with_what_a_word_was_signed(signed_with: str, words: str) -> None:
+    at, absent = datetime(2026, 3, 2, tzinfo=UTC), dict.fromkeys(OTHERS)
+    fields = {"event": "approve", "state": "approved", "by": "ada", "signed_with": signed_with}
+    row = Row(file="f", number=1, seq=1, at=at, kind="hold", fields=fields, **absent)
+    assert words in row_words(row)[0]

@@ -137,3 +137,17 @@ def test_a_held_call_that_the_proxy_sends_itself_is_not_to_be_sent_again() -> No
     detail = json.loads(answer.body)["detail"]
     assert "Do not send it again: once released, the proxy sends it itself." in detail
     assert f"http://intent.internal/holds/{hold.id}/response" in detail
+
+
+@pytest.mark.parametrize(
+    ("today", "passes"),
+    [
+        pytest.param(HELD, True, id="the same as it was filed under"),
+        pytest.param(replace(HELD, verdict=Verdict.ALLOW), True, id="one that allows it by now"),
+        pytest.param(replace(HELD, review=Review()), False, id="one that leaves it to its agent"),
+        pytest.param(replace(HELD, verdict=Verdict.DENY, review=Review()), True, id="a denial, which says more"),
+    ],
+)
+def test_what_a_record_says_todays_rule_must_say_too(today: Decision, passes: bool) -> None:
+    assert delivers(HELD, call(), today=today) is passes
+    assert not delivers(replace(HELD, review=Review()), call(), today=today)

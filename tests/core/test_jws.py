@@ -11,7 +11,7 @@ from joserfc.jwk import ECKey, OKPKey
 
 from proxy.core.encoding import b64u, sha256_b64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.jws import MAX_TOKEN_BYTES, check_signature, open_envelope, seal
+from proxy.core.jws import MAX_TOKEN_BYTES, check_signature, open_envelope, open_one_of, seal
 from proxy.core.keys import ED25519, ES256, from_jwk, jwk, sign
 
 TYP = "intent-test+jwt"
@@ -158,3 +158,10 @@ def test_every_flipped_bit_is_refused() -> None:
         with pytest.raises(Rejected):
             envelope = open_envelope(flipped.decode("latin-1"), typ=TYP, code=CODE)
             check_signature(envelope, SIGNER.public, code=CODE)
+
+
+def test_what_may_be_of_several_types_says_which_it_is() -> None:
+    token = seal(CLAIMS, typ=TYP, key=SIGNER)
+    assert open_one_of(token, typs=("other+jwt", TYP), code=CODE).typ == TYP
+    with pytest.raises(Rejected, match=r"must be of type other\+jwt or more\+jwt, got"):
+        open_one_of(token, typs=("other+jwt", "more+jwt"), code=CODE)

@@ -1,14 +1,16 @@
 """Keys: published vectors, one encoding per key and per signature."""
 
 import pytest
+from authenticators import sign_der
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from identities import key
 
 from proxy.core.encoding import Json, b64u, unb64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.keys import ED25519, ES256, from_jwk, jwk, private_key, sign, verifies
+from proxy.core.keys import ED25519, ES256, from_jwk, jwk, private_key, sign, verifies, verifies_der
 
 CODE = Code.MANIFEST_MALFORMED
 
@@ -122,3 +124,29 @@ def test_reading_a_jwk_raises_only_rejected(value: Json) -> None:
         read(value)
     except Rejected as refused:
         assert refused.code is CODE
+
+
+# --- as authenticators write them ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("alg", [ED25519, ES256])
+@settings(max_examples=30)
+@given(message=st.binary(max_size=100))
+def test_what_an_authenticator_signs_it_alone_verifies(alg: str, message: bytes) -> None:
+    signature = sign_der(key("one", alg), message)
+    assert verifies_der(key("one", alg).public, message, signature)
+    assert not verifies_der(key("two", alg).public, message, signature)
+    assert not verifies_der(key("one", alg).public, message + b".", signature)
+
+
+def test_der_may_have_either_s_and_nothing_else() -> None:
+    public, signature = key("one", ES256).public, sign(key("one", ES256), b"m")
+    r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    assert all(verifies_der(public, b"m", encode_dss_signature(r, each)) for each in (s, order - s))
+    assert not verifies_der(public, b"m", signature), "the form that statements have"
+    wrong = [(0, s), (r, 0), (r, order), (order, s), (r + order, s), (r, s + order), (2**300, s), (r, 2**300)]
+    for pair in wrong:
+        assert not verifies_der(public, b"m", encode_dss_signature(*pair)), pair
+    true = encode_dss_signature(r, s)
+    assert not any(verifies_der(public, b"m", each) for each in (true + b"\0", true[:-1], b"", b"0"))

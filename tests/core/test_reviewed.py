@@ -12,12 +12,14 @@ from proxy.core.control import Act, state
 from proxy.core.decide import decide
 from proxy.core.errors import Code, Rejected
 from proxy.core.grants import state_grant
-from proxy.core.model import Hold, HoldState, Proof, Review, Said, StoredCall, Verdict
+from proxy.core.model import Hold, HoldState, Means, Proof, Review, Risk, Said, StoredCall, Verdict
 from proxy.core.notes import NoteAct, state_note
-from proxy.core.release import state_release
+from proxy.core.release import read_release, state_release
 from proxy.core.reviewed import (
     as_held,
+    as_judged,
     as_sealed,
+    check_judged,
     elsewhere,
     ended,
     event_of,
@@ -209,6 +211,45 @@ def test_how_many_and_whose_turn_are_taken_from_the_sealed_record() -> None:
     assert meant.expires_at == NOW + timedelta(hours=3)
     orphaned = replace(sealed, decision=replace(sealed.decision, sponsor=None))
     assert as_sealed(hold, orphaned).sponsor == hold.sponsor
+
+
+@pytest.mark.parametrize("record", Risk)
+@pytest.mark.parametrize("today", Risk)
+def test_a_record_is_never_laxer_than_todays_rules(record: Risk, today: Risk) -> None:
+    hold = replace(identities.hold(risk=record), quorum=2)
+    judged = as_judged(hold, replace(DECISION, risk=today, review=Review(quorum=3)))
+    worldly = Risk.TRANSFORMATIVE in (record, today)
+    assert judged == replace(hold, quorum=3, risk=Risk.TRANSFORMATIVE if worldly else Risk.ROUTINE)
+    assert as_judged(hold, replace(DECISION, review=Review())).quorum == 2
+
+
+@pytest.mark.parametrize(
+    ("who", "passes"),
+    [
+        pytest.param(("sponsor", "deputy"), True, id="the same as filed"),
+        pytest.param((DEPUTY,), True, id="by name"),
+        pytest.param(("deputy",), True, id="as the deputy"),
+        pytest.param(("sponsor", REVIEWER), False, id="others"),
+        pytest.param((), False, id="nobody"),
+    ],
+)
+def test_who_released_it_may_do_so_by_todays_rules_too(who: tuple[str, ...], passes: bool) -> None:
+    hold = replace(decided(HoldState.APPROVED, Verdict.ALLOW, by=DEPUTY), who=(DEPUTY,))
+    release = read_release(str(hold.statement), hold=hold, bundle=BUNDLE, barred=frozenset(), now=NOW)
+    today = replace(DECISION, review=Review(who=who))
+    if passes:
+        check_judged(release, today, sponsor=SPONSOR, bundle=BUNDLE)
+    else:
+        with pytest.raises(Rejected) as refused:
+            check_judged(release, today, sponsor=SPONSOR, bundle=BUNDLE)
+        assert refused.value.code is Code.HOLD_NOT_PERMITTED
+
+
+def test_it_is_told_with_what_a_word_was_signed() -> None:
+    hold = decided(HoldState.APPROVED, Verdict.ALLOW)
+    assert (hold.decided_with, told(hold, BUNDLE, barred=(), now=NOW).decided_with) == (None, Means.KEY)
+    forged = replace(hold, statement=None, decided_with=Means.PASSKEY)
+    assert told(forged, BUNDLE, barred=(), now=NOW).decided_with is None
 
 
 def test_what_was_said_is_found_by_the_version_it_gave() -> None:

@@ -324,7 +324,7 @@ def test_faults_of_all_files_are_told_together(house: Deployment) -> None:
     house.change("clusters.yaml", "hosts:", "host:")
     house.change("people.yaml", "deputy: jonas", "deputy: jonah")
     assert faults_of(house.proxy_yaml) == (
-        'people.yaml:10: deputy of person "maria": there is no person "jonah"; did you mean "jonas"?',
+        'people.yaml:17: deputy of person "maria": there is no person "jonah"; did you mean "jonas"?',
         'clusters.yaml:10: unknown key "host" in cluster "supplier-invoices"; did you mean "hosts"?',
     )
     house.change("people.yaml", "deputy: jonah", "deputy: jonas")
@@ -337,7 +337,7 @@ def test_faults_of_all_files_are_told_together(house: Deployment) -> None:
 
 
 def test_an_agent_may_not_have_a_persons_key(house: Deployment) -> None:
-    line = house.read("people.yaml").splitlines()[12].strip()
+    line = house.read("people.yaml").splitlines()[19].strip()
     bot = house.read("agents.yaml").splitlines()[11].strip()
     assert line != bot
     house.change("agents.yaml", bot, line)

@@ -30,8 +30,8 @@ def _committed_keys() -> list[PublicKey]:
 
 
 def test_config_is_what_init_would_write_with_other_keys() -> None:
-    operator, sponsor, reviewer, agent = _committed_keys()
-    keys = ExampleKeys(operator=operator, sponsor=sponsor, reviewer=reviewer, agent=agent)
+    operator, desk, sponsor, reviewer, agent = _committed_keys()
+    keys = ExampleKeys(operator=operator, sponsor=sponsor, reviewer=reviewer, agent=agent, desk=desk)
     for name, text in example_files(keys, certified_until=date(2028, 12, 31)).items():
         assert (CONFIG / name).read_text(encoding="utf-8") == text, name
 

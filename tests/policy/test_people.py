@@ -1,6 +1,7 @@
 """people.yaml: who may sponsor, deputise and review, and what is refused with which words."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from identities import key
 
+from proxy.core.errors import Rejected
 from proxy.core.keys import ES256, jwk
-from proxy.core.model import Person
+from proxy.core.model import Passkey, Person, ReviewDesk
 from proxy.policy.faults import Faults
+from proxy.policy.passkeys import passkey_line, read_passkey_line
 from proxy.policy.people import Enrolled, read_people
 from proxy.policy.yaml import load
 
@@ -37,10 +40,16 @@ people:
 
 
 def people(text: str) -> tuple[dict[str, Person], list[str]]:
+    found, _, faults = read(text)
+    return found, faults
+
+
+def read(text: str) -> tuple[dict[str, Person], ReviewDesk, list[str]]:
     faults = Faults("people.yaml")
     root = load(text.encode(), faults)
-    found = read_people(root, faults, Enrolled([OPERATOR])) if root is not None else {}
-    return found, [str(fault) for fault in faults.listed()]
+    nobody: dict[str, Person] = {}
+    found, desk = read_people(root, faults, Enrolled([OPERATOR])) if root is not None else (nobody, ReviewDesk())
+    return found, desk, [str(fault) for fault in faults.listed()]
 
 
 def changed(old: str, new: str) -> str:
@@ -214,3 +223,142 @@ def test_a_chain_of_deputies_is_no_circle() -> None:
 def test_any_value_is_read_or_refused_with_faults(value: str) -> None:
     for place in ("ben", "Ada Example", "2027-06-30", ADA):
         people(BASE.replace(place, json.dumps(value), 1))
+
+
+# --- the review desk and passkeys ------------------------------------------------------------------------------------
+
+DESK = json.dumps(jwk(key("desk").public))
+STICK = Passkey(id=bytes(range(16)), key=key("stick", ES256).public, rp_id="desk.example", name="the blue stick")
+PHONE = Passkey(id=bytes(range(32)), key=key("phone").public, rp_id="example", name="phone")
+AT_DESK = f"""\
+version: 1
+desk:
+  keys: [{DESK}]
+  origins: [https://desk.example, "http://localhost:8090"]
+people:
+  - id: ada
+    name: Ada Example
+    role: Head
+    certified_until: 2027-06-30
+    keys: [{ADA}]
+    passkeys:
+      - {passkey_line(STICK)}
+      - {passkey_line(PHONE)}
+  - {{id: ben, name: Ben, role: R, certified_until: 2027-06-30, keys: [{BEN}]}}
+"""
+
+
+def test_the_desk_and_passkeys_are_read() -> None:
+    found, desk, faults = read(AT_DESK)
+    assert faults == []
+    assert desk == ReviewDesk(keys=(key("desk").public,), origins=("https://desk.example", "http://localhost:8090"))
+    assert found["ada"].passkeys == (STICK, PHONE)
+    assert found["ben"].passkeys == ()
+    assert read(BASE)[1] == ReviewDesk()
+
+
+def at_desk(old: str, new: str) -> str:
+    assert old in AT_DESK
+    return AT_DESK.replace(old, new, 1)
+
+
+ORIGIN = "expected an origin such as https://desk.example, https://desk.example:8443 or http://localhost:8090, got"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        pytest.param(
+            at_desk("https://desk.example", "https://desk.example/"),
+            f'4: origins of desk of the file: {ORIGIN} "https://desk.example/"',
+            id="an origin with a path",
+        ),
+        pytest.param(
+            at_desk("https://desk.example", "https://desk.example:443"),
+            f'4: origins of desk of the file: {ORIGIN} "https://desk.example:443"',
+            id="an origin with the usual port",
+        ),
+        pytest.param(
+            at_desk("https://desk.example", "http://desk.example"),
+            f'4: origins of desk of the file: {ORIGIN} "http://desk.example"',
+            id="an origin without TLS",
+        ),
+        pytest.param(
+            at_desk("https://desk.example", "https://192.0.2.1"),
+            f'4: origins of desk of the file: {ORIGIN} "https://192.0.2.1"',
+            id="an origin that is an address",
+        ),
+        pytest.param(
+            at_desk("https://desk.example", "https://desk.example:99999"),
+            "4: origins of desk of the file: a port must be from 1 to 65535, got 99999",
+            id="an origin with an impossible port",
+        ),
+        pytest.param(
+            at_desk(f"keys: [{DESK}]", f"keys: [{ADA}]"),
+            f'10: keys of person "ada": the key {key("ada").public.kid} is already that of the review desk; '
+            "everyone needs a key of their own",
+            id="a desk with a person's key",
+        ),
+        pytest.param(
+            at_desk(json.dumps(jwk(PHONE.key)), BEN),
+            f'14: keys of person "ben": the key {key("ben", ES256).public.kid} is already that of passkey "phone" of '
+            'person "ada"; everyone needs a key of their own',
+            id="a passkey with another person's key",
+        ),
+        pytest.param(
+            at_desk(passkey_line(PHONE), passkey_line(replace(PHONE, name=STICK.name))),
+            '12: passkeys of person "ada": "the blue stick" is already a passkey of person "ada", under that name; '
+            "remove one of them",
+            id="two passkeys of one name",
+        ),
+        pytest.param(
+            at_desk(passkey_line(PHONE), passkey_line(replace(PHONE, id=STICK.id))),
+            '12: passkeys of person "ada": "phone" is already a passkey of person "ada"; remove one of them',
+            id="two passkeys of one id",
+        ),
+        pytest.param(
+            at_desk('"desk.example"', '"other.example"'),
+            '12: passkeys of person "ada": "the blue stick" was made for other.example, and the desk\'s origins are '
+            "https://desk.example, http://localhost:8090; add its page to desk.origins, or remove it",
+            id="a passkey of another domain",
+        ),
+        pytest.param(
+            at_desk('"desk.example"', '"192.0.2.1"'),
+            '12: rp_id of passkey "the blue stick" of person "ada": expected the domain of the desk, such as '
+            'desk.example, got "192.0.2.1"',
+            id="a passkey of an address",
+        ),
+        pytest.param(
+            at_desk("AAECAwQFBgcICQoLDA0ODw", "AAEC"),
+            '12: id of passkey "the blue stick" of person "ada": expected a credential id of 16 to 1023 bytes, got 3',
+            id="a short credential id",
+        ),
+        pytest.param(
+            at_desk("AAECAwQFBgcICQoLDA0ODw", "AAECAwQFBgcICQoLDA0ODx"),
+            '12: id of passkey "the blue stick" of person "ada": id must be unpadded canonical base64url',
+            id="a credential id with stray bits",
+        ),
+    ],
+)
+def test_what_is_wrong_with_the_desk_or_a_passkey_is_told(text: str, fault: str) -> None:
+    assert read(text)[2] == [f"people.yaml:{fault}"]
+
+
+def test_a_passkey_is_handed_over_as_it_is_written() -> None:
+    assert read_passkey_line(passkey_line(STICK)) == STICK
+    named = replace(PHONE, name='Zoë\'s "phone"')
+    assert read_passkey_line(passkey_line(named)) == named
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("[]", "expected a mapping", id="a list"),
+        pytest.param(passkey_line(STICK)[:-1], "the passkey", id="half of it"),
+        pytest.param(passkey_line(STICK).replace('"name"', '"nom"'), 'unknown key "nom" in the passkey', id="a typo"),
+    ],
+)
+def test_what_is_no_passkey_is_refused(text: str, told: str) -> None:
+    with pytest.raises(Rejected) as refused:
+        read_passkey_line(text)
+    assert told in refused.value.detail

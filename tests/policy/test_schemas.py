@@ -218,6 +218,10 @@ WHOLE: dict[str, dict[str, object]] = {
     },
     "people": {
         "version": 1,
+        "desk": {
+            "keys": [jwk(key("desk").public)],
+            "origins": ["https://desk.example", "https://desk.example:8443", "http://localhost:8090"],
+        },
         "people": [
             {
                 "id": "ada",
@@ -226,6 +230,14 @@ WHOLE: dict[str, dict[str, object]] = {
                 "deputy": "ben",
                 "certified_until": "2027-06-30",
                 "keys": [jwk(key("ada").public), jwk(key("ada", ES256).public)],
+                "passkeys": [
+                    {
+                        "id": "AAAAAAAAAAAAAAAAAAAAAA",
+                        "key": jwk(key("ada stick", ES256).public),
+                        "rp_id": "desk.example",
+                        "name": "the blue stick",
+                    }
+                ],
             },
             {"id": "ben", "name": "Ben", "role": "Head", "certified_until": "2027-06-30T10:00:00+02:00"},
         ],

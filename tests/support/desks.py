@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import identities
+from authenticators import authenticator
 from houses import House
 from rawclient import Response
 from towns import Town
@@ -14,9 +15,11 @@ from towns import Town
 from proxy.cli.deployment import new_id, nonce
 from proxy.core.clusters import compile_policy
 from proxy.core.grants import RouteGrant, state_grant
+from proxy.core.model import Means, Verdict
 from proxy.core.notes import NoteAct
 from proxy.core.routes import route_of
 from proxy.core.stored import stored_from_bytes
+from proxy.review.drafts import Draft
 from proxy.review.granting import Granter, Width
 from proxy.review.service import Outcome, ReviewService
 from proxy.stores.redis import RedisServer
@@ -35,6 +38,18 @@ class HouseDesk:
         return self._do(
             lambda desk, _: desk.release(hold_id, person=self.house.bundle.people[by], key=identities.key(by))
         )
+
+    def release_with(self, means: Means, hold_id: str, by: str = identities.SPONSOR, reason: str = "seen") -> Outcome:
+        """A person's release with a key of their own, at the desk with their passkey, or on the desk's word."""
+
+        async def work(reviews: ReviewService, _: Granter) -> Outcome:
+            person = self.house.bundle.people[by]
+            drafted = await reviews.draft(hold_id, Verdict.ALLOW, person=person, reason=reason)
+            return (
+                drafted if isinstance(drafted, Outcome) else await reviews.record(hold_id, signed(drafted, means, by))
+            )
+
+        return self._do(work)
 
     def deny(self, hold_id: str, by: str = identities.SPONSOR, reason: str = "no") -> Outcome:
         return self._do(
@@ -108,6 +123,18 @@ class HouseDesk:
             return await work(reviews, granter)
 
         return self.house.with_store(use)
+
+
+def signed(draft: Draft, means: Means, by: str = identities.SPONSOR) -> str:
+    """A draft as it is signed so."""
+    desk = identities.key("desk")
+    match means:
+        case Means.KEY:
+            return draft.signed(identities.key(by))
+        case Means.PASSKEY:
+            return draft.attested(desk, authenticator(by).sign(draft.challenge))
+        case Means.DESK:
+            return draft.signed(desk)
 
 
 def ask(town: Town, path: str, chain: tuple[str, str]) -> Response:

@@ -25,6 +25,7 @@ from textwrap import dedent, indent
 import identities
 import rawclient
 import redis
+from authenticators import ORIGIN, authenticator
 
 from proxy.agent.keyfile import save_key
 from proxy.core.control import Act, state
@@ -35,6 +36,7 @@ from proxy.core.manifest import parse_manifest
 from proxy.core.model import Bundle, Grant, Hold, Verdict
 from proxy.core.release import state_release
 from proxy.policy.bundle import load_bundle, sign_bundle
+from proxy.policy.passkeys import passkey_line
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.embedded import EmbeddedStore
 from proxy.stores.redis import RedisServer
@@ -408,10 +410,12 @@ def _people() -> str:
           certified_until: "{until}"
           {f"deputy: {deputy}" if deputy else ""}
           keys: [{json.dumps(jwk(identities.key(name).public))}]
+          passkeys: [{passkey_line(authenticator(name).passkey)}]
         """
         for name, deputy in _DEPUTIES
     ]
-    return "version: 1\npeople:\n" + indent("".join(dedent(entry) for entry in entries), "  ")
+    desk = f"desk: {{keys: [{json.dumps(jwk(identities.key('desk').public))}], origins: ['{ORIGIN}']}}\n"
+    return f"version: 1\n{desk}people:\n" + indent("".join(dedent(entry) for entry in entries), "  ")
 
 
 def _agents(spiffe: Mapping[str, str]) -> str:

@@ -34,12 +34,14 @@ from proxy.core.model import (
     HostPattern,
     Leg,
     Operation,
+    Passkey,
     Person,
     Proof,
     PublicKey,
     QueryRule,
     Received,
     Review,
+    ReviewDesk,
     Risk,
     RuleRef,
 )
@@ -81,6 +83,7 @@ def person(
     deputy: str | None = None,
     certified_until: datetime = NOW + timedelta(days=365),
     keys: Sequence[PublicKey] | None = None,
+    passkeys: Sequence[Passkey] = (),
 ) -> Person:
     """A named human whose one key is `key(id)` unless told otherwise."""
     return Person(
@@ -90,6 +93,7 @@ def person(
         deputy=deputy,
         certified_until=certified_until,
         keys=(key(id).public,) if keys is None else tuple(keys),
+        passkeys=tuple(passkeys),
     )
 
 
@@ -182,6 +186,7 @@ def bundle(
     clusters: Iterable[Cluster] | None = None,
     deployment: str = DEPLOYMENT,
     operators: Sequence[PublicKey] | None = None,
+    desk: ReviewDesk | None = None,
     now: datetime = NOW,
 ) -> Bundle:
     """Ada sponsors both agents, Ben is her deputy, Cleo a reviewer; every cluster is pinned as it is."""
@@ -206,6 +211,7 @@ def bundle(
         deny=(),
         pins={item.digest: item for item in listed},
         operators=(key("operator").public,) if operators is None else tuple(operators),
+        desk=desk or ReviewDesk(),
     )
 
 

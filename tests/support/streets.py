@@ -19,12 +19,14 @@ from pathlib import Path
 import houses
 import identities
 import rawclient
+from authenticators import ORIGIN, authenticator
 from certs import Authority
 from origins import Origin, Seen
 from towns import ROOMY
 
 from proxy.core.keys import jwk
 from proxy.policy.bundle import load_bundle, sign_bundle
+from proxy.policy.passkeys import passkey_line
 from proxy.stores.embedded import EmbeddedStore
 
 NETWORK = houses.SUPPORT.parent / "corpus" / "network"
@@ -145,6 +147,14 @@ clusters:
     ports: [{http}, {https}]
     addresses: [127.0.0.0/8]
     operations: [{{name: read, methods: [GET], path: "/v1/items/{{id}}"}}]
+  - id: guarded
+    risk: routine
+    hosts: [erp.example]
+    schemes: [http, https]
+    ports: [{http}, {https}]
+    addresses: [127.0.0.0/8]
+    operations: [{{name: look, methods: [GET], path: "/guarded/{{id}}"}}]
+    review: {{always: true, quorum: 2}}
 deny:
   - id: partner-secrets
     hosts: [secret.partner.example]
@@ -374,9 +384,11 @@ def _deploy(folder: Path, *, clusters: str, extra: str, variables: Mapping[str, 
             "certified_until": (now + until).isoformat(timespec="seconds"),
             **({"deputy": deputy} if deputy else {}),
             "keys": [jwk(identities.key(name).public)],
+            "passkeys": [json.loads(passkey_line(authenticator(name).passkey))],
         }
         for name, (until, deputy) in PEOPLE.items()
     ]
+    desk = {"keys": [jwk(identities.key("desk").public)], "origins": [ORIGIN]}
     agents = [
         {
             "id": name,
@@ -388,8 +400,9 @@ def _deploy(folder: Path, *, clusters: str, extra: str, variables: Mapping[str, 
         }
         for name, (sponsor, delegates) in AGENTS.items()
     ]
-    for name, items in (("people", people), ("agents", agents)):
-        (folder / f"{name}.yaml").write_text(json.dumps({"version": 1, name: items}))  # YAML is a superset of JSON
+    for name, more, items in (("people", {"desk": desk}, people), ("agents", {}, agents)):
+        text = json.dumps({"version": 1, **more, name: items})  # YAML is a superset of JSON
+        (folder / f"{name}.yaml").write_text(text)
     sign_bundle(built.settings, identities.key("operator"), now=now)
     given = {each.name: getattr(built, each.name) for each in fields(built)}
     given["bundle"] = load_bundle(built.settings, dev=False, floor=0)

@@ -13,7 +13,11 @@ from proxy.policy.settings import Settings, load_settings
 
 OPERATOR: PrivateKey = key("operator")
 KEYS = ExampleKeys(
-    operator=OPERATOR.public, sponsor=key("maria").public, reviewer=key("jonas").public, agent=key("invoice-bot").public
+    operator=OPERATOR.public,
+    sponsor=key("maria").public,
+    reviewer=key("jonas").public,
+    agent=key("invoice-bot").public,
+    desk=key("desk").public,
 )
 
 

@@ -1,0 +1,80 @@
+"""Passkeys that operators take away, and desks: what was released and not sent yet is not sent (a house of its own)."""
+
+import json
+import secrets
+import time
+from collections.abc import Iterator
+
+import identities
+import pytest
+from authenticators import authenticator
+from desks import HouseDesk
+from identities import SPONSOR
+from towns import Town, open_town
+
+from proxy.core.keys import jwk
+from proxy.core.model import Means
+from proxy.policy.bundle import sign_bundle
+from proxy.policy.passkeys import passkey_line
+from proxy.review.service import Result
+
+pytestmark = pytest.mark.system  # each waits until a node has taken up another bundle
+
+PASSKEY = f"    passkeys: [{passkey_line(authenticator(SPONSOR).passkey)}]\n"
+DESK = json.dumps(jwk(identities.key("desk").public))
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    with open_town(tmp_path_factory.mktemp("desk-policy"), workers=1) as running:
+        yield running
+
+
+def held(town: Town, chain: tuple[str, str], method: str) -> str:
+    url = town.url("plain", f"/v1/orders/{secrets.token_hex(6)}")
+    answer = town.house.call(method, url, chain=chain, body=b"{}" if method == "POST" else None)
+    assert answer.status == 403, answer
+    return str(json.loads(answer.body)["task"]["id"])
+
+
+def redeem(town: Town, hold_id: str, chain: tuple[str, str]) -> tuple[int, str]:
+    answer = town.house.call("POST", f"http://intent.internal/holds/{hold_id}/redeem", chain=chain)
+    return answer.status, "" if answer.status == 200 else str(json.loads(answer.body)["code"])
+
+
+def without(town: Town, text: str) -> Iterator[None]:
+    """The policy without this text in people.yaml, in force at the node; and with it again."""
+    path = town.house.settings.people
+    before = path.read_text()
+    assert text in before
+    for changed in (before.replace(text, ""), before):
+        told = len(town.house.journal("policy"))
+        path.write_text(changed)
+        sign_bundle(town.house.settings, identities.key("operator"), now=town.now())
+        deadline_s = time.monotonic() + 10
+        while len(town.house.journal("policy")) == told:
+            assert time.monotonic() < deadline_s, "the node did not take up the policy"
+            time.sleep(0.05)
+        yield
+
+
+@pytest.mark.parametrize(
+    ("text", "method", "means"),
+    [
+        pytest.param(PASSKEY, "POST", Means.PASSKEY, id="a passkey"),
+        pytest.param(DESK, "GET", Means.DESK, id="the desk's key"),
+        pytest.param(DESK, "POST", Means.PASSKEY, id="the desk's key, around a passkey's assertion"),
+    ],
+)
+def test_what_is_taken_away_releases_nothing_any_more(town: Town, text: str, method: str, means: Means) -> None:
+    desk, chain, before = HouseDesk(house=town.house), town.house.chain(), town.plain.mark()
+    hold_id, twin = held(town, chain, method), held(town, chain, method)
+    for each in (hold_id, twin):
+        assert desk.release_with(means, each).result is Result.DONE
+    policies = without(town, text)
+    next(policies)
+    assert redeem(town, hold_id, chain) == (403, "release.invalid")
+    assert town.plain.since(before).nothing
+    next(policies)
+    assert redeem(town, twin, chain) == (200, "")
+    assert len(town.plain.since(before).requests) == 1
