@@ -1,0 +1,253 @@
+"""What waits, as the desk keeps it in memory: read once, then kept up with the holds' event stream.
+
+It is for lists and for live pages alone: every card is opened anew from the store, and every ruling looks at it there.
+Nothing of a call stays here but what a row shows. Listeners hear of every change under the stream's own id, so that one
+who was away goes on from the last id it heard; where that is no longer known it is told to read everything again.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.holds import OPEN
+from proxy.core.model import Hold, HoldState
+from proxy.ports import HoldNews, Holds
+from proxy.review.groups import Likeness, likeness
+from proxy.review.opened import HeldCall
+from proxy.review.service import ReviewService
+
+logger = logging.getLogger(__name__)
+
+MOST = 20_000
+"""So many open holds are listed; each mandate has its own, lower cap."""
+RETRY_S = 0.5
+KEPT_EVENTS = 5_000
+BACKLOG = 1_000
+"""A listener that is so many events behind reads everything again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One open hold in a list. `asks` is None until its call was opened, or where that cannot be done (`fault`)."""
+
+    hold: Hold
+    asks: "Asks | None" = None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asks:
+    """What a row shows of a call. Credentials in `url` are keyed hashes."""
+
+    method: str
+    url: str
+    consequence: str
+    alike: Likeness
+    meant: Hold  # with who may decide it as it was sealed
+    barred: frozenset[str]
+    signers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """Something happened to a hold. `hold` is None for one that is gone; `cursor` is the event stream's id."""
+
+    cursor: str
+    hold_id: str
+    hold: Hold | None
+
+
+RESET = Change(cursor="", hold_id="", hold=None)
+"""What a listener hears when it may have missed something: read everything again."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Listener:
+    waiting: "asyncio.Queue[Change]" = field(default_factory=lambda: asyncio.Queue(BACKLOG))
+    behind: bool = False
+
+
+class Index:
+    """Every open hold, in memory."""
+
+    def __init__(self, *, reviews: ReviewService, holds: Holds, clock: Callable[[], datetime]) -> None:
+        self._reviews = reviews
+        self._holds = holds
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+        self._events: deque[Change] = deque(maxlen=KEPT_EVENTS)
+        self._base = ""  # the place in the stream before the first of them
+        self._listeners: set[_Listener] = set()
+        self.fault = "nothing was read yet"  # why what is here may be old; "" while it is not
+        self.read_at: datetime | None = None
+        self.ready = asyncio.Event()
+
+    # --- keeping up --------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep up with the store until cancelled. While it is away, what is here stays, and says that it is old."""
+        while True:
+            try:
+                await self._follow()
+            except* (Unavailable, Rejected) as faults:
+                fault = _first(faults)
+                if not self.fault:
+                    logger.warning("the list of held calls is not kept up: %s", fault.detail)
+                    self._tell_all(RESET)
+                self.fault = fault.detail
+            await asyncio.sleep(RETRY_S)
+
+    async def _follow(self) -> None:
+        cursor = await self._holds.cursor()
+        await self.read()
+        self._events.clear()
+        self._base = cursor
+        self._tell_all(RESET)
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._open_all())
+            both.create_task(self._take_all(cursor))
+
+    async def read(self) -> None:
+        """List what is open. Calls that were opened before stay so while their holds have not changed.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        before = self._entries
+        listed = await self._reviews.listing(states=OPEN, limit=MOST)
+        self._entries = {
+            hold.id: before[hold.id] if hold.id in before and before[hold.id].hold == hold else Entry(hold=hold)
+            for hold in reversed(listed)
+        }
+        self.fault, self.read_at = "", self._clock()
+        self.ready.set()
+
+    async def _open_all(self) -> None:
+        for hold_id in list(self._entries):
+            await self.open_some([hold_id])
+            await asyncio.sleep(0)
+
+    async def _take_all(self, cursor: str) -> None:
+        async for news in self._holds.news(cursor):
+            await self._take(news)
+            self.read_at = self._clock()
+
+    async def _take(self, news: HoldNews) -> None:
+        entry = await self._entry(news.hold_id)
+        hold = None if entry is None else entry.hold
+        if entry is None or entry.hold.state not in OPEN:
+            self._entries.pop(news.hold_id, None)
+        else:
+            self._entries[news.hold_id] = entry
+        change = Change(cursor=news.cursor, hold_id=news.hold_id, hold=hold)
+        if len(self._events) == KEPT_EVENTS:
+            self._base = self._events[0].cursor
+        self._events.append(change)
+        self._tell_all(change)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    @property
+    def cursor(self) -> str:
+        """Where in the event stream this is."""
+        return self._events[-1].cursor if self._events else self._base
+
+    def entries(self) -> Iterable[Entry]:
+        """Every open hold, oldest first."""
+        return self._entries.values()
+
+    def get(self, hold_id: str) -> Entry | None:
+        return self._entries.get(hold_id)
+
+    async def open_some(self, hold_ids: Iterable[str]) -> None:
+        """Open the calls of these holds, where that was not done: what a page is about to show.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        for hold_id in hold_ids:
+            known = self._entries.get(hold_id)
+            if known is None or known.asks is not None or known.fault:
+                continue
+            entry = await self._entry(hold_id)
+            if self._entries.get(hold_id) is known and entry is not None and entry.hold.state in OPEN:
+                self._entries[hold_id] = entry
+
+    async def _entry(self, hold_id: str) -> Entry | None:
+        try:
+            return _entry_of(await self._reviews.show(hold_id))
+        except Rejected as fault:
+            if fault.code is Code.HOLD_UNKNOWN:
+                return None
+            hold = await self._holds.get(hold_id)
+            return None if hold is None else Entry(hold=hold, fault=fault.detail)
+
+    # --- listening ---------------------------------------------------------------------------------------------------
+
+    async def changes(self, after: str) -> AsyncGenerator[Change]:
+        """Everything that happened after this place in the stream, then whatever happens. Ends only by cancellation."""
+        listener = _Listener()
+        self._listeners.add(listener)  # before looking back: what comes in between comes twice, never not at all
+        try:
+            for change in self._since(after):
+                yield change
+            while True:
+                change = await listener.waiting.get()
+                if listener.behind:
+                    listener.behind = False
+                    with suppress(asyncio.QueueEmpty):
+                        while True:
+                            listener.waiting.get_nowait()
+                    change = RESET
+                yield change
+        finally:
+            self._listeners.discard(listener)
+
+    def _since(self, after: str) -> list[Change]:
+        if after == self.cursor:
+            return []
+        events = list(self._events)
+        if after == self._base:
+            return events
+        places = [number for number, change in enumerate(events) if change.cursor == after]
+        return events[places[-1] + 1 :] if places else [RESET]
+
+    def _tell_all(self, change: Change) -> None:
+        for listener in self._listeners:
+            try:
+                listener.waiting.put_nowait(change)
+            except asyncio.QueueFull:
+                listener.behind = True
+
+
+def _entry_of(held: HeldCall) -> Entry:
+    shown = held.shown
+    if shown is None:
+        return Entry(hold=held.hold, fault="" if held.hold.state not in OPEN else "its call is gone")
+    call = shown.stored.call
+    asks = Asks(
+        method=call.method,
+        url=shown.url,
+        consequence=shown.consequence,
+        alike=likeness(held.hold, call),
+        meant=shown.meant(held.hold),
+        barred=shown.barred,
+        signers=held.signers,
+    )
+    return Entry(hold=held.hold, asks=asks)
+
+
+def is_over(state: HoldState) -> bool:
+    """Whether nothing more becomes of a hold."""
+    return state not in OPEN
+
+
+def _first(faults: BaseExceptionGroup[Unavailable | Rejected]) -> Unavailable | Rejected:
+    for fault in faults.exceptions:
+        return _first(fault) if isinstance(fault, BaseExceptionGroup) else fault
+    raise AssertionError("a group has at least one")
