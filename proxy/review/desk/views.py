@@ -124,7 +124,7 @@ class Views:
     async def confirm(self, visit: Visit, held: HeldCall, *, status: int = 200) -> Response:
         """How this person decides a hold that the desk does not sign for."""
         offered = choices(held, visit.person, visit.bundle, visit.parts.signing, now=visit.now)
-        if held.shown is None or not offered.open:
+        if held.shown is None or not offered.open or not offered.own_key:
             return RedirectResponse(f"/holds/{held.hold.id}", status_code=303)
         await self._readings.note(visit, "read", held.hold)
         return visit.page(
