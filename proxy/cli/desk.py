@@ -81,6 +81,7 @@ async def _serve(
                 build_app(opened.parts),
                 log_config=None,
                 access_log=False,
+                http="h11",
                 lifespan="off",
                 ws="none",
                 proxy_headers=False,
@@ -88,19 +89,20 @@ async def _serve(
                 limit_concurrency=MOST_CONNECTIONS,
                 timeout_graceful_shutdown=STOPS_WITHIN_S,
             ),
+            on_stop=opened.parts.index.end,
             on_started=lambda: _announce(deployment, opened.parts.policy().bundle, origins[0], name),
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, server.handle_exit, number, None)
+            loop.add_signal_handler(number, server.stop)
         if beside:
-            _end_with_parent(lambda: loop.call_soon_threadsafe(server.handle_exit, signal.SIGTERM, None))
+            _end_with_parent(lambda: loop.call_soon_threadsafe(server.stop))
         chores = [asyncio.ensure_future(chore) for chore in (*opened.chores, _fail_with(opened.died))]
         serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
         try:
             await asyncio.wait({serving, *chores}, return_when=asyncio.FIRST_COMPLETED)
             if not serving.done():  # what must go on has ended
-                server.handle_exit(signal.SIGTERM, None)
+                server.stop()
             await serving
         finally:
             for chore in chores:
@@ -120,14 +122,20 @@ async def _fail_with(died: "asyncio.Future[Unavailable]") -> None:
 class _Server(uvicorn.Server):
     """Says when it serves, and leaves signals to whoever runs it."""
 
-    def __init__(self, config: uvicorn.Config, *, on_started: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, *, on_started: Callable[[], None], on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_started = on_started
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if not self.should_exit:
             self._on_started()
+
+    def stop(self) -> None:
+        """Answer what was asked, let go whoever only listens, and end."""
+        self._on_stop()
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

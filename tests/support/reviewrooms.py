@@ -1,7 +1,7 @@
 """The review desk as a web application on stores in memory, and browsers that visit it, without a network."""
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -63,13 +63,17 @@ class Room:
     now: datetime = NOW
     view: ControlView = field(default_factory=ControlView)
     earlier: tuple[Earlier, ...] = ()
+    clock: Callable[[], datetime] | None = None  # else the one to turn
+
+    def time(self) -> datetime:
+        return self.now if self.clock is None else self.clock()
 
     def __post_init__(self) -> None:
-        self.holds = MemoryHolds(now=lambda: self.now)
+        self.holds = MemoryHolds(now=self.time)
         self.vault = SecretVault(b"s" * 32)
-        self.filer = Filer(holds=self.holds, vault=self.vault, bundle=self.bundle, tokens=self.tokens, now=NOW)
+        self.filer = Filer(holds=self.holds, vault=self.vault, bundle=self.bundle, tokens=self.tokens, now=self.time())
         numbers = iter(range(10**6))
-        common = {"clock": lambda: self.now, "new_nonce": lambda: identities.nonce(f"desk {next(numbers)}")}
+        common = {"clock": self.time, "new_nonce": lambda: identities.nonce(f"desk {next(numbers)}")}
         reviews = ReviewService(
             holds=self.holds,
             vault=self.vault,
@@ -77,7 +81,7 @@ class Room:
             view=lambda: self.view,
             **common,
         )
-        self.grants = MemoryGrants(now=lambda: self.now)
+        self.grants = MemoryGrants(now=self.time)
         self.journal = Lines()
         self.parts = DeskParts(
             reviews=reviews,
@@ -91,17 +95,17 @@ class Room:
             resolving=Resolving(
                 reviews=reviews, holds=self.holds, policy=lambda: compile_policy(self.bundle), **common
             ),
-            index=Index(reviews=reviews, holds=self.holds, clock=lambda: self.now),
+            index=Index(reviews=reviews, holds=self.holds, clock=self.time),
             policy=lambda: compile_policy(self.bundle),
             signing=Signing(key_of=lambda person, hold: key(person.id)),
-            sessions=Sessions(clock=lambda: self.now, file=self.directory / "sessions.json"),
-            links=Links(self.directory / "links", clock=lambda: self.now),
+            sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
+            links=Links(self.directory / "links", clock=self.time),
             journal=self.journal,
             earlier=self._earlier,
             propose=lambda held: Proposed(
                 where="clusters.yaml:1", lines=("- id: x",), then=("intent-proxy bundle sign",)
             ),
-            clock=lambda: self.now,
+            clock=self.time,
             origins=self.origins,
         )
         self.app = build_app(self.parts)

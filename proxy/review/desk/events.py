@@ -1,23 +1,21 @@
-"""What happens, as it happens: a stream of server-sent events for the pages that are open.
+"""What happens, as it happens: a stream of server-sent events for the pages that are open (WHATWG HTML §9.2).
 
 An event's id is the event stream's own, so that a browser which was away goes on where it was; where that place is not
 known any more it hears `reset`, and reads its page again. An event says which hold changed, and nothing of its call.
 """
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
-from proxy.review.desk.index import RESET, Change
+from proxy.core.encoding import Json
+from proxy.review.desk.index import END, RESET
 from proxy.review.desk.seeing import Concerned
 from proxy.review.desk.visits import Visit, token_of
 
-PING_S = 15
 LOOK_S = 5.0
-"""How often it is asked whether whoever listens is still signed in."""
+"""How often something is said to a silent page, and asked whether whoever listens is still signed in."""
 MAX_PLACE_CHARS = 2_000
 
 
@@ -25,50 +23,45 @@ async def events(visit: Visit) -> Response:
     """The stream of one page."""
     asked = visit.request.headers.get("last-event-id") or visit.request.query_params.get("after", "")
     stream = _stream(visit, asked[:MAX_PLACE_CHARS])
-    return EventSourceResponse(stream, ping=PING_S, headers={"x-accel-buffering": "no"})
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-async def _stream(visit: Visit, after: str) -> AsyncIterator[ServerSentEvent]:
-    """Every change that concerns this person, until they are signed out."""
+async def _stream(visit: Visit, after: str) -> AsyncIterator[bytes]:
+    """Every change that concerns this person, until they are signed out or the desk stops."""
     index = visit.parts.index
-    changes = index.changes(after)
-    waiting = asyncio.ensure_future(anext(changes))
-    yield ServerSentEvent(event="hello", data="{}", id=index.cursor or None, retry=1_000)
+    listening = index.listen(after)
     try:
+        yield b"retry: 1000\n" + _event("hello", {}, place="")
         while True:
-            done, _ = await asyncio.wait({waiting}, timeout=LOOK_S)
-            person = _still(visit)
-            if person is None:
-                yield ServerSentEvent(event="bye", data="{}")
+            change = await listening.next(LOOK_S)
+            if change is END:
                 return
-            if not done:
-                continue
-            change = waiting.result()
-            waiting = asyncio.ensure_future(anext(changes))
-            if change is RESET:
-                yield ServerSentEvent(event="reset", data="{}", id=index.cursor or None)
-            elif _concerns(visit, change):
-                yield ServerSentEvent(event="hold", data=_told(change), id=change.cursor)
+            if not _still_in(visit):
+                yield _event("bye", {}, place="")
+                return
+            if change is None:
+                yield b": still here\n\n"
+            elif change is RESET:
+                yield _event("reset", {}, place=index.cursor)
+            elif change.hold is not None and _concerned(visit)(visit.person, change.hold):
+                hold = change.hold
+                about: dict[str, Json] = {"hold": hold.id, "state": hold.state.value, "version": hold.version}
+                yield _event("hold", about, place=change.cursor)
     finally:
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-        await changes.aclose()
+        listening.close()
 
 
-def _still(visit: Visit) -> str | None:
-    """The person, while they are signed in and enrolled. Listening keeps no session from ending."""
+def _still_in(visit: Visit) -> bool:
+    """Whether the person is signed in and enrolled. Listening keeps no session from ending."""
     session = visit.parts.sessions.find(token_of(visit.request, visit.parts), uses=False)
-    bundle = visit.parts.policy().bundle
-    return None if session is None or session.person not in bundle.people else session.person
+    return session is not None and session.person in visit.parts.policy().bundle.people
 
 
-def _concerns(visit: Visit, change: Change) -> bool:
-    if change.hold is None:
-        return False
-    bundle = visit.parts.policy().bundle
-    return Concerned(bundle, visit.parts.clock())(visit.person, change.hold)
+def _concerned(visit: Visit) -> Concerned:
+    return Concerned(visit.parts.policy().bundle, visit.parts.clock())
 
 
-def _told(change: Change) -> str:
-    assert change.hold is not None
-    return json.dumps({"hold": change.hold_id, "state": change.hold.state.value, "version": change.hold.version})
+def _event(name: str, about: Mapping[str, Json], *, place: str) -> bytes:
+    """One event. Ids are the store's, of digits, dashes and commas; anything else would be another line."""
+    number = f"id: {place}\n" if place and place.isprintable() else ""
+    return f"event: {name}\n{number}data: {json.dumps(about)}\n\n".encode()

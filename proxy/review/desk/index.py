@@ -8,9 +8,8 @@ who was away goes on from the last id it heard; where that is no longer known it
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -64,12 +63,8 @@ class Change:
 
 RESET = Change(cursor="", hold_id="", hold=None)
 """What a listener hears when it may have missed something: read everything again."""
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Listener:
-    waiting: "asyncio.Queue[Change]" = field(default_factory=lambda: asyncio.Queue(BACKLOG))
-    behind: bool = False
+END = Change(cursor="", hold_id="", hold=None)
+"""What a listener hears last."""
 
 
 class Index:
@@ -82,7 +77,8 @@ class Index:
         self._entries: dict[str, Entry] = {}
         self._events: deque[Change] = deque(maxlen=KEPT_EVENTS)
         self._base = ""  # the place in the stream before the first of them
-        self._listeners: set[_Listener] = set()
+        self._listeners: set[Listening] = set()
+        self._ended = False
         self.fault = "nothing was read yet"  # why what is here may be old; "" while it is not
         self.read_at: datetime | None = None
         self.ready = asyncio.Event()
@@ -189,24 +185,17 @@ class Index:
 
     # --- listening ---------------------------------------------------------------------------------------------------
 
-    async def changes(self, after: str) -> AsyncGenerator[Change]:
-        """Everything that happened after this place in the stream, then whatever happens. Ends only by cancellation."""
-        listener = _Listener()
-        self._listeners.add(listener)  # before looking back: what comes in between comes twice, never not at all
-        try:
-            for change in self._since(after):
-                yield change
-            while True:
-                change = await listener.waiting.get()
-                if listener.behind:
-                    listener.behind = False
-                    with suppress(asyncio.QueueEmpty):
-                        while True:
-                            listener.waiting.get_nowait()
-                    change = RESET
-                yield change
-        finally:
-            self._listeners.discard(listener)
+    def listen(self, after: str) -> "Listening":
+        """Hear everything that happened after this place in the stream, then whatever happens."""
+        listening = Listening(self._since(after), self._listeners)
+        if self._ended:
+            listening.tell(END)
+        return listening
+
+    def end(self) -> None:
+        """Let whoever listens go: the desk is about to stop."""
+        self._ended = True
+        self._tell_all(END)
 
     def _since(self, after: str) -> list[Change]:
         if after == self.cursor:
@@ -218,11 +207,38 @@ class Index:
         return events[places[-1] + 1 :] if places else [RESET]
 
     def _tell_all(self, change: Change) -> None:
-        for listener in self._listeners:
-            try:
-                listener.waiting.put_nowait(change)
-            except asyncio.QueueFull:
-                listener.behind = True
+        for listening in list(self._listeners):
+            listening.tell(change)
+
+
+class Listening:
+    """One who listens. What is heard may come twice, never not at all; `close` it in the end."""
+
+    def __init__(self, before: Iterable[Change], among: "set[Listening]") -> None:
+        self._waiting: asyncio.Queue[Change] = asyncio.Queue()
+        self._among = among
+        among.add(self)
+        for change in before:
+            self._waiting.put_nowait(change)
+
+    def tell(self, change: Change) -> None:
+        """Have a change heard; one who is too far behind hears that everything must be read again."""
+        if change is not END and self._waiting.qsize() >= BACKLOG:
+            while not self._waiting.empty():
+                self._waiting.get_nowait()
+            change = RESET
+        self._waiting.put_nowait(change)
+
+    async def next(self, wait_s: float) -> Change | None:
+        """What happened next; None when nothing did in that time."""
+        try:
+            async with asyncio.timeout(wait_s):
+                return await self._waiting.get()
+        except TimeoutError:
+            return None
+
+    def close(self) -> None:
+        self._among.discard(self)
 
 
 def _entry_of(held: HeldCall) -> Entry:
