@@ -14,19 +14,16 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from proxy.cli.deployment import Deployment, open_deployment, person_in
-from proxy.cli.desking import desk_links, desk_origins, desk_sockets, newcomer, open_parts
+from proxy.cli.deployment import Deployment, open_deployment
+from proxy.cli.desking import open_parts
+from proxy.cli.deskplace import announce_desk, desk_origins, desk_sockets, print_link
 from proxy.cli.exits import Exit
-from proxy.cli.screen import GOOD, NOTE, WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.model import Bundle
+from proxy.core.errors import Unavailable
 from proxy.review.desk.app import build_app
-from proxy.review.desk.links import LIVES
 
 STOPS_WITHIN_S = 3
 MOST_CONNECTIONS = 500
-_MINUTES = int(LIVES.total_seconds() // 60)
 
 
 def desk(
@@ -59,7 +56,7 @@ def desk(
     """
     deployment = open_deployment(config)
     if link:
-        _print_link(deployment, deployment.bundle(dev=dev), name, as_json=as_json)
+        print_link(deployment, deployment.bundle(dev=dev), name, as_json=as_json)
         return Exit.OK
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     with contextlib.ExitStack() as held:
@@ -90,7 +87,12 @@ async def _serve(
                 timeout_graceful_shutdown=STOPS_WITHIN_S,
             ),
             on_stop=opened.parts.index.end,
-            on_started=lambda: _announce(deployment, opened.parts.policy().bundle, origins[0], name),
+            on_started=lambda: announce_desk(
+                deployment,
+                opened.parts.policy().bundle,
+                port=sockets[0].getsockname()[1],
+                name=name,
+            ),
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -152,31 +154,3 @@ def _end_with_parent(end: Callable[[], object]) -> None:
         end()
 
     threading.Thread(target=wait, name="parent", daemon=True).start()
-
-
-def _announce(deployment: Deployment, bundle: Bundle, origin: str, name: str | None) -> None:
-    """Where it is. A link is printed where somebody looks, never into a log."""
-    screen = Screen()
-    screen.say(f"review desk ready on {origin} · {bundle.deployment}", style=GOOD if bundle.signed else WARN)
-    if sys.stdout.isatty() and deployment.settings.desk.links:
-        _print_link(deployment, bundle, name, as_json=False)
-    sys.stdout.flush()
-
-
-def _print_link(deployment: Deployment, bundle: Bundle, name: str | None, *, as_json: bool) -> None:
-    settings = deployment.settings
-    if not settings.desk.links:
-        raise Rejected(Code.CONFIG_INVALID, "desk.links is false: nobody signs in by a link here", field="desk.links")
-    who = newcomer(bundle) if name is None else person_in(bundle, name).id
-    if who is None:
-        raise Rejected(Code.CONFIG_INVALID, "nobody is enrolled who could sign in; see people add")
-    if settings.desk.url is None and settings.desk.listen.port == 0:
-        raise Rejected(Code.CONFIG_INVALID, "desk.listen: port 0 is another each time: name one, or desk.url")
-    origin = desk_origins(settings, settings.desk.listen.port)[0]
-    url = f"{origin}/enter?link={desk_links(settings).make(who)}"
-    if as_json:
-        document({"url": url, "person": who, "minutes": _MINUTES})
-        return
-    screen = Screen()
-    screen.say(url)
-    screen.note(f"signs {who} in, once, within {_MINUTES} minutes", style=NOTE)

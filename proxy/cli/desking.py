@@ -1,9 +1,7 @@
 """The review desk put together: on the deployment's own store, secret and journal, as long as it runs."""
 
 import asyncio
-import ipaddress
 import logging
-import socket
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,18 +16,17 @@ from proxy.audit.recent import recent_lines
 from proxy.audit.records import policy_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.cli.deployment import Deployment, new_id, nonce, now
+from proxy.cli.deskplace import desk_links
 from proxy.cli.proposing import proposal_for
 from proxy.cli.store import open_secret, open_store
 from proxy.core.encoding import Json
-from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.errors import Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 from proxy.edge.node import load_policy, node_identity, node_name
-from proxy.edge.sockets import reserve
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
-from proxy.review.desk.links import Links
 from proxy.review.desk.parts import DeskParts, Earlier, Proposed
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import with_desk_key
@@ -61,11 +58,6 @@ class Opened:
     died: "asyncio.Future[Unavailable]"
 
 
-def desk_links(settings: Settings) -> Links:
-    """The one-time links of a deployment."""
-    return Links(settings.state / "desk" / "links", clock=now)
-
-
 def desk_key(settings: Settings) -> PrivateKey:
     """The key the desk signs with; its own is made when it is missing, one that is named never is.
 
@@ -74,52 +66,6 @@ def desk_key(settings: Settings) -> PrivateKey:
     """
     path = settings.desk.key or settings.state / "desk.key"
     return load_key(path) if settings.desk.key is not None or path.exists() else new_key(path)
-
-
-def desk_origins(settings: Settings, port: int) -> tuple[str, ...]:
-    """Under which names the desk answers, the one for people first.
-
-    Raises:
-        Rejected(CONFIG_INVALID): other machines reach it, and would send their cookies in clear.
-    """
-    url, listen = settings.desk.url, settings.desk.listen
-    local = ipaddress.ip_address(listen.host).is_loopback
-    if url is not None and url.startswith("https://"):
-        return (url,)
-    if not local:
-        detail = (
-            f"desk.url: other machines reach the desk at {listen}: say https://NAME there, and let TLS end before it; "
-            "or let it listen on 127.0.0.1"
-        )
-        raise Rejected(Code.CONFIG_INVALID, detail, field="desk.url")
-    host = f"[{listen.host}]" if ":" in listen.host else listen.host
-    return (url or f"http://localhost:{port}", f"http://{host}:{port}")
-
-
-def desk_sockets(settings: Settings) -> tuple[socket.socket, ...]:
-    """Where the desk listens. `localhost` is two addresses, and whoever had the other could take a link or a cookie.
-
-    Raises:
-        Rejected(CONFIG_INVALID): an address is taken, or not ours to bind.
-    """
-    listen = settings.desk.listen
-    first = reserve(listen.host, listen.port)
-    if not ipaddress.ip_address(listen.host).is_loopback:
-        return (first,)
-    other = "::1" if ipaddress.ip_address(listen.host).version == 4 else "127.0.0.1"
-    if not _has(other):
-        return (first,)
-    try:
-        return first, reserve(other, first.getsockname()[1])
-    except Rejected:
-        first.close()
-        raise
-
-
-def newcomer(bundle: Bundle) -> str | None:
-    """Whom a link is for when nobody was named: whoever answers for the first agent."""
-    sponsors = [bundle.agents[agent].sponsor for agent in sorted(bundle.agents)]
-    return next((name for name in (*sponsors, *sorted(bundle.people)) if name in bundle.people), None)
 
 
 @asynccontextmanager
@@ -251,14 +197,3 @@ def _earlier(at: datetime, fields: Mapping[str, Json]) -> Earlier:
 def _proposed(held: HeldCall, bundle: Bundle) -> Proposed:
     proposal = proposal_for(held, bundle)
     return Proposed(where=proposal.where, lines=proposal.lines, then=proposal.then)
-
-
-def _has(host: str) -> bool:
-    """Whether this machine has such a loopback address."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((host, 0))
-    except OSError:
-        return False
-    return True
