@@ -105,7 +105,7 @@ async def open_parts(
                 max_ttl=settings.holds.max_ttl,
                 view=control.view,
             )
-            index = Index(reviews=reviews, holds=holds, clock=now)
+            index = Index(reviews=reviews, holds=holds, policy=policy, clock=now)
 
             async def record(bundle: Bundle) -> None:
                 await journal.append(Kind.POLICY, policy_fields(bundle))

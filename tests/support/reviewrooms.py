@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -13,7 +13,7 @@ import identities
 from filing import Filer
 from identities import NOW, SPONSOR, key
 
-from proxy.core.clusters import compile_policy
+from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
@@ -65,6 +65,9 @@ class Room:
     earlier: tuple[Earlier, ...] = ()
     clock: Callable[[], datetime] | None = None  # else the one to turn
 
+    def policy(self) -> Policy:
+        return compile_policy(self.bundle)
+
     def time(self) -> datetime:
         return self.now if self.clock is None else self.clock()
 
@@ -95,7 +98,7 @@ class Room:
             resolving=Resolving(
                 reviews=reviews, holds=self.holds, policy=lambda: compile_policy(self.bundle), **common
             ),
-            index=Index(reviews=reviews, holds=self.holds, clock=self.time),
+            index=Index(reviews=reviews, holds=self.holds, policy=self.policy, clock=self.time),
             policy=lambda: compile_policy(self.bundle),
             signing=Signing(key_of=lambda person, hold: key(person.id)),
             sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
@@ -107,6 +110,15 @@ class Room:
             ),
             clock=self.time,
             origins=self.origins,
+        )
+        self.app = build_app(self.parts)
+
+    def restart(self) -> None:
+        """As another process would find it: what is in memory alone is gone."""
+        self.parts = replace(
+            self.parts,
+            index=Index(reviews=self.parts.reviews, holds=self.holds, policy=self.policy, clock=self.time),
+            sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
         )
         self.app = build_app(self.parts)
 

@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from reviewrooms import Room
 
 from proxy.core.model import Hold
+from proxy.review.service import Result
 
 WAIT_S = 15
 CHROMIUM = "/usr/bin/chromium"
@@ -44,6 +45,9 @@ class ServedRoom:
 
     room: Room
     loop: asyncio.AbstractEventLoop
+    sock: socket.socket
+    end: Callable[[], None] = lambda: None  # lets go of whoever listens, and stops serving
+    served: "asyncio.Task[None] | None" = None
 
     @property
     def origin(self) -> str:
@@ -61,6 +65,40 @@ class ServedRoom:
         found = self.do(self.room.holds.get(hold.id))
         assert found is not None
         return found.state.value
+
+    async def start(self) -> None:
+        """Serve on the address that is kept."""
+        room = self.room
+        server = _Server(
+            uvicorn.Config(room.app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1)
+        )
+        keeping = asyncio.ensure_future(room.parts.index.run())
+
+        async def serve() -> None:
+            await server.serve(sockets=[self.sock.dup()])
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
+
+        def end() -> None:
+            room.parts.index.end()
+            server.should_exit = True
+
+        self.end, self.served = end, asyncio.ensure_future(serve())
+        while not server.started:
+            await asyncio.sleep(0.01)
+        await room.parts.index.ready.wait()
+
+    async def stop(self) -> None:
+        self.end()
+        assert self.served is not None
+        await self.served
+
+    def decide(self, hold: Hold, *, release: bool) -> None:
+        """The sponsor's word, said elsewhere."""
+        reviews, person = self.room.parts.reviews, self.room.person(identities.SPONSOR)
+        say = reviews.release if release else reviews.deny
+        outcome = self.do(say(hold.id, person=person, key=identities.key(person.id), reason="seen elsewhere"))
+        assert outcome.result is Result.DONE
 
     def link(self, person: str) -> str:
         assert self.room.parts.links is not None
@@ -82,29 +120,16 @@ def served(directory: Path, room_of: type[Room] = Room, **about: object) -> Iter
         clock=lambda: datetime.now(UTC),
         **about,  # type: ignore[arg-type]
     )
-    server = _Server(uvicorn.Config(room.app, log_config=None, lifespan="off", ws="none", timeout_graceful_shutdown=1))
     loop = asyncio.new_event_loop()
-    started = threading.Event()
-
-    async def run() -> None:
-        keeping = asyncio.ensure_future(room.parts.index.run())
-        serving = asyncio.ensure_future(server.serve(sockets=[sock]))
-        while not server.started:
-            await asyncio.sleep(0.01)
-        await room.parts.index.ready.wait()
-        started.set()
-        await serving
-        keeping.cancel()
-        await asyncio.gather(keeping, return_exceptions=True)
-
-    thread = threading.Thread(target=lambda: loop.run_until_complete(run()), daemon=True)
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
-    assert started.wait(WAIT_S)
+    desk = ServedRoom(room=room, loop=loop, sock=sock)
+    desk.do(desk.start())
     try:
-        yield ServedRoom(room=room, loop=loop)
+        yield desk
     finally:
-        loop.call_soon_threadsafe(room.parts.index.end)
-        loop.call_soon_threadsafe(setattr, server, "should_exit", True)
+        desk.do(desk.stop())
+        loop.call_soon_threadsafe(loop.stop)
         thread.join(WAIT_S)
         loop.close()
         sock.close()

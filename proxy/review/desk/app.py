@@ -37,6 +37,7 @@ def build_app(parts: DeskParts) -> ASGIApp:
         said("/leave", entering.leave),
         read("/", views.first),
         read("/queue", views.queue),
+        read("/history", views.history),
         read("/help", views.help),
         read("/events", events),
         read("/holds/{hold}", views.card),

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from proxy.core.clusters import Policy
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN
-from proxy.core.model import Hold, HoldState
+from proxy.core.model import Bundle, Hold
+from proxy.core.reviewers import Rung
 from proxy.ports import HoldNews, Holds
 from proxy.review.groups import Likeness, likeness
 from proxy.review.opened import HeldCall
@@ -48,8 +50,10 @@ class Asks:
     consequence: str
     alike: Likeness
     meant: Hold  # with who may decide it as it was sealed
-    barred: frozenset[str]
     signers: tuple[str, ...]
+    deciders: frozenset[str]  # who may release it since it was opened
+    later: tuple[Rung, ...]  # and who from when on
+    bundle: str  # the SHA-256 of the policy by which they may
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +74,15 @@ END = Change(cursor="", hold_id="", hold=None)
 class Index:
     """Every open hold, in memory."""
 
-    def __init__(self, *, reviews: ReviewService, holds: Holds, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        *,
+        reviews: ReviewService,
+        holds: Holds,
+        policy: Callable[[], Policy],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._policy = policy
         self._reviews = reviews
         self._holds = holds
         self._clock = clock
@@ -168,7 +180,8 @@ class Index:
         """
         for hold_id in hold_ids:
             known = self._entries.get(hold_id)
-            if known is None or known.asks is not None or known.fault:
+            newest = self._policy().bundle.sha256
+            if known is None or known.fault or (known.asks is not None and known.asks.bundle == newest):
                 continue
             entry = await self._entry(hold_id)
             if self._entries.get(hold_id) is known and entry is not None and entry.hold.state in OPEN:
@@ -176,7 +189,7 @@ class Index:
 
     async def _entry(self, hold_id: str) -> Entry | None:
         try:
-            return _entry_of(await self._reviews.show(hold_id))
+            return _entry_of(await self._reviews.show(hold_id), self._policy().bundle)
         except Rejected as fault:
             if fault.code is Code.HOLD_UNKNOWN:
                 return None
@@ -241,7 +254,7 @@ class Listening:
         self._among.discard(self)
 
 
-def _entry_of(held: HeldCall) -> Entry:
+def _entry_of(held: HeldCall, bundle: Bundle) -> Entry:
     shown = held.shown
     if shown is None:
         return Entry(hold=held.hold, fault="" if held.hold.state not in OPEN else "its call is gone")
@@ -252,15 +265,12 @@ def _entry_of(held: HeldCall) -> Entry:
         consequence=shown.consequence,
         alike=likeness(held.hold, call),
         meant=shown.meant(held.hold),
-        barred=shown.barred,
         signers=held.signers,
+        deciders=frozenset(held.deciders),
+        later=held.later,
+        bundle=bundle.sha256,
     )
     return Entry(hold=held.hold, asks=asks)
-
-
-def is_over(state: HoldState) -> bool:
-    """Whether nothing more becomes of a hold."""
-    return state not in OPEN
 
 
 def _first(faults: BaseExceptionGroup[Unavailable | Rejected]) -> Unavailable | Rejected:

@@ -148,8 +148,10 @@ def _row(entry: Entry, person: Person, bundle: Bundle, now: datetime) -> Row:
     waits = hold.state is HoldState.UNCERTAIN or (hold.state is HoldState.HELD and now < hold.expires_at)
     if not waits or entry.fault or (asks is not None and hold.quorum > 1 and person.id in asks.signers):
         return Row(entry=entry, now=False)
-    meant, barred = (hold, frozenset[str]()) if asks is None else (asks.meant, asks.barred)
-    return Row(entry=entry, now=may_rule(person, meant, bundle, now, barred=barred))
+    if asks is None or asks.bundle != bundle.sha256:  # by what the store says, until it is opened
+        return Row(entry=entry, now=may_rule(person, hold, bundle, now))
+    in_turn = person.id in asks.deciders or any(person.id in each.people and each.since <= now for each in asks.later)
+    return Row(entry=entry, now=in_turn and now < person.certified_until)
 
 
 def _matches(row: Row, wish: Wish) -> bool:

@@ -12,6 +12,7 @@ from proxy.core.model import Hold
 from proxy.review.desk import words
 from proxy.review.desk.bodies import body_view
 from proxy.review.desk.choices import choices
+from proxy.review.desk.history import DECIDED, MOST, history_for
 from proxy.review.desk.queue import Queue, Row, Which, Wish, queue_for, read_wish
 from proxy.review.desk.visits import Refused, Visit
 from proxy.review.groups import group_id
@@ -142,6 +143,16 @@ class Views:
         held = await visit.held()
         return visit.page("propose.html", held=held, hold=held.hold, proposed=visit.parts.propose(held))
 
+    async def history(self, visit: Visit) -> Response:
+        """What was decided, by whom, and how fast."""
+        holds = await visit.parts.reviews.listing(states=DECIDED, limit=MOST)
+        return visit.page(
+            "history.html",
+            history=history_for(holds, visit.person, visit.bundle, now=visit.now),
+            became=lambda hold: words.standing(hold, visit.now).word,
+            lasts=words.lasts,
+        )
+
     async def help(self, visit: Visit) -> Response:
         """What the words and the keys mean."""
         return visit.page("help.html")
@@ -156,11 +167,9 @@ async def queue_of(visit: Visit, wish: Wish, *, rows: int | None = None) -> Queu
         return queue_for(index.entries(), wish, visit.person, visit.bundle, now=visit.now, **more)
 
     found = now()
-    unread = [row.hold.id for row in found.rows if row.entry.asks is None and not row.entry.fault]
-    if not unread:
-        return found
-    await index.open_some(unread)
-    return now()
+    before = [row.entry for row in found.rows]
+    await index.open_some(entry.hold.id for entry in before)
+    return found if all(index.get(entry.hold.id) is entry for entry in before) else now()
 
 
 async def group_rows(visit: Visit, group: str) -> tuple[Row, ...]:

@@ -1,7 +1,7 @@
 """What the desk says about states, times and people, in words. Pure."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from proxy.core.model import Bundle, Hold, HoldState, Risk
 from proxy.core.notes import Note
@@ -46,6 +46,11 @@ def standing(hold: Hold, now: datetime) -> Standing:
 def left(moment: datetime, now: datetime) -> str:
     """How long until a moment, in its two largest units."""
     return span(int((moment - now).total_seconds()), parts=2) if moment > now else "no time"
+
+
+def lasts(length: timedelta) -> str:
+    """A length of time, in its two largest units."""
+    return span(int(length.total_seconds()), parts=2)
 
 
 def instant(moment: datetime) -> str:

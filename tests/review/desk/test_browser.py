@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from identities import DEPUTY, SPONSOR
 
 pytest.importorskip("playwright")
+pytest.importorskip("axe_playwright_python")
 
-from playwright.sync_api import Browser, Page, expect
+from axe_playwright_python.sync_playwright import Axe
+from payloads import MARKUP, UNSEEN
+from playwright.sync_api import Browser, Dialog, Page, expect
 from roomservers import CHROMIUM, ServedRoom, chromium, served, shoot, signed_in
 
 from proxy.review.desk.parts import Earlier
@@ -20,6 +24,7 @@ pytestmark = [
 ]
 
 ERP = "https://erp.example"
+NOT_IN_PATHS = dict.fromkeys(map(ord, "/%\\."), "-")
 BODY = b'{"invoice": "2043", "amount": 1250.10, "currency": "EUR", "api_key": "s3cret-value", "note": "p\xd0\xb0ypal"}'
 JSON = [("Content-Type", "application/json"), ("Authorization", "Bearer s3cret"), ("X-Request", "<b>bold</b>")]
 
@@ -34,6 +39,11 @@ def browser() -> Iterator[Browser]:
 def desk(tmp_path: Path) -> Iterator[ServedRoom]:
     with served(tmp_path) as found:
         yield found
+
+
+def too_wide(page: Page) -> int:
+    """By how many pixels a page is wider than its window."""
+    return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
 def watch(page: Page) -> list[str]:
@@ -118,6 +128,95 @@ def test_without_script_a_call_is_read_and_denied(desk: ServedRoom, browser: Bro
     context.close()
 
 
+def test_after_a_restart_of_the_desk_an_open_page_goes_on_and_misses_nothing(
+    desk: ServedRoom, browser: Browser
+) -> None:
+    context = browser.new_context()
+    page = signed_in(context, desk, SPONSOR)
+    page.goto(f"{desk.origin}/queue")
+    expect(page.get_by_text("Nothing waits.")).to_be_visible()
+    expect(page.locator("#live-state")).to_have_text("live")
+    desk.do(desk.stop())
+    expect(page.locator("#live-state")).to_contain_text("not connected")
+    desk.file(f"{ERP}/v1/customers/42")
+    desk.room.restart()
+    desk.do(desk.start())
+    expect(page.locator("[data-row]")).to_have_count(1)
+    expect(page.locator("#live-state")).to_have_text("live")
+    context.close()
+
+
+def test_a_hold_that_expires_while_it_is_open_can_no_longer_be_released(desk: ServedRoom, browser: Browser) -> None:
+    hold = desk.file(f"{ERP}/v1/customers/42", ttl_s=4)
+    context = browser.new_context()
+    page = signed_in(context, desk, SPONSOR)
+    page.goto(f"{desk.origin}/holds/{hold.id}")
+    expect(page.get_by_role("button", name="Release once")).to_be_visible()
+    expect(page.locator("#standing")).to_contain_text("Nobody decided in time", timeout=15_000)
+    expect(page.get_by_role("button", name="Release once")).to_have_count(0)
+    context.close()
+
+
+def test_two_people_see_each_others_word(desk: ServedRoom, browser: Browser) -> None:
+    hold = desk.file(f"{ERP}/v1/customers/42")
+    maria_at, ben_at = browser.new_context(), browser.new_context()
+    maria, ben = signed_in(maria_at, desk, SPONSOR), signed_in(ben_at, desk, DEPUTY)
+    for page in (maria, ben):
+        page.goto(f"{desk.origin}/holds/{hold.id}")
+    expect(ben.get_by_text("You cannot release it")).to_be_visible()
+    maria.get_by_text("Let the deputies decide now").click()
+    maria.locator("#escalate-reason").fill("on a train")
+    maria.get_by_role("button", name="Escalate").click()
+    expect(ben.locator("#said-part")).to_contain_text("on a train")
+    expect(ben.get_by_role("button", name="Release once")).to_be_visible()
+    maria_at.close()
+    ben_at.close()
+
+
+def test_a_group_is_released_together(desk: ServedRoom, browser: Browser) -> None:
+    holds = [desk.file(f"{ERP}/v1/salaries/{number}") for number in range(3)]
+    context = browser.new_context()
+    page = signed_in(context, desk, SPONSOR)
+    page.goto(f"{desk.origin}/queue")
+    page.locator(".groups a").first.click()
+    page.get_by_label("Reason").fill("month end")
+    page.get_by_role("button", name="Release these 3").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Released: 3 of 3")
+    shoot(page, "together-light")
+    assert [desk.state(hold) for hold in holds] == ["approved"] * 3
+    context.close()
+
+
+def test_hostile_calls_run_nothing_and_ask_for_nothing(desk: ServedRoom, browser: Browser) -> None:
+    context = browser.new_context()
+    page = signed_in(context, desk, SPONSOR)
+    faults, asked, dialogs = watch(page), list[str](), list[str]()
+
+    def dismiss(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", dismiss)
+    body = "\n".join((*MARKUP, *UNSEEN)).encode("utf-8", "replace")
+    holds = [
+        desk.file(
+            f"{ERP}/v1/a{quote(text.translate(NOT_IN_PATHS), safe='')}",
+            headers=[("X-Note", text), ("Content-Type", "text/html")],
+            body=body,
+        )
+        for text in MARKUP[::6]
+    ]
+    for hold in holds:
+        page.goto(f"{desk.origin}/holds/{hold.id}")
+        expect(page.get_by_role("button", name="Release once")).to_be_visible()
+        assert too_wide(page) <= 0
+    page.goto(f"{desk.origin}/queue")
+    assert (faults, dialogs) == ([], [])
+    assert [url for url in asked if not url.startswith(f"{desk.origin}/")] == []
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
 def test_every_page_fits_in_light_and_dark(desk: ServedRoom, browser: Browser, scheme: str, width: int) -> None:
@@ -130,6 +229,8 @@ def test_every_page_fits_in_light_and_dark(desk: ServedRoom, browser: Browser, s
     risky = desk.file(f"{ERP}/v1/customers/42", method="DELETE", ttl_s=1800)
     for number in range(3):
         desk.file(f"{ERP}/v1/salaries/{number}")
+    desk.decide(desk.file(f"{ERP}/v1/customers/1"), release=True)
+    desk.decide(desk.file(f"{ERP}/v1/customers/2"), release=False)
     context = browser.new_context(
         viewport={"width": width, "height": 844 if width == 390 else 900},
         color_scheme=scheme,  # type: ignore[arg-type]
@@ -145,6 +246,7 @@ def test_every_page_fits_in_light_and_dark(desk: ServedRoom, browser: Browser, s
         (f"/holds/{risky.id}/release", "confirm"),
         ("/queue", "queue"),
         ("/groups/", "group"),
+        ("/history", "history"),
         ("/help", "help"),
         (f"/holds/{hold.id}/propose", "propose"),
         ("/holds/none", "not-here"),
@@ -154,7 +256,8 @@ def test_every_page_fits_in_light_and_dark(desk: ServedRoom, browser: Browser, s
             expect(page.locator(".groups a")).to_have_count(1)
             group = (page.locator(".groups a").first.get_attribute("href") or "").rpartition("/")[2]
         shoot(page, f"{title}-{name}")
-        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-        assert wide <= 0, f"{title} is {wide} px wider than the window"
+        violations = Axe().run(page).response["violations"]
+        assert violations == [], [(each["id"], each["nodes"][0]["html"]) for each in violations]
+        assert too_wide(page) <= 0, title
     assert [fault for fault in faults if "404" not in fault] == []
     context.close()

@@ -24,9 +24,12 @@ async function refresh() {
   if (asking) return refreshSoon();
   asking = true;
   try {
-    const answer = await fetch(location.pathname + location.search, { headers: { [LIVE]: "1" }, redirect: "manual" });
+    // A page that answers a form stands at the form's address; what it shows has one of its own.
+    const here = body.dataset.here ?? location.pathname + location.search;
+    const answer = await fetch(here, { headers: { [LIVE]: "1" }, redirect: "manual" });
     if (answer.type === "opaqueredirect") {
       if (page === "empty") location.assign("/");
+      if (page === "confirm") location.assign(`/holds/${encodeURIComponent(body.dataset.hold)}`);
       return;
     }
     if (answer.status === 401) return signedOut();
@@ -47,7 +50,8 @@ function replaceParts(fresh) {
     if (part === null || part.outerHTML === old.outerHTML) continue;
     const inUse = old.contains(document.activeElement);
     // What somebody is about to press or to fill in stays, unless there is nothing left to decide.
-    if (old.id === "decide" ? !changed : inUse && old.id !== "list") continue;
+    if (old.id === "decide" && old.dataset.state === part.dataset.state) continue;
+    if (inUse && old.id !== "list" && !changed) continue;
     const focused = inUse ? document.activeElement.getAttribute("href") : null;
     old.replaceWith(document.adoptNode(part));
     if (inUse) refocus(part, focused);
