@@ -74,6 +74,10 @@ def _grant(fields: Mapping[str, Json]) -> str:
     return f"{use} of {_text(fields, 'grant')} by {_text(fields, 'by')}: {_text(fields, 'reason')}"
 
 
+def _review(fields: Mapping[str, Json]) -> str:
+    return f"{_text(fields, 'event')} by {_text(fields, 'by')}  {_joined(fields, 'agent', 'hold_id')}"
+
+
 def _other(fields: Mapping[str, Json]) -> str:
     shown = (name for name in fields if name not in _MACHINE and isinstance(fields[name], str | int))
     return "  ".join(f"{name}={_text(fields, name)}" for name in shown)
@@ -85,6 +89,7 @@ _WORDS: Mapping[str, Callable[[Mapping[str, Json]], str]] = {
     Kind.HOLD: _hold,
     Kind.CONTROL: _control,
     Kind.GRANT: _grant,
+    Kind.REVIEW: _review,
 }
 
 

@@ -1,6 +1,7 @@
 """`intent-proxy run`: the proxy itself, in the foreground."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 from pathlib import Path
@@ -8,8 +9,12 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli.deployment import Deployment, open_deployment
+from proxy.cli.deskchild import DeskChild
+from proxy.cli.deskplace import announce_desk, desk_origins, desk_sockets
 from proxy.cli.screen import GOOD, WARN, Screen
 from proxy.cli.where import Config, find_config
+from proxy.core.errors import Rejected
 from proxy.edge.run import Ready, run_proxy
 from proxy.policy.values import LISTEN, Listen
 
@@ -35,15 +40,18 @@ def run(
         ),
     ] = None,
     dev: Annotated[bool, typer.Option("--dev", help="Run with a policy nobody signed. The journal says so.")] = False,
+    no_desk: Annotated[bool, typer.Option("--no-desk", help="Without the review desk.")] = False,
     ephemeral: Annotated[
         bool, typer.Option("--ephemeral", help="Accept a redis_url that keeps nothing on disk: a restart loses holds.")
     ] = False,
 ) -> int:
     """Run the proxy until Ctrl-C or SIGTERM.
 
-    Prints one line when it serves. Told to stop, it serves open connections to
-    their end, up to ten seconds. Without redis_url in proxy.yaml a private
-    Valkey is started beside it, and stopped with it.
+    Prints one line when it serves, and one that says where the review desk is; on a
+    terminal also a link that signs one person in there, once (desk --link makes
+    another). When it is told to stop, open connections are served to their end, up
+    to ten seconds. Without redis_url in proxy.yaml a private Valkey is started
+    beside it, and stopped with it.
 
     Examples:
       intent-proxy run
@@ -51,8 +59,40 @@ def run(
     """
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     where = (listen.host, listen.port) if listen is not None else None
-    return asyncio.run(
-        run_proxy(find_config(config), workers=workers, listen=where, dev=dev, ephemeral=ephemeral, on_ready=_announce)
+    deployment = open_deployment(config)
+    with contextlib.ExitStack() as held:
+        desk = None if no_desk or not deployment.settings.desk.start else _desk(deployment, dev=dev, held=held)
+        return asyncio.run(
+            run_proxy(
+                find_config(config),
+                workers=workers,
+                listen=where,
+                dev=dev,
+                ephemeral=ephemeral,
+                on_ready=_announce,
+                desk=None if desk is None else desk.address,
+                beside=None if desk is None else lambda _: desk.keep(),
+            )
+        )
+
+
+def _desk(deployment: Deployment, *, dev: bool, held: contextlib.ExitStack) -> DeskChild | None:
+    """The desk beside the proxy; None where its address cannot be had: the proxy runs without it, and says so."""
+    settings = deployment.settings
+    try:
+        sockets = desk_sockets(settings)
+        for each in sockets:
+            held.enter_context(contextlib.closing(each))
+        port = int(sockets[0].getsockname()[1])
+        desk_origins(settings, port)
+    except Rejected as fault:
+        Screen().note(f"without the review desk: {fault.detail}", style=WARN)
+        return None
+    return DeskChild(
+        config=settings.file,
+        sockets=sockets,
+        dev=dev,
+        on_ready=lambda: announce_desk(deployment, deployment.bundle(dev=dev), port=port, name=None),
     )
 
 

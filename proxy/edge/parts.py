@@ -3,9 +3,7 @@
 import asyncio
 import base64
 import logging
-import re
 import secrets
-import socket
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -13,21 +11,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from addons.intake import Bodies
-from proxy.agent.keyfile import load_key, new_key
 from proxy.audit.journal import FileJournal
 from proxy.audit.lines import slot_of
 from proxy.audit.records import control_fields
 from proxy.audit.sinks import FileCheckpoints
-from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import Statement
 from proxy.core.errors import Rejected, Unavailable
-from proxy.core.keys import PrivateKey
 from proxy.delivering import Deliveries
 from proxy.edge.ca import Authority, load_authority
 from proxy.edge.client_tls import ClientTls, load_client_tls
+from proxy.edge.node import load_policy as load_policy
+from proxy.edge.node import node_identity, node_name
 from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
-from proxy.edge.secrets import check_secrets_named, secret_sources
+from proxy.edge.secrets import secret_sources
 from proxy.edge.surfaces import own_surfaces
 from proxy.footing import Footings
 from proxy.gate import Gate, GateSettings
@@ -36,7 +33,6 @@ from proxy.holding import Holding
 from proxy.identify import Identifier
 from proxy.injecting import Injecting
 from proxy.internal import Internal
-from proxy.policy.bundle import load_bundle, read_floor, write_floor
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
 from proxy.registry import Certificates
@@ -102,6 +98,7 @@ async def assemble(
     dev: bool,
     ephemeral: bool = False,
     listen_tls: tuple[str, int] | None = None,
+    desk: tuple[str, int] | None = None,
 ) -> Parts:
     """Everything one worker needs, opened and checked.
 
@@ -120,6 +117,7 @@ async def assemble(
             dev=dev,
             ephemeral=ephemeral,
             listen_tls=listen_tls,
+            desk=desk,
         )
         opened.pop_all()
         return parts
@@ -136,6 +134,7 @@ async def _assemble(
     dev: bool,
     ephemeral: bool,
     listen_tls: tuple[str, int] | None,
+    desk: tuple[str, int] | None,
 ) -> Parts:
     settings = load_settings(config)
     state = private_dir(settings.state)
@@ -238,7 +237,7 @@ async def _assemble(
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
-            own=await own_surfaces((listen, listen_tls) if listen_tls else (listen,), store, fast),
+            own=await own_surfaces(tuple(filter(None, (listen, listen_tls, desk))), store, fast),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,
             challenge_connect=settings.challenge_connect,
@@ -310,22 +309,6 @@ def new_id() -> str:
     return base64.b32encode(secrets.token_bytes(15)).decode("ascii").lower()
 
 
-def load_policy(settings: Settings, *, dev: bool) -> Policy:
-    """The bundle in force, compiled; its version becomes the lowest this node accepts from now on.
-
-    Raises:
-        Rejected: it is not valid, not signed as it should be, names a secret that this node has not been told of, or is
-            older than one this node has seen.
-    """
-    state = private_dir(settings.state)
-    bundle = load_bundle(settings, dev=dev, floor=read_floor(state))
-    check_secrets_named(settings, bundle)
-    policy = compile_policy(bundle)
-    if bundle.signed:
-        write_floor(state, bundle.version)
-    return policy
-
-
 def prepare(settings: Settings) -> None:
     """Make what a node makes once, before workers that start together could each make their own.
 
@@ -338,18 +321,6 @@ def prepare(settings: Settings) -> None:
     secret_vault(settings)
     upstream_roots(settings, state)
     load_client_tls(settings)
-
-
-def node_identity(state: Path) -> PrivateKey:
-    """The key this node signs its journal with, made on first start."""
-    path = state / "node.key"
-    return load_key(path) if path.exists() else new_key(path)
-
-
-def node_name() -> str:
-    """This machine's name, in the characters a journal file may bear."""
-    plain = re.sub(r"[^a-z0-9.-]+", "-", socket.gethostname().lower()).strip("-.")
-    return plain[:40] or "node"
 
 
 async def _trusted(store: RedisServer, fast: RedisServer, *, ephemeral: bool, tell: bool) -> None:

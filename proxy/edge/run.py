@@ -13,7 +13,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -50,6 +50,7 @@ class Launch:
     workers: int
     ephemeral: bool = False
     tls: tuple[str, int] | None = None  # where TLS alone is spoken
+    desk: tuple[str, int] | None = None  # where the review desk is: no agent's call goes there
     command: tuple[str, ...] = (sys.executable, "-m", "proxy.edge.worker")
 
     def arguments(self, slot: int, ready_fd: int, *, patient: bool = False) -> list[str]:
@@ -68,6 +69,8 @@ class Launch:
         ]
         if self.tls is not None:
             given += ["--tls-host", self.tls[0], "--tls-port", str(self.tls[1])]
+        if self.desk is not None:
+            given += ["--desk-host", self.desk[0], "--desk-port", str(self.desk[1])]
         flags = {"--dev": self.dev, "--ephemeral": self.ephemeral, "--patient": patient}
         return [*given, *(flag for flag, wanted in flags.items() if wanted)]
 
@@ -236,10 +239,14 @@ async def run_proxy(
     dev: bool,
     on_ready: Callable[[Ready], None],
     ephemeral: bool = False,
+    desk: tuple[str, int] | None = None,
+    beside: Callable[[Ready], Awaitable[None]] | None = None,
 ) -> int:
     """Run the proxy of one deployment until SIGTERM or SIGINT; returns the exit code.
 
     The configuration is read and the address reserved before any worker starts, so that what is wrong is said once.
+    `desk` is where the review desk is, if not where the settings say. `beside` runs from when the proxy serves until it
+    is told to stop.
 
     Raises:
         Rejected: something configured cannot be used, or the address is taken.
@@ -270,6 +277,7 @@ async def run_proxy(
             workers=workers or settings.workers,
             ephemeral=ephemeral,
             tls=tls,
+            desk=desk or (settings.desk.listen.host, settings.desk.listen.port),
         )
         ready = Ready(
             host=host,
@@ -283,14 +291,24 @@ async def run_proxy(
             ephemeral=ephemeral and embedded is None,
             tls=tls,
         )
+        tasks: list[asyncio.Future[None]] = []
+
+        def serves() -> None:
+            on_ready(ready)
+            if beside is not None:
+                tasks.append(asyncio.ensure_future(beside(ready)))
+
         ended = asyncio.Event()
         keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
         try:
             doors = [Door(host, port)]
             if tls is not None:
                 doors.append(Door(*tls, partial(door_context, settings, tls[0])))
-            return await Supervisor(launch=launch, on_ready=lambda: on_ready(ready), doors=tuple(doors)).run()
+            return await Supervisor(launch=launch, on_ready=serves, doors=tuple(doors)).run()
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             ended.set()
             if keeping is not None:
                 await keeping  # a start under way must not outlive the stop

@@ -110,6 +110,7 @@ async def _assembled(arguments: argparse.Namespace, stores: dict[str, str]) -> P
                 slot=arguments.slot,
                 listen=(arguments.host, arguments.port),
                 listen_tls=_tls_address(arguments) if arguments.tls_host else None,
+                desk=(arguments.desk_host, arguments.desk_port) if arguments.desk_host else None,
                 store_url=stores["store"],
                 fast_url=stores["fast"],
                 dev=arguments.dev,
@@ -203,6 +204,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--tls-host", default="")
     parser.add_argument("--tls-port", type=int, default=0)
+    parser.add_argument("--desk-host", default="")
+    parser.add_argument("--desk-port", type=int, default=0)
     parser.add_argument("--ready-fd", type=int, required=True)
     parser.add_argument("--dev", action="store_true")
     parser.add_argument("--ephemeral", action="store_true")

@@ -18,6 +18,7 @@ from proxy.policy.values import (
     IDENTIFIER,
     LISTEN,
     NAME_OR_ADDRESS,
+    ORIGIN,
     PATH,
     PATHS,
     PUBLIC_KEY,
@@ -138,6 +139,20 @@ class TlsSettings(_Part):
     )
 
 
+class DeskSettings(_Part):
+    """The review desk: the pages where people decide about held calls."""
+
+    start: bool = _key(True, "Whether intent-proxy run starts the desk, too.")
+    listen: Annotated[Listen, LISTEN] = _key(
+        "127.0.0.1:8090", "IP address and port of the desk, plain HTTP; beyond loopback it needs desk.url."
+    )
+    url: Annotated[str | None, ORIGIN] = _optional(
+        "Where browsers find the desk: https://NAME when TLS ends before it; else http://localhost and its port."
+    )
+    key: Annotated[Path | None, PATH] = _optional("The desk's private key, mode 0600; else state/desk.key.")
+    links: bool = _key(True, "Whether a link made on this machine (intent-proxy desk --link) signs somebody in.")
+
+
 class Settings(_Part):
     """Everything in proxy.yaml. Paths are resolved against the directory of the file."""
 
@@ -185,6 +200,7 @@ class Settings(_Part):
         (), "PEM files of CAs trusted for upstream TLS besides the system's."
     )
     tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS to the proxy itself.")
+    desk: DeskSettings = Field(default_factory=DeskSettings, description="The review desk.")
     lifetimes: LifetimeSettings = Field(default_factory=LifetimeSettings, description="How long authority may live.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How large a request may be.")
     bodies: BodySettings = Field(default_factory=BodySettings, description="How much of bodies a worker keeps at once.")

@@ -29,6 +29,10 @@ from proxy.policy.faults import shown
 
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)):(?P<port>[0-9]{1,5})")
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_ORIGIN = (
+    r"(https://[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*|http://([a-z0-9-]+\.)*localhost)"
+    r"(:[1-9][0-9]{0,4})?"
+)
 _REDIS = r"(rediss?(\+sentinel|\+cluster)?|unix)://[!-~]+"
 JWK_SCHEMA: dict[str, Json] = {
     "description": "A public key as JWK with exactly these members: OKP/Ed25519, or EC/P-256.",
@@ -189,6 +193,14 @@ def _name_or_address(value: object, _: Path) -> str:
     return text
 
 
+def _origin(value: object, _: Path) -> str:
+    text = _text(value)
+    if not re.fullmatch(_ORIGIN, text):
+        wanted = "https://NAME or http://localhost:PORT, in lower case and with nothing after it"
+        raise ValueError(f"expected {wanted}, got {shown(text)}")
+    return text
+
+
 def _redis(value: object, _: Path) -> str:
     text = _text(value)
     try:
@@ -222,5 +234,6 @@ PATHS = Written(
 )
 LISTEN = Written(read=_listen, schema={"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$"})
 NAME_OR_ADDRESS = Written(read=_name_or_address, schema={"type": "string", "pattern": "^[0-9A-Za-z:.-]{1,253}$"})
+ORIGIN = Written(read=_origin, schema={"type": "string", "pattern": f"^{_ORIGIN}$"})
 REDIS = Written(read=_redis, schema={"type": "string", "pattern": f"^{_REDIS}$"})
 PUBLIC_KEY = Written(read=lambda value, _: read_public_jwk(value), schema=JWK_SCHEMA)

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from proxy.core.encoding import canonical_json
+from proxy.core.model import Call, Hold
 from proxy.review.opened import HeldCall
 
 _VARIES = re.compile(r"[0-9]+|(?:[^0-9]*[0-9]){3}.*|[0-9a-fA-F-]{8,}")
@@ -24,17 +25,29 @@ class Group:
     holds: tuple[HeldCall, ...]  # oldest first
 
 
+type Likeness = tuple[str, str, str, str]
+"""What alike holds have in common: agent, method, route and code."""
+
+
 def grouped(held: Iterable[HeldCall]) -> tuple[Group, ...]:
     """The groups of these holds, the largest first. Holds whose call is gone are in none."""
-    found: dict[tuple[str, str, str, str], list[HeldCall]] = {}
+    found: dict[Likeness, list[HeldCall]] = {}
     for each in held:
         if each.shown is not None:
-            call = each.shown.stored.call
-            path = "/".join("*" if varies(part) else part for part in call.segments)
-            key = (each.hold.agent, call.method, f"{call.origin}/{path}", each.hold.code.value)
-            found.setdefault(key, []).append(each)
+            found.setdefault(likeness(each.hold, each.shown.stored.call), []).append(each)
     groups = (_group(key, members) for key, members in found.items())
     return tuple(sorted(groups, key=lambda group: (-len(group.holds), group.id)))
+
+
+def likeness(hold: Hold, call: Call) -> Likeness:
+    """What a hold has in common with those that are alike."""
+    path = "/".join("*" if varies(part) else part for part in call.segments)
+    return hold.agent, call.method, f"{call.origin}/{path}", hold.code.value
+
+
+def group_id(key: Likeness) -> str:
+    """The id of the group of such holds."""
+    return hashlib.sha256(canonical_json(list(key))).hexdigest()[:_ID_CHARS]
 
 
 def varies(part: str) -> bool:
@@ -42,10 +55,10 @@ def varies(part: str) -> bool:
     return _VARIES.fullmatch(part) is not None
 
 
-def _group(key: tuple[str, str, str, str], members: list[HeldCall]) -> Group:
+def _group(key: Likeness, members: list[HeldCall]) -> Group:
     agent, method, route, code = key
     return Group(
-        id=hashlib.sha256(canonical_json(list(key))).hexdigest()[:_ID_CHARS],
+        id=group_id(key),
         agent=agent,
         method=method,
         route=route,

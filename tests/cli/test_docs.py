@@ -26,7 +26,8 @@ from proxy.cli.exits import Exit
 from proxy.cli.main import COMMANDS
 from proxy.policy.passkeys import passkey_line
 
-DOCS = Path(__file__).parents[2] / "docs" / "cli.md"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs" / "cli.md"
 
 
 @dataclass(kw_only=True)
@@ -62,7 +63,7 @@ class Reader:
 
     def _run(self, words: list[str], code: int) -> None:
         assert words[0] == "intent-proxy"
-        if words[1] in ("run", "sidecar"):
+        if words[1] in ("run", "sidecar") or (words[1] == "desk" and "--link" not in words):
             _, line = self.stack.enter_context(running(*words[1:]))
             assert " ready on " in line, line
             return
@@ -78,7 +79,8 @@ class Reader:
             Path(target).write_text(ran.out)
         if words[1] == "init":
             settings = Path(words[2]) / "proxy.yaml"
-            settings.write_text(settings.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}"))
+            desk = f"\ndesk:\n  listen: 127.0.0.1:{free_port()}\n"
+            settings.write_text(settings.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}") + desk)
 
     def _curl(self, url: str, status: int) -> None:
         mark = self.origin.mark()
@@ -165,3 +167,22 @@ def test_the_page_on_sidecars_names_every_variable_and_every_code() -> None:
     given = {name for name in variables(proxy_url="", trust=Path()) if name.isupper()}
     assert given | {"SYSTEM_WGETRC"} <= named
     assert set(re.findall(r"^\| `(sidecar\.\w+)`", page, re.MULTILINE)) == {code.value for code in Reason}
+
+
+DESK = DOCS.with_name("desk.md")
+
+
+def test_the_page_on_the_desk_is_right(reader: Reader) -> None:
+    reader.do("intent-proxy init mine --allow 'GET https://localhost:8443/v1/invoices/{id}' --yes")
+    blocks = re.findall(r"^```sh\n(.*?)^```", DESK.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines() if line.startswith("intent-proxy")]
+    assert len(lines) == 2
+    for line in lines:
+        reader.do(line)
+
+
+def test_the_page_on_the_desk_names_every_key_that_works() -> None:
+    script = (ROOT / "proxy" / "review" / "desk" / "static" / "desk.js").read_text()
+    page, help_page = DESK.read_text(), (ROOT / "proxy/review/desk/templates/help.html").read_text()
+    (keys,) = re.findall(r'if \("([^"]+)"\.includes\(event\.key\)\)', script)
+    assert [key for key in keys if f"`{key}`" not in page or f"<kbd>{key}</kbd>" not in help_page] == []

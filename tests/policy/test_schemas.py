@@ -128,6 +128,13 @@ WHOLE: dict[str, dict[str, object]] = {
             "response_ttl": "1h",
         },
         "journal": {"sink": "sink.jsonl"},
+        "desk": {
+            "start": False,
+            "listen": "127.0.0.1:8091",
+            "url": "https://desk.example:8443",
+            "key": "desk.key",
+            "links": False,
+        },
         "tls": {
             "listen": "0.0.0.0:8443",
             "names": ["proxy.example", "2001:db8::1"],

@@ -55,7 +55,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Shot:
-    """One call. In every text `{port}` stands for the origin's port and `{proxy}` for the proxy's own."""
+    """One call. In every text `{port}` stands for the origin's port, `{proxy}` and `{desk}` for the proxy's own."""
 
     method: str = "GET"
     scheme: str = ""  # of the request target; "": http in absolute form, and none inside a tunnel
@@ -143,7 +143,14 @@ def filled(shot: Shot, street: Street, way: str) -> Shot:
     def fill(value: object) -> Any:
         match value:
             case str():
-                return value.replace("{port}", str(street.port(way))).replace("{proxy}", str(street.house.address[1]))
+                ports = {
+                    "{port}": street.port(way),
+                    "{proxy}": street.house.address[1],
+                    "{desk}": street.house.settings.desk.listen.port,
+                }
+                for name, port in ports.items():
+                    value = value.replace(name, str(port))
+                return value
             case tuple():
                 return tuple(fill(item) for item in value)
             case Shot():

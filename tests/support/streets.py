@@ -33,6 +33,7 @@ NETWORK = houses.SUPPORT.parent / "corpus" / "network"
 PUBLIC = "93.184.215.14"
 WORLD = "127.0.0.2"
 WORKERS = 2
+DESK = 8090  # the usual port of the review desk
 
 NAMES: Mapping[str, Sequence[object]] = {
     name: ["127.0.0.1"]
@@ -129,7 +130,7 @@ clusters:
     risk: routine
     hosts: [self.example, 127.0.0.1, "::1"]
     schemes: [http, https]
-    ports: [{http}, {https}, {proxy}]
+    ports: [{http}, {https}, {proxy}, {desk}]
     addresses: [127.0.0.0/8, "::1/128"]
     operations: [{{name: ask, methods: [GET], path: "/{{any:rest}}"}}]
   - id: vault
@@ -334,7 +335,7 @@ def open_street(folder: Path) -> Iterator[Street]:
         home, trap = listeners["home"], listeners["trap"]["plain"]
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
-        clusters = CLUSTERS.format(http=home["plain"].port, https=home["tls"].port, proxy=port)
+        clusters = CLUSTERS.format(http=home["plain"].port, https=home["tls"].port, proxy=port, desk=DESK)
         secrets = f"secrets:\n  vault-key: {{file: {folder / 'vault-key'}}}\n"
         settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{secrets}"
         upstream = f"http://127.0.0.1:{trap.port}"

@@ -21,10 +21,12 @@ from proxy.core.errors import Code, Unavailable
 from proxy.stores.embedded import EmbeddedStore
 
 START_S = 60.0
+DESK_S = 15.0
 ANSWER_S = 30.0
 STOP_S = 20.0
 
 _READY = re.compile(r"ready on \[?([^\s\]]+)\]?:(\d+)")
+_DESK = re.compile(r"review desk ready on (http://\S+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +82,12 @@ class Child(_Actor):
 
 
 class Edge(_Actor):
-    """`intent-proxy run`, with two workers and the embedded store."""
+    """`intent-proxy run`, with two workers and the embedded store, and with the review desk if somebody may use it."""
 
-    def __init__(self, deployment: Path, log: Path) -> None:
+    def __init__(self, deployment: Path, log: Path, *, desk: bool) -> None:
         self._state, self._log = deployment / "state", log
-        command = [*PROGRAM, "run", "-c", str(deployment), "--workers", "2"]
+        self._has_desk = desk
+        command = [*PROGRAM, "run", "-c", str(deployment), "--workers", "2", *([] if desk else ["--no-desk"])]
         self._process = _start(command, log, stdin=subprocess.DEVNULL)
 
     def ready(self) -> tuple[str, int]:
@@ -93,6 +96,11 @@ class Edge(_Actor):
         if found is None:
             raise _silent(self._log)
         return found[1], int(found[2])
+
+    def desk(self) -> str | None:
+        """Where its review desk is; None where it has none."""
+        found = _DESK.search(_line(self._process, DESK_S)) if self._has_desk else None
+        return None if found is None else found[1]
 
     def stop(self) -> int:
         """Ask it to end as an operator would; its exit code."""

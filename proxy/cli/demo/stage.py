@@ -11,12 +11,15 @@ from proxy.cli.demo.agent import Settings as AgentSettings
 from proxy.cli.demo.certificates import certify
 from proxy.cli.demo.origin import ERP, FORBIDDEN, HOST
 from proxy.cli.deployment import Deployment, this_second
+from proxy.cli.deskplace import desk_links
 from proxy.cli.drafts import draft_for
 from proxy.cli.founding import Plan, Somebody, found
 from proxy.cli.signing import Signing, prepare, sign_and_keep
 from proxy.core.manifest import detail_claims
 from proxy.core.model import AgentClass, Bundle, Grant
 from proxy.policy.example import AGENT, REVIEWER, SPONSOR
+from proxy.policy.files import write_whole
+from proxy.policy.settings import load_settings
 from proxy.stores.files import write_atomically
 
 CLUSTER, OTHER_CLUSTER = "supplier-invoices", "payroll"
@@ -127,7 +130,15 @@ def _deployment(stage: Stage, port: int) -> Deployment:
         },
         upstream_cas=(stage.server / "ca.pem",),
     )
-    return found(stage.edge, plan, now=this_second())
+    made = found(stage.edge, plan, now=this_second())
+    settings = made.settings.file
+    write_whole(settings, settings.read_bytes() + b"\ndesk:\n  listen: 127.0.0.1:0 # any that is free\n")
+    return made
+
+
+def sign_in_link(stage: Stage, person: str) -> str:
+    """The word of a link that signs somebody in at the review desk, once."""
+    return desk_links(load_settings(stage.edge / "proxy.yaml")).make(person)
 
 
 def _whole(bundle: Bundle, cluster: str) -> Grant:

@@ -14,7 +14,7 @@ from proxy.cli.demo.claims import Claims
 from proxy.cli.demo.evidence import ServerLog, allowed_in, problem_of
 from proxy.cli.demo.forgery import copy_deployment, forge
 from proxy.cli.demo.origin import FORBIDDEN, HOST
-from proxy.cli.demo.stage import PURPOSE, Address, Stage, prepare_edge, prepare_server
+from proxy.cli.demo.stage import PURPOSE, Address, Stage, prepare_edge, prepare_server, sign_in_link
 from proxy.cli.demo.teller import PASSED, PLAIN, PROMPT, REFUSED, STOPPED, Teller
 from proxy.cli.exits import Exit
 from proxy.core.encoding import Json
@@ -38,6 +38,7 @@ class Story:
         self._title = ""
         self._passed: list[str] = []  # what the server saw by way of the proxy
         self._held: Mapping[str, Json] = {}  # what the agent was told of the held call
+        self._desk: str | None = None  # where the review desk is
 
     def play(self) -> None:
         """Tell all of it.
@@ -51,11 +52,12 @@ class Story:
             server = actors.enter_context(Child("proxy.cli.demo.origin", self._stage.server))
             doors = _doors(server.hear())
             prepare_edge(self._stage, doors)
-            edge = actors.enter_context(Edge(self._stage.edge, self._stage.folder / "proxy.log"))
+            edge = actors.enter_context(Edge(self._stage.edge, self._stage.folder / "proxy.log", desk=self._tell.asks))
             agent = actors.enter_context(Child("proxy.cli.demo.agent", self._stage.folder))
             self._without(agent)
             with self._tell.waiting("the proxy is starting"):
                 proxy = edge.ready()
+                self._desk = edge.desk()
             self._through(agent, proxy)
             self._two_views()
             self._released(agent)
@@ -114,7 +116,7 @@ class Story:
         words = ("holds", "release", _hold_id(self._held), "--as", SPONSOR, "--reason", "payee 88 is on the staff")
         command = self._shown(words, self._stage.edge)
         by_hand = self._tell.asks and self._by_hand(agent)
-        self._tell.quote("released in another terminal" if by_hand else run(command).output)
+        self._tell.quote("released in another terminal, or on the desk" if by_hand else run(command).output)
         self.claims.check(
             "the reviewer's command releases the hold",
             expected={"hold": HoldState.APPROVED.value},
@@ -220,6 +222,9 @@ class Story:
     def _by_hand(self, agent: Child) -> bool:
         """Wait for the reader: for Enter, or until the hold was released in another terminal (True)."""
         self._tell.say("Press Enter to run it here; or run it yourself, in another terminal.", PROMPT)
+        if self._desk is not None:
+            self._tell.say("Or release it as she would, on the review desk. This link signs her in, once:", PROMPT)
+            self._tell.quote(f"{self._desk}/enter?link={sign_in_link(self._stage, SPONSOR)}")
         while self._hold_state(agent) == HoldState.HELD.value:
             readable, _, _ = select.select([sys.stdin], [], [], POLL_S)
             if readable:

@@ -1,0 +1,67 @@
+"""What happens, as it happens: a stream of server-sent events for the pages that are open (WHATWG HTML §9.2).
+
+An event's id is the event stream's own, so that a browser which was away goes on where it was; where that place is not
+known any more it hears `reset`, and reads its page again. An event says which hold changed, and nothing of its call.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+
+from starlette.responses import Response, StreamingResponse
+
+from proxy.core.encoding import Json
+from proxy.review.desk.index import END, RESET
+from proxy.review.desk.seeing import Concerned
+from proxy.review.desk.visits import Visit, token_of
+
+LOOK_S = 5.0
+"""How often something is said to a silent page, and asked whether whoever listens is still signed in."""
+MAX_PLACE_CHARS = 2_000
+
+
+async def events(visit: Visit) -> Response:
+    """The stream of one page."""
+    asked = visit.request.headers.get("last-event-id") or visit.request.query_params.get("after", "")
+    stream = _stream(visit, asked[:MAX_PLACE_CHARS])
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+async def _stream(visit: Visit, after: str) -> AsyncIterator[bytes]:
+    """Every change that concerns this person, until they are signed out or the desk stops."""
+    index = visit.parts.index
+    listening = index.listen(after)
+    try:
+        yield b"retry: 1000\n" + _event("hello", {}, place="")
+        while True:
+            change = await listening.next(LOOK_S)
+            if change is END:
+                return
+            if not _still_in(visit):
+                yield _event("bye", {}, place="")
+                return
+            if change is None:
+                yield b": still here\n\n"
+            elif change is RESET:
+                yield _event("reset", {}, place=index.cursor)
+            elif change.hold is not None and _concerned(visit)(visit.person, change.hold):
+                hold = change.hold
+                about: dict[str, Json] = {"hold": hold.id, "state": hold.state.value, "version": hold.version}
+                yield _event("hold", about, place=change.cursor)
+    finally:
+        listening.close()
+
+
+def _still_in(visit: Visit) -> bool:
+    """Whether the person is signed in and enrolled. Listening keeps no session from ending."""
+    session = visit.parts.sessions.find(token_of(visit.request, visit.parts), uses=False)
+    return session is not None and session.person in visit.parts.policy().bundle.people
+
+
+def _concerned(visit: Visit) -> Concerned:
+    return Concerned(visit.parts.policy().bundle, visit.parts.clock())
+
+
+def _event(name: str, about: Mapping[str, Json], *, place: str) -> bytes:
+    """One event. Ids are the store's, of digits, dashes and commas; anything else would be another line."""
+    number = f"id: {place}\n" if place and place.isprintable() else ""
+    return f"event: {name}\n{number}data: {json.dumps(about)}\n\n".encode()

@@ -1,0 +1,248 @@
+// What the desk's pages do besides what they do without it: they keep themselves up to date, count down, and take keys.
+// Nothing here decides anything, and nothing is put into a page that the desk did not send as a page of its own.
+
+const LIVE = "desk-live";
+const KEYS = "desk-keys";
+const AGAIN_MS = 400;
+
+const body = document.body;
+const page = body.dataset.page ?? "";
+const announced = document.getElementById("announce");
+const state = document.getElementById("live-state");
+
+// --- the page, again ------------------------------------------------------------------------------------------------
+
+let due = 0;
+let asking = false;
+
+function refreshSoon() {
+  if (due === 0) due = window.setTimeout(refresh, AGAIN_MS);
+}
+
+async function refresh() {
+  due = 0;
+  if (asking) return refreshSoon();
+  asking = true;
+  try {
+    // A page that answers a form stands at the form's address; what it shows has one of its own.
+    const here = body.dataset.here ?? location.pathname + location.search;
+    const answer = await fetch(here, { headers: { [LIVE]: "1" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect") {
+      if (page === "empty") location.assign("/");
+      if (page === "confirm") location.assign(`/holds/${encodeURIComponent(body.dataset.hold)}`);
+      return;
+    }
+    if (answer.status === 401) return signedOut();
+    if (!answer.ok) return;
+    replaceParts(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  } catch {
+    // the stream says when the desk is back
+  } finally {
+    asking = false;
+  }
+}
+
+function replaceParts(fresh) {
+  if ((fresh.body.dataset.page ?? "") !== page) return;
+  const changed = fresh.body.dataset.state !== body.dataset.state;
+  for (const old of document.querySelectorAll("[data-live]")) {
+    const part = fresh.getElementById(old.id);
+    if (part === null || part.outerHTML === old.outerHTML) continue;
+    const inUse = old.contains(document.activeElement);
+    // What somebody is about to press or to fill in stays, unless there is nothing left to decide.
+    if (old.id === "decide" && old.dataset.state === part.dataset.state) continue;
+    if (inUse && old.id !== "list" && !changed) continue;
+    const focused = inUse ? document.activeElement.getAttribute("href") : null;
+    old.replaceWith(document.adoptNode(part));
+    if (inUse) refocus(part, focused);
+  }
+  if (changed && fresh.body.dataset.state !== undefined) {
+    body.dataset.state = fresh.body.dataset.state;
+    announce(document.getElementById("standing")?.textContent ?? "");
+  }
+  const count = document.getElementById("count");
+  if (page === "queue" && count !== null) announce(count.textContent);
+}
+
+function refocus(part, href) {
+  const links = href === null ? [] : [...part.querySelectorAll("a")];
+  const same = links.find((link) => link.getAttribute("href") === href);
+  if (same !== undefined) same.focus({ preventScroll: true });
+  else if (part.tabIndex >= -1) part.focus({ preventScroll: true });
+}
+
+function announce(text) {
+  const plain = text.replace(/\s+/g, " ").trim();
+  if (announced !== null && announced.textContent !== plain) announced.textContent = plain;
+}
+
+function signedOut() {
+  source?.close();
+  if (state !== null) state.textContent = "signed out";
+  const notices = document.getElementById("notices");
+  if (notices === null || document.getElementById("signed-out") !== null) return;
+  const notice = document.createElement("p");
+  notice.id = "signed-out";
+  notice.className = "notice bad";
+  notice.setAttribute("role", "alert");
+  notice.textContent = "You are signed out, and this page is no longer kept up to date. ";
+  const link = document.createElement("a");
+  link.href = "/enter";
+  link.textContent = "Sign in";
+  notice.append(link);
+  notices.append(notice);
+}
+
+// --- the stream -----------------------------------------------------------------------------------------------------
+
+let source = null;
+
+function listen() {
+  source = new EventSource(`/events?after=${encodeURIComponent(body.dataset.cursor ?? "")}`);
+  source.addEventListener("hello", () => {
+    if (state !== null) state.textContent = "live";
+  });
+  source.addEventListener("hold", (event) => {
+    const { hold } = JSON.parse(event.data);
+    if (page === "card" || page === "confirm") {
+      if (hold === body.dataset.hold) return refreshNow();
+      return page === "card" ? refreshSoon() : undefined;
+    }
+    if (page === "queue" || page === "empty") refreshSoon();
+  });
+  source.addEventListener("reset", refreshSoon);
+  source.addEventListener("bye", signedOut);
+  source.addEventListener("error", () => {
+    if (state !== null) state.textContent = "not connected; trying again";
+    if (source.readyState === EventSource.CLOSED) window.setTimeout(reconnect, 1000);
+  });
+}
+
+// A browser gives up for good on an answer that is no stream, as when whoever stands before the desk says 502.
+async function reconnect() {
+  try {
+    const answer = await fetch("/help", { headers: { [LIVE]: "1" } });
+    if (answer.status === 401) return signedOut();
+  } catch {
+    // not back yet
+  }
+  refreshSoon();
+  listen();
+}
+
+function refreshNow() {
+  window.clearTimeout(due);
+  due = 0;
+  refresh();
+}
+
+// --- time -----------------------------------------------------------------------------------------------------------
+
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
+
+// How far the desk's clock is ahead of this browser's, as the page told it.
+const ahead = Date.parse(body.dataset.now ?? "") - Date.now() || 0;
+
+function span(seconds) {
+  const parts = [];
+  let left = Math.max(0, Math.floor(seconds));
+  for (const [unit, size] of UNITS) {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    if (count > 0) parts.push(`${count} ${unit}`);
+  }
+  return parts.slice(0, 2).join(" ") || "no time";
+}
+
+function countDown() {
+  const now = Date.now() + ahead;
+  let over = false;
+  for (const each of document.querySelectorAll("time.counts")) {
+    const seconds = (Date.parse(each.dateTime) - now) / 1000;
+    const text = span(seconds);
+    if (each.textContent !== text) each.textContent = text;
+    over ||= seconds <= 0 && !each.dataset.over;
+    if (seconds <= 0) each.dataset.over = "1";
+  }
+  if (over) refreshSoon();
+}
+
+// --- keys -----------------------------------------------------------------------------------------------------------
+
+const keysSwitch = document.getElementById("keys-switch");
+let keys = true;
+
+function readKeys() {
+  try {
+    keys = localStorage.getItem(KEYS) !== "off";
+  } catch {
+    keys = true;
+  }
+}
+
+function showKeys() {
+  if (keysSwitch === null) return;
+  keysSwitch.hidden = false;
+  keysSwitch.textContent = `Keyboard shortcuts: ${keys ? "on" : "off"}`;
+  keysSwitch.setAttribute("aria-pressed", String(keys));
+}
+
+keysSwitch?.addEventListener("click", () => {
+  keys = !keys;
+  try {
+    localStorage.setItem(KEYS, keys ? "on" : "off");
+  } catch {
+    // then it holds for this page
+  }
+  showKeys();
+});
+
+function step(by) {
+  const links = [...document.querySelectorAll("[data-row-link]")];
+  const at = links.indexOf(document.activeElement);
+  const next = links[at < 0 ? (by > 0 ? 0 : links.length - 1) : Math.min(links.length - 1, Math.max(0, at + by))];
+  next?.focus();
+}
+
+function press(key) {
+  switch (key) {
+    case "j":
+      return step(1);
+    case "k":
+      return step(-1);
+    case "q":
+      return location.assign("/queue");
+    case "n": {
+      const next = document.querySelector('[data-key="n"]') ?? document.querySelector(".following [data-row-link]");
+      return location.assign(next?.href ?? "/");
+    }
+    case "?":
+      return location.assign("/help");
+    case "/":
+      if (document.getElementById("search") === null) return location.assign("/queue#search");
+      return document.getElementById("search").focus();
+    default:
+      return document.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  }
+}
+
+document.addEventListener("keydown", (event) => {
+  // A key held down since the page before must press nothing on this one.
+  if (event.repeat && (event.key === "Enter" || event.key === " ")) return event.preventDefault();
+  const typing = event.target.closest?.("input, select, textarea");
+  if (!keys || typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if ("jkqnrd/?".includes(event.key)) {
+    event.preventDefault();
+    press(event.key);
+  }
+});
+
+// --- begin ----------------------------------------------------------------------------------------------------------
+
+readKeys();
+showKeys();
+window.setInterval(countDown, 1000);
+const first = document.getElementById("outcome") ?? document.querySelector("[data-first]");
+if (location.hash === "#search") document.getElementById("search")?.focus();
+else if (location.hash === "" && document.activeElement === body) first?.focus({ preventScroll: true });
+listen();

@@ -1,0 +1,232 @@
+"""One request at the desk: who it is from, and what becomes of what goes wrong with it.
+
+Whoever is not signed in, or no longer enrolled, gets no further than the door. A refusal is a page with the status that
+says the same to programs.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from proxy.core.clusters import Policy
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import Bundle, Person
+from proxy.review.desk import words
+from proxy.review.desk.pages import page
+from proxy.review.desk.parts import DeskParts
+from proxy.review.desk.seeing import Concerned, may_see
+from proxy.review.desk.sessions import Session
+from proxy.review.opened import HeldCall
+from proxy.review.outcomes import unknown
+
+LIVE = "desk-live"
+"""The header with which an open page asks for itself again: that is not somebody who does something."""
+
+_STATUS = {
+    Code.HOLD_UNKNOWN: 404,
+    Code.HOLD_NOT_PERMITTED: 403,
+    Code.HOLD_TAMPERED: 409,
+    Code.HOLD_CAP: 409,
+    Code.HOLD_PENDING: 409,
+    Code.HOLD_NOT_STORED: 410,
+}
+_USUAL_STATUS = 422  # what was asked cannot be done as it was said
+
+
+class NotSignedIn(Exception):
+    """Whoever asks is nobody yet."""
+
+
+class Refused(Exception):
+    """A request that is not served, with the status and the sentence that say so."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """A request of somebody who is signed in."""
+
+    request: Request
+    parts: DeskParts
+    session: Session
+    person: Person
+    policy: Policy
+    now: datetime
+
+    @property
+    def bundle(self) -> Bundle:
+        return self.policy.bundle
+
+    def page(self, template: str, *, status: int = 200, **values: object) -> Response:
+        """One page, with what every page shows."""
+        return page(template, {**common(self.parts, self), **values}, status=status)
+
+    async def held(self) -> HeldCall:
+        """The hold in the request's path, opened, if it concerns this person. For others it is not there.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN, HOLD_TAMPERED): as `ReviewService.show`.
+        """
+        return await self.open(str(self.request.path_params["hold"]))
+
+    async def open(self, hold_id: str) -> HeldCall:
+        """A hold, as `held`."""
+        if not hold_id.isascii() or not hold_id.isprintable():
+            raise unknown(hold_id)
+        try:
+            held = await self.parts.reviews.show(hold_id)
+        except Rejected as fault:
+            listed = self.parts.index.get(hold_id)
+            if fault.code is Code.HOLD_TAMPERED and (
+                listed is None or not Concerned(self.bundle, self.now)(self.person, listed.hold)
+            ):
+                raise unknown(hold_id) from None
+            raise
+        if not may_see(self.person, held):
+            raise unknown(hold_id)
+        return held
+
+
+type Handler = Callable[[Visit], Awaitable[Response]]
+type Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def cookie_name(parts: DeskParts) -> str:
+    """`__Host-` binds a cookie to this host and to TLS. Without TLS, on loopback, browsers take no such cookie; there
+    the port is in its name, for cookies know no ports.
+    """
+    if parts.secure:
+        return "__Host-intent-desk"
+    return f"intent-desk-{parts.origin.rpartition(':')[2]}"
+
+
+def token_of(request: Request, parts: DeskParts) -> str | None:
+    """The session token that a browser sent."""
+    return request.cookies.get(cookie_name(parts))
+
+
+def visit_of(request: Request, parts: DeskParts) -> Visit:
+    """Who asks.
+
+    Raises:
+        NotSignedIn
+    """
+    session = parts.sessions.find(token_of(request, parts), uses=LIVE not in request.headers)
+    policy = parts.policy()
+    person = None if session is None else policy.bundle.people.get(session.person)
+    if session is None or person is None:
+        raise NotSignedIn
+    return Visit(request=request, parts=parts, session=session, person=person, policy=policy, now=parts.clock())
+
+
+def signed_in(parts: DeskParts, handler: Handler) -> Endpoint:
+    """A page for those who are signed in."""
+
+    async def serve(request: Request) -> Response:
+        return await handler(visit_of(request, parts))
+
+    return guarded(parts, serve)
+
+
+def guarded(parts: DeskParts, serve: Endpoint) -> Endpoint:
+    """A page whose refusals are pages."""
+
+    async def served(request: Request) -> Response:
+        try:
+            return await serve(request)
+        except NotSignedIn:
+            return _outside(request, parts)
+        except Refused as fault:
+            return _refusal(request, parts, fault.status, fault.detail)
+        except Rejected as fault:
+            return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), fault.detail)
+        except Unavailable as fault:
+            detail = f"{fault.detail}. What you see elsewhere may be old; nothing is decided that is not confirmed."
+            answer = _refusal(request, parts, 503, detail)
+            answer.headers["retry-after"] = "2"
+            return answer
+
+    return served
+
+
+def not_found(parts: DeskParts) -> Endpoint:
+    """What is said of an address that is none."""
+
+    async def serve(request: Request) -> Response:
+        visit_of(request, parts)
+        raise Refused(404, "There is no such page.")
+
+    return guarded(parts, serve)
+
+
+def _outside(request: Request, parts: DeskParts) -> Response:
+    """What somebody who is not signed in sees. A browser that came by a link elsewhere sends its cookie only when it is
+    asked from here (SameSite=Strict): it is sent round once.
+    """
+    if request.method in ("GET", "HEAD"):
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            return page("hop.html", {**common(parts, None), "to": request.url.path})
+        if LIVE in request.headers or request.headers.get("accept") == "text/event-stream":
+            return Response(status_code=401)
+        if request.url.path == "/":
+            return RedirectResponse("/enter", status_code=303)
+    return door(parts, status=401)
+
+
+def door(parts: DeskParts, *, refused: str = "", status: int) -> Response:
+    """How to sign in, and why a link did not."""
+    values = {**common(parts, None), "refused": refused, "links": parts.links is not None}
+    return page("door.html", values, status=status)
+
+
+_TITLES = {
+    401: "Sign in first",
+    403: "Not permitted",
+    404: "Not here",
+    409: "Not any more",
+    410: "Gone",
+    413: "Too large",
+    415: "Not a form",
+    422: "Not like that",
+    503: "The store does not answer",
+}
+
+
+def _refusal(request: Request, parts: DeskParts, status: int, detail: str) -> Response:
+    try:
+        visit = visit_of(request, parts)
+    except NotSignedIn:
+        visit = None
+    values = {**common(parts, visit), "title": _TITLES.get(status, "Refused"), "detail": detail}
+    return page("message.html", values, status=status)
+
+
+def common(parts: DeskParts, visit: Visit | None) -> dict[str, object]:
+    """What every page may show."""
+    now = parts.clock()
+    bundle = parts.policy().bundle if visit is None else visit.bundle
+    return {
+        "deployment": bundle.deployment,
+        "signed_policy": bundle.signed,
+        "person": None if visit is None else visit.person,
+        "form_token": "" if visit is None else visit.session.form_token,
+        "cursor": parts.index.cursor,
+        "stale": parts.index.fault,
+        "now": now,
+        "config": parts.config,
+        "who": lambda name: words.person_words(name, bundle),
+        "whom": lambda names: words.people_words(tuple(names), bundle),
+        "left": lambda moment: words.left(moment, now),
+        "clock": lambda moment: words.clock(moment, now),
+        "instant": words.instant,
+        "risk_words": words.risk_words,
+        "said_words": words.said_words,
+        "said_at": words.said_at,
+    }

@@ -1,0 +1,112 @@
+"""How a body is laid out for a reviewer: as it came, decoded where it says so, and with credentials hidden."""
+
+import gzip
+import json
+from dataclasses import replace
+
+import pytest
+from identities import leg, received
+
+from proxy.core.canonical import canonicalise, with_body
+from proxy.core.model import Call, Unread
+from proxy.review.desk.bodies import DUMPED_BYTES, MAX_LAID_OUT_BYTES, MAX_LINES, BodyView, body_view
+
+JSON = ("Content-Type", "application/json")
+FORM = ("Content-Type", "application/x-www-form-urlencoded")
+
+
+def call(body: bytes | Unread, *headers: tuple[str, str]) -> Call:
+    asked = received("POST", "https://erp.example/v1/x", headers=headers)
+    asked = replace(asked, form="absolute", authority=b"erp.example")
+    return with_body(canonicalise(asked, leg(local=True)), body)
+
+
+def view(body: bytes | Unread, *headers: tuple[str, str], reveal: bool = False) -> BodyView:
+    return body_view(call(body, *headers), reveal=reveal)
+
+
+def test_json_is_laid_out_in_its_order_with_its_own_numbers() -> None:
+    found = view(b'{"b":1.10,"a":[true,null,{}],"big":12345678901234567890.0,"b":[]}', JSON)
+    assert found.laid_out == (
+        "{",
+        '  "b": 1.10,',
+        '  "a": [',
+        "    true,",
+        "    null,",
+        "    {}",
+        "  ],",
+        '  "big": 12345678901234567890.0,',
+        '  "b": []',
+        "}",
+    )
+    assert not found.hidden and found.as_is
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b'{"password": "s3cret"}', id="a password"),
+        pytest.param(b'[{"a": {"apiKey": "s3cret"}}]', id="a key, deep within"),
+        pytest.param(b'{"access_token": {"value": "s3cret"}}', id="an object that is one"),
+    ],
+)
+def test_what_may_be_a_credential_is_hidden_and_so_is_what_would_show_it(body: bytes) -> None:
+    found = view(body, JSON)
+    assert found.hidden and found.as_is == () and "s3cret" not in "".join(found.laid_out)
+    shown = view(body, JSON, reveal=True)
+    assert not shown.hidden and "s3cret" in "".join(shown.laid_out) and "s3cret" in "".join(shown.as_is)
+
+
+def test_a_forms_fields_are_named_and_credentials_among_them_are_hidden() -> None:
+    found = view(b"user=maria&password=s3cret&note=a%20b", FORM)
+    assert found.fields == (("user", "maria"), ("password", "(hidden, 6 characters)"), ("note", "a b"))
+    assert found.hidden and found.as_is == ()
+    assert view(b"password=s3cret", FORM, reveal=True).fields == (("password", "s3cret"),)
+
+
+def test_a_form_with_too_many_fields_is_shown_on_demand_alone() -> None:
+    body = "&".join(f"a{number}=1" for number in range(500)).encode()
+    assert view(body, FORM).hidden and view(body, FORM, reveal=True).as_is
+
+
+def test_what_was_decoded_says_so_and_what_cannot_be_is_shown_as_it_came() -> None:
+    found = view(gzip.compress(b'{"a": 1}'), JSON, ("Content-Encoding", "gzip"))
+    assert (found.coding, found.laid_out) == ("gzip", ("{", '  "a": 1', "}"))
+    broken = view(b"\xffno gzip", JSON, ("Content-Encoding", "gzip"))
+    assert (broken.coding, bool(broken.dump)) == ("", True) and "could not be decoded" in broken.remarks[0]
+
+
+def test_bytes_that_are_no_text_are_dumped_in_part() -> None:
+    found = view(bytes(range(256)) * 4)
+    assert found.dump[0].startswith("00000000  00 01 02") and found.as_is == ()
+    assert found.dump[-1] == f"… and {1024 - DUMPED_BYTES} more bytes"
+
+
+def test_text_that_is_called_json_and_is_none_is_shown_as_it_came() -> None:
+    assert view(b"{not json", JSON).as_is == ("{not json",)
+    deep = b"[" * 100_000
+    assert view(deep, JSON).laid_out == () and view(deep, JSON).as_is
+
+
+def test_json_that_says_it_is_text_is_laid_out_and_masked_all_the_same() -> None:
+    assert view(b'{"token": "s3cret"}', ("Content-Type", "text/plain")).hidden
+
+
+def test_long_bodies_are_cut_and_say_so() -> None:
+    found = view(b"line\n" * (MAX_LINES + 10), ("Content-Type", "text/plain"))
+    assert len(found.as_is) == MAX_LINES and "11 more lines" in found.remarks[0]
+    assert "more characters" in view(b"x" * 5_000).as_is[0]
+
+
+def test_json_too_long_to_look_through_is_hidden_until_it_is_asked_for() -> None:
+    body = json.dumps({"a": "x" * MAX_LAID_OUT_BYTES}).encode()
+    assert view(body, JSON).hidden and not view(body, JSON, reveal=True).hidden
+
+
+def test_of_a_body_that_was_not_kept_size_and_digest_are_told() -> None:
+    found = view(Unread(size=5_000_000, sha256=b"\x01" * 32))
+    assert (found.size, found.kept) == (5_000_000, False) and found.sha256.startswith("AQEB")
+
+
+def test_no_body_is_none() -> None:
+    assert view(b"").size == 0

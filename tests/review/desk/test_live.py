@@ -1,0 +1,230 @@
+"""The desk's list and its stream: nothing that happens is missed, and nobody hears of what does not concern them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import identities
+import pytest
+from identities import DEPUTY, REVIEWER, SPONSOR
+from reviewrooms import ORIGIN, Browser, Room
+
+from proxy.core.errors import Code, Unavailable
+from proxy.review.desk import index as index_module
+from proxy.review.desk.index import END, KEPT_EVENTS, RESET, Change, Index
+
+URL = "https://erp.example/v1/customers/"
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    world = identities.world()
+    return Room(directory=tmp_path, bundle=world.bundle, tokens=world.tokens)
+
+
+@contextlib.asynccontextmanager
+async def kept_up(index: Index) -> AsyncIterator[None]:
+    running = asyncio.ensure_future(index.run())
+    await index.ready.wait()
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def heard(listening: index_module.Listening) -> Change:
+    change = await listening.next(5.0)
+    assert change is not None
+    return change
+
+
+class Stream:
+    """Reads server-sent events off the application itself, as a browser that stays connected."""
+
+    def __init__(self, browser: Browser, path: str, last: str = "") -> None:
+        cookie = "; ".join(f"{each.name}={each.value}" for each in browser.client.cookies.jar)
+        headers = [("host", ORIGIN.partition("://")[2]), ("cookie", cookie), ("accept", "text/event-stream")]
+        headers += [("last-event-id", last)] if last else []
+        path, _, query = path.partition("?")
+        self._scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in headers],
+        }
+        self._gone = asyncio.Event()
+        self._asked = False
+        self._said: asyncio.Queue[str] = asyncio.Queue()
+        self._task = asyncio.ensure_future(browser.room.app(self._scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, object]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: object) -> None:
+        assert isinstance(message, dict)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message.get("body"):
+            self._said.put_nowait(message["body"].decode())
+
+    async def next(self) -> dict[str, str]:
+        """The next event, by the names of its fields."""
+        while True:
+            text = await asyncio.wait_for(self._said.get(), 10)
+            if not text.startswith(":"):
+                return dict(line.partition(": ")[::2] for line in text.strip().splitlines())
+
+    async def leave(self) -> None:
+        self._gone.set()
+        await asyncio.wait_for(self._task, 5)
+
+
+# --- the list --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_list_is_what_is_open_and_follows_what_happens(room: Room) -> None:
+    first = await room.filer.file(f"{URL}1", method="GET")
+    async with kept_up(room.parts.index):
+        listening = room.parts.index.listen(room.parts.index.cursor)
+        second = await room.filer.file(f"{URL}2", method="GET")
+        assert (await heard(listening)).hold_id == second.id
+        assert [entry.hold.id for entry in room.parts.index.entries()] == [first.id, second.id]
+        async with room.browser() as maria:
+            await maria.say(first, "deny", reason="no")
+        change = await heard(listening)
+        assert change.hold is not None and (change.hold_id, change.hold.state) == (first.id, "denied")
+        assert [entry.hold.id for entry in room.parts.index.entries()] == [second.id]
+
+
+async def test_whoever_was_away_hears_what_happened_since(room: Room) -> None:
+    async with kept_up(room.parts.index):
+        listening = room.parts.index.listen("")
+        holds = [await room.filer.file(f"{URL}{number}", method="GET") for number in range(3)]
+        changes = [change for change in [await heard(listening) for _ in range(4)] if change is not RESET][:3]
+        again = room.parts.index.listen(changes[0].cursor)
+        assert [(await heard(again)).hold_id for _ in range(2)] == [hold.id for hold in holds[1:]]
+
+
+async def test_whoever_comes_from_a_place_that_is_not_known_reads_everything_again(room: Room) -> None:
+    async with kept_up(room.parts.index):
+        for place in ("", "1-1", "\r\nid: x", "9" * 500):
+            if place != room.parts.index.cursor:
+                assert await heard(room.parts.index.listen(place)) is RESET
+        assert await room.parts.index.listen(room.parts.index.cursor).next(0.01) is None
+
+
+async def test_a_listener_that_is_too_far_behind_reads_everything_again(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "BACKLOG", 2)
+    async with kept_up(room.parts.index):
+        listening = room.parts.index.listen(room.parts.index.cursor)
+        slow = room.parts.index.listen(room.parts.index.cursor)
+        for number in range(4):
+            await room.filer.file(f"{URL}{number}", method="GET")
+            assert (await heard(listening)).hold is not None
+        assert await heard(slow) is RESET
+
+
+async def test_only_so_many_events_are_remembered(room: Room) -> None:
+    index = room.parts.index
+    async with kept_up(index):
+        start = index.cursor
+        for number in range(KEPT_EVENTS + 1):
+            index._events.append(Change(cursor=f"{number}-9", hold_id="x", hold=None))
+        index._base = "0-9"
+        assert await heard(index.listen(start)) is RESET
+        assert (await heard(index.listen("0-9"))).cursor == "1-9"
+
+
+async def test_while_the_store_is_away_the_list_stays_and_says_so(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_module, "RETRY_S", 0.01)
+    hold = await room.filer.file(f"{URL}1", method="GET")
+    index = room.parts.index
+    await index.read()
+    cursor, asked, back = room.holds.cursor, asyncio.Event(), asyncio.Event()
+
+    async def away() -> str:
+        if back.is_set():
+            return await cursor()
+        asked.set()
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+    monkeypatch.setattr(room.holds, "cursor", away)
+    async with kept_up(index), room.browser() as maria:
+        listening = index.listen(index.cursor)
+        await asyncio.wait_for(asked.wait(), 5)
+        page = (await maria.get("/queue")).text
+        assert hold.id in page and "The store does not answer" in page
+        back.set()
+        while await heard(listening) is not RESET or index.fault:  # it says when it is back
+            pass
+        assert "The store does not answer" not in (await maria.get("/queue")).text
+
+
+# --- the stream ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_hears_of_each_change_under_the_streams_own_id_and_goes_on_from_there(room: Room) -> None:
+    async with kept_up(room.parts.index), room.browser() as maria:
+        stream = Stream(maria, f"/events?after={room.parts.index.cursor}")
+        assert (await stream.next())["event"] == "hello"
+        first, second = [await room.filer.file(f"{URL}{number}", method="GET") for number in range(2)]
+        event = await stream.next()
+        assert (event["event"], first.id in event["data"]) == ("hold", True)
+        await stream.leave()
+        again = Stream(maria, "/events?after=long-ago", last=event["id"])
+        await again.next()
+        assert second.id in (await again.next())["data"]
+        await again.leave()
+
+
+async def test_nobody_hears_of_what_does_not_concern_them(room: Room) -> None:
+    async with kept_up(room.parts.index), room.browser(REVIEWER) as cleo, room.browser(DEPUTY) as ben:
+        theirs, his = Stream(cleo, "/events"), Stream(ben, "/events")
+        for stream in (theirs, his):
+            await stream.next()
+            assert (await stream.next())["event"] == "reset"
+        hold = await room.filer.file(f"{URL}1", method="GET")
+        assert hold.id in (await his.next())["data"]
+        room.parts.index._tell_all(RESET)
+        assert (await theirs.next())["event"] == "reset"  # and nothing before it
+        for stream in (theirs, his):
+            await stream.leave()
+
+
+async def test_a_stream_says_nothing_of_a_call_and_ends_with_its_session(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("proxy.review.desk.events.LOOK_S", 0.01)
+    async with kept_up(room.parts.index), room.browser() as maria:
+        stream = Stream(maria, f"/events?after={room.parts.index.cursor}")
+        await stream.next()
+        hold = await room.filer.file(f"{URL}s3cret?token=abc", method="GET")
+        event = await stream.next()
+        assert hold.id in event["data"] and "s3cret" not in event["data"] and "erp.example" not in event["data"]
+        room.parts.sessions.end_all_of(SPONSOR)
+        assert (await stream.next())["event"] == "bye"
+        await stream.leave()
+    assert not room.parts.index._listeners
+
+
+async def test_a_desk_that_stops_lets_go_of_whoever_listens(room: Room) -> None:
+    async with kept_up(room.parts.index), room.browser() as maria:
+        stream = Stream(maria, f"/events?after={room.parts.index.cursor}")
+        await stream.next()
+        room.parts.index.end()
+        await asyncio.wait_for(stream._task, 5)
+        assert await heard(room.parts.index.listen("")) in (RESET, END)
