@@ -35,6 +35,10 @@ def _cluster() -> Iterator[Cluster]:
         yield running
 
 
+PATIENCE_S = 8.0
+"""For a store that writes through while other tests fill the disk; what is promised in time is tested elsewhere."""
+
+
 @pytest.fixture
 def cluster(_cluster: Cluster) -> Cluster:
     """Three running nodes with nothing in them."""
@@ -45,7 +49,7 @@ def cluster(_cluster: Cluster) -> Cluster:
 @pytest.fixture
 async def cluster_server(cluster: Cluster) -> AsyncIterator[RedisServer]:
     """Our connection to them, as the user of docs/redis.md."""
-    connected = RedisServer(cluster.url.replace("://", f"://{USER}:{PASSWORD}@"))
+    connected = RedisServer(cluster.url.replace("://", f"://{USER}:{PASSWORD}@"), deadline_s=PATIENCE_S)
     yield connected
     await connected.close()
 
@@ -60,7 +64,7 @@ def valkey(_valkey: Valkey) -> Valkey:
 @pytest.fixture
 async def server(valkey: Valkey) -> AsyncIterator[RedisServer]:
     """Our connection to it, as the user of docs/redis.md."""
-    connected = RedisServer(f"{valkey.url}?username={USER}&password={PASSWORD}")
+    connected = RedisServer(f"{valkey.url}?username={USER}&password={PASSWORD}", deadline_s=PATIENCE_S)
     yield connected
     await connected.close()
 

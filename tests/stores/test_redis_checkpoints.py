@@ -51,7 +51,8 @@ async def test_many_checkpoints_are_read_in_pages(server: RedisServer, monkeypat
     assert sorted(found[:2]) == ["c.18", "c.19"]
 
 
-async def test_a_store_that_is_away_is_unavailable(valkey: Valkey, server: RedisServer) -> None:
+async def test_a_store_that_is_away_is_unavailable(valkey: Valkey) -> None:
+    server = RedisServer(valkey.url, deadline_s=1)
     sink = RedisCheckpoints(server, slot="edge-1-0")
     await sink.publish("a.b.c")
     valkey.freeze()
@@ -63,3 +64,4 @@ async def test_a_store_that_is_away_is_unavailable(valkey: Valkey, server: Redis
         valkey.thaw()
     await sink.publish("d.e.f")
     assert "d.e.f" in await read_checkpoints(server)
+    await server.close()
