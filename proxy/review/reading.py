@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from proxy.core.clusters import Policy
+from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Hold, HoldState
 from proxy.ports import Holds, Vault
@@ -19,12 +20,20 @@ class Reading:
     """Reads holds. It has the vault, so it runs where the proxy's own secret is."""
 
     def __init__(
-        self, *, holds: Holds, vault: Vault, policy: Callable[[], Policy], clock: Callable[[], datetime]
+        self,
+        *,
+        holds: Holds,
+        vault: Vault,
+        policy: Callable[[], Policy],
+        clock: Callable[[], datetime],
+        view: Callable[[], ControlView],
     ) -> None:
+        """`view` is what is stopped."""
         self._holds = holds
         self._reader = Reader(holds=holds, vault=vault, policy=policy)
         self._policy = policy
         self._clock = clock
+        self._view = view
 
     async def listing(
         self,

@@ -72,9 +72,8 @@ class ReviewService(Reading):
         """`new_nonce` makes 128 random bits in base64url; `max_ttl` is how long any call is held; `view` is what is
         stopped. The proxy sends nothing of a stopped agent whatever was released; here reviewers are told at once.
         """
-        super().__init__(holds=holds, vault=vault, policy=policy, clock=clock)
+        super().__init__(holds=holds, vault=vault, policy=policy, clock=clock, view=view)
         self._new_nonce = new_nonce
-        self._view = view
         self._max_ttl = min(max_ttl, LONGEST_HOLD)
 
     # --- deciding ----------------------------------------------------------------------------------------------------
