@@ -26,7 +26,7 @@ class Reading:
         vault: Vault,
         policy: Callable[[], Policy],
         clock: Callable[[], datetime],
-        view: Callable[[], ControlView] = ControlView,
+        view: Callable[[], ControlView],
     ) -> None:
         """`view` is what is stopped."""
         self._holds = holds
