@@ -25,6 +25,7 @@ from proxy.audit.records import (
     hold_fields,
     outcome_fields,
     policy_fields,
+    review_fields,
     session_fields,
 )
 from proxy.audit.starts import Previous, compose_start
@@ -383,6 +384,7 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     Kind.CONTROL: a_statement(),
     Kind.GRANT: grant_fields(A_GRANT, 2, decision_id="d-1"),
     Kind.POLICY: policy_fields(bundle()),
+    Kind.REVIEW: review_fields("read", "ada", session="s" * 43, hold=hold()),
     Kind.STOP: {},
 }
 
