@@ -11,7 +11,6 @@ import typer
 
 from proxy.cli.allow import Permit, cluster_entries, read_permit
 from proxy.cli.deployment import Deployment, now, this_second
-from proxy.cli.drafts import draft_for
 from proxy.cli.founding import Plan, Somebody, building, check_empty, found
 from proxy.cli.screen import GOOD, LABEL, NOTE, WARN, Screen, document
 from proxy.cli.signing import Signing, agreed, prepare, preview, sign_and_keep
@@ -20,6 +19,7 @@ from proxy.core.encoding import Json
 from proxy.core.model import AgentClass
 from proxy.edge.ca import load_authority
 from proxy.policy.document import is_identifier
+from proxy.policy.drafts import draft_for
 from proxy.policy.example import AGENT, REVIEWER, SPONSOR
 
 CERTIFIED = timedelta(days=365)

@@ -8,9 +8,7 @@ from pathlib import Path
 import typer
 
 from proxy.agent.keyfile import fresh_key
-from proxy.cli.chains import lasting, read_links, write_chain_file
-from proxy.cli.deployment import Deployment, agent_in, person_in
-from proxy.cli.drafts import ManifestDraft
+from proxy.cli.deployment import Deployment
 from proxy.cli.manifest_words import show_differences, show_manifest, texts_of
 from proxy.cli.screen import Screen
 from proxy.cli.signers import choose_signer
@@ -20,6 +18,9 @@ from proxy.core.keys import PrivateKey
 from proxy.core.manifest import Draft, issue_root, parse_manifest
 from proxy.core.model import Agent, Bundle, Manifest, PublicKey
 from proxy.core.verify import verify_chain
+from proxy.policy.chains import lasting, read_links, write_chain_file
+from proxy.policy.drafts import ManifestDraft
+from proxy.policy.enrolled import agent_in, person_in
 from proxy.policy.pins import write_pins
 
 

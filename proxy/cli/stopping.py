@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.deployment import agent_in, open_deployment
+from proxy.cli.deployment import open_deployment
 from proxy.cli.screen import GOOD, Screen, document
 from proxy.cli.signers import OPERATOR, choose_signer
 from proxy.cli.store import publish
 from proxy.core.control import EVERYTHING, Act
+from proxy.policy.enrolled import agent_in
 
 Reason = Annotated[str, typer.Option(help="Why; it is signed and goes to the journal.")]
 

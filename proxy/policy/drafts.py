@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.cli.deployment import agent_in
 from proxy.core.delegation import is_location, location_covers
 from proxy.core.describe import operation_words
 from proxy.core.encoding import SHA256_B64U
@@ -25,6 +24,7 @@ from proxy.policy.document import (
     whole,
     word,
 )
+from proxy.policy.enrolled import agent_in
 from proxy.policy.faults import Faults, instead, refuse_any, shown
 from proxy.policy.yaml import MAX_FILE_BYTES, Node, Table, load
 
