@@ -41,6 +41,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sidecar": (_MANDATES, "sidecar:command", "Sign what an agent beside it sends."),
     "doctor": (_MANDATES, "doctor:doctor", "What is wrong where an agent runs, and how to mend it."),
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
+    "desk": (_REVIEW, "desk:app", "The review desk; who is told of held calls."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),
     "grants": (_REVIEW, "grants:app", "What reviewers let pass beyond one call."),
     "audit": (_REVIEW, "audit:app", "The journal: read it, verify it."),

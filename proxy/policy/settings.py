@@ -28,6 +28,7 @@ from proxy.policy.values import (
     size,
     span,
 )
+from proxy.policy.webhooks import WEBHOOKS, Webhook
 from proxy.policy.yaml import Items, Node, Table, load, plain
 from proxy.ports import BodyRoom, HoldCaps
 
@@ -138,6 +139,14 @@ class TlsSettings(_Part):
     )
 
 
+class DeskSettings(_Part):
+    """The review desk."""
+
+    webhooks: Annotated[tuple[Webhook, ...], WEBHOOKS] = _key(
+        (), "Who is told of held calls, decisions and ending mandates."
+    )
+
+
 class Settings(_Part):
     """Everything in proxy.yaml. Paths are resolved against the directory of the file."""
 
@@ -185,6 +194,7 @@ class Settings(_Part):
         (), "PEM files of CAs trusted for upstream TLS besides the system's."
     )
     tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS to the proxy itself.")
+    desk: DeskSettings = Field(default_factory=DeskSettings, description="The review desk.")
     lifetimes: LifetimeSettings = Field(default_factory=LifetimeSettings, description="How long authority may live.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How large a request may be.")
     bodies: BodySettings = Field(default_factory=BodySettings, description="How much of bodies a worker keeps at once.")

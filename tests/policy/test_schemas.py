@@ -127,6 +127,20 @@ WHOLE: dict[str, dict[str, object]] = {
             "response_ttl": "1h",
         },
         "journal": {"sink": "sink.jsonl"},
+        "desk": {
+            "webhooks": [
+                {
+                    "name": "ops",
+                    "url": "https://hooks.example/intent",
+                    "secret": {"file": "hooks/ops"},
+                    "format": "json",
+                    "events": ["hold.filed"],
+                    "addresses": ["10.1.0.0/16"],
+                    "over_http": False,
+                },
+                {"name": "chat", "url_from": {"environment": "SLACK_URL"}, "format": "slack"},
+            ]
+        },
         "tls": {
             "listen": "0.0.0.0:8443",
             "names": ["proxy.example", "2001:db8::1"],
