@@ -377,3 +377,16 @@ class Marks(Protocol):
 
     async def leave(self, name: str, owner: str) -> None:
         """Let others take it at once; what was noted stays."""
+
+
+class Proposals(Protocol):
+    """Proposed manifests that wait for their sponsors: text that nobody signed, for whoever reads it to judge."""
+
+    async def put(self, proposal_id: str, text: str) -> None: ...
+
+    async def get(self, proposal_id: str) -> str | None: ...
+
+    async def every(self) -> Mapping[str, str]: ...
+
+    async def drop(self, proposal_id: str) -> bool:
+        """Forget one. False: it was gone already."""

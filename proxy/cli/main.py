@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
     "desk": (_REVIEW, "desk:app", "The review desk; who is told of held calls."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),
+    "reviewers": (_REVIEW, "overseeing:reviewers", "How people decide: how often, how fast, and what they release."),
     "grants": (_REVIEW, "grants:app", "What reviewers let pass beyond one call."),
     "audit": (_REVIEW, "audit:app", "The journal: read it, verify it."),
 }

@@ -2,13 +2,14 @@
 
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 import certifi
 
 from proxy.core.addresses import OwnSurfaces
+from proxy.core.clusters import Policy
 from proxy.core.model import Manifest
 from proxy.edge.parts import own_surfaces
 from proxy.edge.roots import read_pem
@@ -16,11 +17,19 @@ from proxy.edge.secrets import source_of
 from proxy.policy.chains import kept_manifests
 from proxy.policy.settings import Settings
 from proxy.policy.webhooks import About, Webhook
+from proxy.ports import Vault
 from proxy.review.notify.notices import Notice, plain_notice
+from proxy.review.notify.noticing import Noticing, Places
+from proxy.review.notify.notifier import Notifier
 from proxy.review.notify.posting import Postman
 from proxy.review.notify.receivers import signing_secret, url_secret
+from proxy.review.opened import Reader
+from proxy.review.updates import Updates
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
+from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.redis_marks import RedisMarks
+from proxy.stores.redis_proposals import RedisProposals
 from proxy.stores.secrets import SecretSources
 
 DESK = "http://localhost:8090"
@@ -59,6 +68,55 @@ def sample(deployment: str, *, number: str, now: datetime, desk: str = DESK) -> 
     """A message to try a receiver with."""
     text = "This is a sample of intent-proxy: nothing happened."
     return plain_notice(About.SAMPLE, text, number, deployment=deployment, link=desk, now=now)
+
+
+async def open_notifier(
+    settings: Settings,
+    *,
+    server: RedisServer,
+    vault: Vault,
+    policy: Callable[[], Policy],
+    clock: Callable[[], datetime],
+    new_id: Callable[[], str],
+    desk: str = DESK,
+    desk_listens: tuple[str, int] | None = None,
+) -> Notifier:
+    """What tells a deployment's receivers; its `run` is for the life of the desk's process.
+
+    `desk` is where people find the desk, without a path; `desk_listens` where it is reached on this machine.
+
+    Raises:
+        Rejected(CONFIG_INVALID): a CA file cannot be read.
+        Unavailable: the store does not answer.
+    """
+    webhooks, holds, manifests = settings.desk.webhooks, RedisHolds(server), settings.directory / "manifests"
+    updates = Updates(
+        proposals=RedisProposals(server),
+        policy=policy,
+        lifetimes=settings.authority,
+        manifests=manifests,
+        pins=settings.pinned,
+        clock=clock,
+        new_id=new_id,
+    )
+    return Notifier(
+        webhooks=webhooks,
+        noticing=Noticing(
+            holds=holds,
+            reader=Reader(holds=holds, vault=vault, policy=policy),
+            policy=policy,
+            clock=clock,
+            places=Places(desk=desk),
+            manifests=lambda: manifests_at(manifests),
+            proposals=updates.listing,
+        ),
+        postman=postman(settings, await own_places(settings, server, desk=desk_listens)),
+        secrets=webhook_secrets(webhooks),
+        holds=holds,
+        marks=RedisMarks(server),
+        clock=clock,
+        owner=new_id(),
+    )
 
 
 def manifests_at(directory: Path) -> tuple[Manifest, ...]:

@@ -1,20 +1,34 @@
 """`desk webhooks`, and docs/notify.md: every command and file it shows, against a real receiver with real TLS."""
 
+import asyncio
 import json
 import re
 import shlex
 import stat
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
+import identities
 import pytest
 from certs import Authority
 from clirun import cli
+from filing import Filer
 from hearing import verify
 from origins import Origin, Reply
+from valkeys import Valkey
 
+from proxy.agent.keyfile import load_key
+from proxy.cli.deployment import new_id
 from proxy.cli.exits import Exit
+from proxy.core.clusters import compile_policy
+from proxy.edge.notifying import open_notifier
+from proxy.policy.bundle import load_bundle
+from proxy.policy.settings import load_settings
 from proxy.policy.webhooks import About
+from proxy.stores.redis import RedisServer
+from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.vault import open_vault
 
 PAGE = Path(__file__).parents[2] / "docs" / "notify.md"
 
@@ -110,6 +124,40 @@ def test_a_new_secret_is_nobody_elses_to_read_and_replaces_none(home: Path) -> N
     assert cli("desk", "webhooks", "secret", "-o", home / "ops.secret").code == Exit.REFUSED
     assert secret(home) == first
     assert cli("desk", "webhooks", "secret").ok().out.startswith("whsec_")
+
+
+async def test_a_deployments_receivers_are_told_by_what_its_desk_runs(home: Path, receiver: Origin) -> None:
+    key = secret(home)
+    with Valkey(appendfsync="no") as valkey:
+        name(home, receiver)
+        settings = load_settings(home / "proxy.yaml")
+        bundle = load_bundle(settings, dev=False, floor=0)
+        policy = compile_policy(bundle)
+        server, vault = RedisServer(valkey.url), open_vault(settings.state / "secret.key")
+        root, now = (home / "manifests" / "robot.jws").read_text().strip(), datetime.now(UTC)
+        leaf = identities.child(root, signer=load_key(home / "keys" / "robot.pem"), now=now)
+        filer = Filer(holds=RedisHolds(server), vault=vault, bundle=bundle, tokens=(root, leaf), now=now)
+        notifier = await open_notifier(
+            settings,
+            server=server,
+            vault=vault,
+            policy=lambda: policy,
+            clock=lambda: datetime.now(UTC),
+            new_id=new_id,
+            desk="https://desk.example",
+            desk_listens=("127.0.0.1", 8090),
+        )
+        running = asyncio.ensure_future(notifier.run())
+        with valkey.client() as client:
+            while not client.hget("{ip:0}:mark:webhook:ops", "mark"):
+                await asyncio.sleep(0)
+        hold = await filer.file("https://erp.example/v1/salaries", cluster=None)
+        await asyncio.to_thread(receiver.wait_for, lambda seen: len(seen.requests) == 1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await server.close()
+    message = verify(receiver.requests[0], key)
+    assert message["data"]["link"] == f"https://desk.example/holds/{hold.id}"
 
 
 # --- the page --------------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import pytest
 from certs import Authority
 from hearing import DESK, SECRET, Ear, Hearing, verify
 from identities import AGENT, DEPUTY, SPONSOR, key
-from origins import Origin, Reply
+from origins import Origin
+from origins import Reply as Answer
 from standardwebhooks import WebhookVerificationError
 from valkeys import Valkey
 
@@ -25,9 +26,11 @@ from proxy.core.model import HoldState, IPAddress
 from proxy.core.notes import NoteAct
 from proxy.policy.webhooks import About, Format, Target
 from proxy.ports import HoldNews, Resolver
-from proxy.review.notify.noticing import Proposed
-from proxy.review.notify.receivers import read_mark
+from proxy.review.notify.notices import Notice
+from proxy.review.notify.posting import Reply
+from proxy.review.notify.receivers import Sender, read_mark
 from proxy.review.notify.secret import new_signing_secret, read_signing_secret
+from proxy.review.updates import Proposal
 from proxy.stores.redis import RedisServer
 
 
@@ -187,9 +190,12 @@ async def test_a_manifest_that_ends_is_told_a_week_and_a_day_before(hearing: Hea
 async def test_a_proposed_manifest_is_told(hearing: Hearing, clock: Turned) -> None:
     ops = hearing.receiver()
     async with hearing.telling():
-        hearing.proposals = (Proposed(id="p1", agent=AGENT, sponsor=SPONSOR, author=DEPUTY, at=clock()),)
+        hearing.proposals = (
+            Proposal(id="p1", agent=AGENT, sponsor=SPONSOR, author=DEPUTY, why="b3cause", at=clock(), text="dr4ft"),
+        )
         message = await ops.heard("manifest.proposed")
     assert message["data"]["text"] == f"{DEPUTY} proposes a new manifest for {AGENT}; {SPONSOR} may sign it."
+    assert b"b3cause" not in ops.origin.raw_bytes and b"dr4ft" not in ops.origin.raw_bytes
 
 
 CANARIES = ("qu3ry-v4lue", "h3ader-v4lue", "b0dy-v4lue", "t4sk-name", "s3cret-reason", "Bearer")
@@ -294,7 +300,7 @@ async def test_two_desks_on_one_store_tell_a_receiver_once(server: RedisServer) 
 
 async def test_what_is_not_taken_is_sent_again_with_the_same_id_until_it_is(hearing: Hearing) -> None:
     ops = hearing.receiver()
-    ops.answer(Reply(status=503), Reply(status=429, headers=(("Retry-After", "0"),)), Reply(status=204))
+    ops.answer(Answer(status=503), Answer(status=429, headers=(("Retry-After", "0"),)), Answer(status=204))
     async with hearing.telling():
         await hearing.filer.file()
         requests = await ops.asked(3)
@@ -307,14 +313,14 @@ async def test_what_is_not_taken_is_sent_again_with_the_same_id_until_it_is(hear
 
 async def test_a_dead_receiver_delays_nobody_else_and_is_told_all_when_it_is_back(hearing: Hearing) -> None:
     dead, fine = hearing.receiver("dead"), hearing.receiver("fine")
-    dead.answer(Reply(status=500))
+    dead.answer(Answer(status=500))
     async with hearing.telling():
         for number in range(3):
             await hearing.filer.file(f"https://erp.example/v1/{number}")
         await fine.heard("hold.filed", 3)
         await dead.asked(2)
         assert len({each["data"]["hold"] for each in dead.messages}) == 1  # in order: the first is still tried
-        dead.answer(Reply(status=200))
+        dead.answer(Answer(status=200))
         async with asyncio.timeout(10):
             while len({each["data"]["hold"] for each in dead.messages}) < 3:
                 await dead.asked(len(dead.origin.requests) + 1)
@@ -322,7 +328,7 @@ async def test_a_dead_receiver_delays_nobody_else_and_is_told_all_when_it_is_bac
 
 async def test_a_message_that_is_refused_for_itself_does_not_stop_the_next(hearing: Hearing) -> None:
     ops = hearing.receiver()
-    ops.answer(*[Reply(status=400)] * 3, Reply(status=204))
+    ops.answer(*[Answer(status=400)] * 3, Answer(status=204))
     async with hearing.telling():
         first = await hearing.filer.file("https://erp.example/v1/1")
         await ops.asked(3)
@@ -431,7 +437,7 @@ async def test_the_proxy_itself_is_no_receiver(hearing: Hearing) -> None:
 
 async def test_a_redirect_is_not_followed(hearing: Hearing) -> None:
     elsewhere, ops = hearing.receiver("elsewhere"), hearing.receiver("ops")
-    ops.answer(Reply(status=307, headers=(("Location", elsewhere.origin.url("/x")),)), Reply(status=204))
+    ops.answer(Answer(status=307, headers=(("Location", elsewhere.origin.url("/x")),)), Answer(status=204))
     async with hearing.telling():
         await hearing.filer.file()
         await ops.asked(2)
@@ -458,12 +464,12 @@ async def test_a_certificate_that_does_not_count_is_told_nothing(hearing: Hearin
 @pytest.mark.parametrize(
     ("reply", "why"),
     [
-        pytest.param(Reply(raw=b"SSH-2.0-x\r\n\r\n", then="close"), "not HTTP/1.1", id="another protocol"),
-        pytest.param(Reply(raw=b"", then="close"), "without an answer", id="nothing"),
-        pytest.param(Reply(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 4000), "no answer that ends", id="no end of answers"),
+        pytest.param(Answer(raw=b"SSH-2.0-x\r\n\r\n", then="close"), "not HTTP/1.1", id="another protocol"),
+        pytest.param(Answer(raw=b"", then="close"), "without an answer", id="nothing"),
+        pytest.param(Answer(raw=b"HTTP/1.1 100 Continue\r\n\r\n" * 4000), "no answer that ends", id="no end"),
     ],
 )
-async def test_an_answer_that_is_none_is_said_so(hearing: Hearing, reply: Reply, why: str) -> None:
+async def test_an_answer_that_is_none_is_said_so(hearing: Hearing, reply: Answer, why: str) -> None:
     ops = hearing.receiver()
     ops.answer(reply)
     with pytest.raises(Unavailable, match=why):
@@ -472,7 +478,7 @@ async def test_an_answer_that_is_none_is_said_so(hearing: Hearing, reply: Reply,
 
 async def test_of_a_long_answer_only_the_beginning_is_read(hearing: Hearing) -> None:
     ops = hearing.receiver()
-    ops.answer(Reply(status=200, body=b"x" * 1_000_000))
+    ops.answer(Answer(status=200, body=b"x" * 1_000_000))
     assert ops.webhook.target is not None
     reply = await hearing.postman.post(ops.webhook.target, "{}", {}, allowed=(ip_network("127.0.0.0/8"),))
     assert (reply.status, reply.said, reply.retry_after_s) == (200, "x" * 300, None)
@@ -508,6 +514,43 @@ async def test_without_its_secret_a_receiver_is_told_nothing_until_it_is_there(h
         hearing.secrets.values.update(kept)
         await ops.heard("hold.filed")
     assert len(ops.messages) == 1
+
+
+async def test_an_error_of_ours_at_one_receiver_silences_nobody_else(
+    hearing: Hearing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad, fine = hearing.receiver("bad"), hearing.receiver("fine")
+    right = Sender.send
+
+    async def send(sender: Sender, notice: Notice) -> Reply:
+        if sender.webhook.name == "bad":
+            raise ValueError("broken")
+        return await right(sender, notice)
+
+    monkeypatch.setattr(Sender, "send", send)
+    async with hearing.telling():
+        await hearing.filer.file()
+        await fine.heard("hold.filed")
+        monkeypatch.setattr(Sender, "send", right)
+        await bad.heard("hold.filed")
+
+
+async def test_what_somebody_wrote_into_the_store_about_a_hold_that_is_over_is_no_markup(
+    server: RedisServer, valkey: Valkey
+) -> None:
+    with Hearing.real(server) as hearing:
+        chat = hearing.receiver("chat", format=Format.SLACK)
+        async with hearing.telling():
+            hold = await hearing.filer.file()
+            await chat.asked(1)
+        person = hearing.bundle.people[SPONSOR]
+        await hearing.reviews.deny(hold.id, person=person, key=key(SPONSOR), reason="no")
+        with valkey.client() as client:
+            client.hset(f"{{ip:0}}:hold:{hold.id}", "agent", "<!channel>\u202e|x")
+        async with hearing.telling():
+            requests = await chat.asked(2)
+        message = json.loads(requests[-1].body)
+        assert "<" not in message["text"] and "\\u202e" in message["text"] and message["text"].isascii()
 
 
 async def test_the_events_of_the_way_are_worth_no_message(hearing: Hearing) -> None:

@@ -30,12 +30,13 @@ from proxy.core.model import Hold, Manifest
 from proxy.policy.secrets import SecretSource
 from proxy.policy.webhooks import Format, Target, Webhook
 from proxy.ports import Holds, Marks, Resolver, Secrets
-from proxy.review.notify.noticing import Noticing, Places, Proposed
+from proxy.review.notify.noticing import Noticing, Places
 from proxy.review.notify.notifier import Notifier
 from proxy.review.notify.posting import Postman
 from proxy.review.notify.receivers import signing_secret
 from proxy.review.opened import Reader
 from proxy.review.service import ReviewService
+from proxy.review.updates import Proposal
 from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.memory_marks import MemoryMarks
 from proxy.stores.names import SystemResolver
@@ -143,7 +144,7 @@ class Hearing:
     secrets: Told = field(default_factory=Told)
     own: OwnSurfaces = field(default_factory=OwnSurfaces)
     manifests: tuple[Manifest, ...] = ()
-    proposals: tuple[Proposed, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
     resolver: Resolver = field(default_factory=SystemResolver)
 
     def __post_init__(self) -> None:
@@ -198,7 +199,7 @@ class Hearing:
     def noticing(self) -> Noticing:
         policy = compile_policy(self.bundle)
 
-        async def proposals() -> tuple[Proposed, ...]:
+        async def proposals() -> tuple[Proposal, ...]:
             return self.proposals
 
         return Noticing(

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from urllib.parse import quote
 
 from proxy.core.clusters import Policy
 from proxy.core.encoding import Json
@@ -19,12 +20,13 @@ from proxy.core.release import Release
 from proxy.core.resolution import Found, Resolution, read_resolution
 from proxy.core.reviewed import Word, said_at
 from proxy.core.reviewers import rungs
-from proxy.core.shown import any_of
+from proxy.core.shown import any_of, shown
 from proxy.policy.webhooks import About
 from proxy.ports import HoldNews, Holds
 from proxy.review.notify.notices import Notice, asks_for, notice_id, plain_notice
 from proxy.review.opened import HeldCall, Reader, as_signed, held_call
 from proxy.review.times import instant, span
+from proxy.review.updates import Proposal
 
 logger = logging.getLogger(__name__)
 
@@ -41,27 +43,16 @@ _VERBS = {HoldState.APPROVED: "released", HoldState.DENIED: "denied", HoldState.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Proposed:
-    """A new manifest that waits for its sponsor."""
-
-    id: str
-    agent: str
-    sponsor: str
-    author: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
     """Where people look, as URLs that messages end with."""
 
     desk: str  # "https://desk.example"
 
     def hold(self, hold_id: str) -> str:
-        return f"{self.desk}/holds/{hold_id}"
+        return f"{self.desk}/holds/{quote(hold_id, safe='')}"
 
 
-async def _none() -> Sequence[Proposed]:
+async def _none() -> Sequence[Proposal]:
     return ()
 
 
@@ -77,7 +68,7 @@ class Noticing:
         clock: Callable[[], datetime],
         places: Places,
         manifests: Callable[[], Sequence[Manifest]] = tuple,
-        proposals: Callable[[], Awaitable[Sequence[Proposed]]] = _none,
+        proposals: Callable[[], Awaitable[Sequence[Proposal]]] = _none,
     ) -> None:
         """`manifests` are the ones that sponsors signed and that are in use; `proposals` wait for a sponsor."""
         self._holds = holds
@@ -155,8 +146,8 @@ class Noticing:
         return None
 
     def _word(self, news: HoldNews, held: HeldCall) -> Word | None:
-        shown = held.shown
-        meant, barred = (held.hold, frozenset[str]()) if shown is None else (shown.meant(held.hold), shown.barred)
+        call = held.shown
+        meant, barred = (held.hold, frozenset[str]()) if call is None else (call.meant(held.hold), call.barred)
         return said_at(news.version, meant, self._bundle, barred=barred, now=self._clock())
 
     def _decided(self, news: HoldNews, held: HeldCall) -> Notice:
@@ -235,7 +226,7 @@ class Noticing:
             },
         )
 
-    def _proposed(self, found: Proposed) -> Notice:
+    def _proposed(self, found: Proposal) -> Notice:
         text = f"{found.author} proposes a new manifest for {found.agent}; {found.sponsor} may sign it."
         return Notice(
             id=notice_id(self._bundle.deployment, About.PROPOSED, found.id),
@@ -277,7 +268,7 @@ class Noticing:
 
     def _wish(self, held: HeldCall) -> str:
         asked = self._asked.get(held.hold.id, "what its call said, which is deleted")
-        return f"{held.hold.agent} wants {asked}"
+        return f"{shown(held.hold.agent)} wants {asked}"
 
     def _notice(
         self,
@@ -293,9 +284,9 @@ class Noticing:
         open_still = hold.state is HoldState.HELD
         facts: dict[str, Json] = {
             "deployment": self._bundle.deployment,
-            "hold": hold.id,
-            "agent": hold.agent,
-            "sponsor": hold.sponsor,
+            "hold": shown(hold.id),  # of a hold that is over, only the store says these
+            "agent": shown(hold.agent),
+            "sponsor": shown(hold.sponsor),
             "asks": self._asked.get(hold.id),
             "code": hold.code.value,
             "risk": hold.risk.value,
