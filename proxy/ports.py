@@ -361,3 +361,32 @@ class Secrets(Protocol):
 
     def refused(self, name: str) -> None:
         """An origin did not take it (401): a newer one may be there already."""
+
+
+class Marks(Protocol):
+    """How far somebody has come who follows something for everybody, such as the teller of one receiver.
+
+    One at a time: whoever takes a mark has it for so long, and longer each time they note how far they are.
+    """
+
+    async def take(self, name: str, owner: str, *, for_s: int) -> str | None:
+        """What was last noted under this name ("" for nothing yet), and it is `owner`'s now. None: somebody has it."""
+
+    async def note(self, name: str, owner: str, mark: str, *, for_s: int) -> bool:
+        """Note how far `owner` is. False: somebody else has it now, and nothing was noted."""
+
+    async def leave(self, name: str, owner: str) -> None:
+        """Let others take it at once; what was noted stays."""
+
+
+class Proposals(Protocol):
+    """Proposed manifests that wait for their sponsors: text that nobody signed, for whoever reads it to judge."""
+
+    async def put(self, proposal_id: str, text: str) -> None: ...
+
+    async def get(self, proposal_id: str) -> str | None: ...
+
+    async def every(self) -> Mapping[str, str]: ...
+
+    async def drop(self, proposal_id: str) -> bool:
+        """Forget one. False: it was gone already."""

@@ -52,14 +52,19 @@ def journal_files(directory: Path) -> tuple[JournalFile, ...]:
     return tuple(sorted((file for file in found if file is not None), key=lambda file: (file.slot, file.boot)))
 
 
-def raw_lines(path: Path) -> Iterator[RawLine]:
+def raw_lines(path: Path, *, from_byte: int = 0) -> Iterator[RawLine]:
     """The lines of a file as bytes. One that is longer than any line of ours comes in pieces, each unreadable.
+
+    With `from_byte` it begins at the first whole line after it, and numbers are counted from there.
 
     Raises:
         Unavailable(JOURNAL_DOWN): the file cannot be read.
     """
     try:
         with path.open("rb") as file:
+            if from_byte:
+                file.seek(from_byte - 1)
+                file.readline(MAX_LINE_BYTES + 1)  # the end of a line that began before
             number = 0
             while data := file.readline(MAX_LINE_BYTES + 1):
                 number += 1

@@ -89,9 +89,9 @@ def show_journal(directory: Path, wanted: Wanted) -> Iterator[Row | Unreadable]:
     Raises:
         Unavailable(JOURNAL_DOWN): the directory or a file in it cannot be read.
     """
-    slots = [[directory / file.name for file in files] for _, files in groupby(journal_files(directory), _slot)]
+    slots = [[(directory / file.name, 0) for file in files] for _, files in groupby(journal_files(directory), _slot)]
     decided: set[str] = set()
-    for _, _, _, entry in heapq.merge(*map(_timed, slots), key=lambda timed: timed[:3]):
+    for entry in merged(slots):
         if isinstance(entry, Unreadable):
             yield entry
             continue
@@ -102,15 +102,25 @@ def show_journal(directory: Path, wanted: Wanted) -> Iterator[Row | Unreadable]:
             yield entry
 
 
+def merged(slots: Iterable[Iterable[tuple[Path, int]]]) -> Iterator[Row | Unreadable]:
+    """Every entry of these files in the order they were written. One slot's files follow each other, each from a byte.
+
+    Raises:
+        Unavailable(JOURNAL_DOWN): a file cannot be read.
+    """
+    for _, _, _, entry in heapq.merge(*map(_timed, slots), key=lambda timed: timed[:3]):
+        yield entry
+
+
 def _slot(file: JournalFile) -> str:
     return file.slot
 
 
-def _timed(paths: Iterable[Path]) -> Iterator[tuple[float, str, int, Row | Unreadable]]:
+def _timed(places: Iterable[tuple[Path, int]]) -> Iterator[tuple[float, str, int, Row | Unreadable]]:
     """The entries of one slot's chains with what they are merged by. They follow each other in time; one is open."""
     at: datetime | None = None
     latest_s = 0.0
-    for path, raw in ((each, raw) for each in paths for raw in raw_lines(each)):
+    for path, raw in ((file, raw) for file, begin in places for raw in raw_lines(file, from_byte=begin)):
         entry: Row | Unreadable
         try:
             if raw.torn:

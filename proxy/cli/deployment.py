@@ -9,7 +9,7 @@ from pathlib import Path
 from proxy.cli.where import find_config
 from proxy.core.encoding import b64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Agent, Bundle, Person
+from proxy.core.model import Bundle
 from proxy.policy.bundle import load_bundle, read_floor
 from proxy.policy.faults import instead, shown
 from proxy.policy.settings import Settings, load_settings
@@ -63,30 +63,6 @@ def open_deployment(config: Path | None) -> Deployment:
         Rejected(CONFIG_INVALID): there is none, or its proxy.yaml is wrong.
     """
     return Deployment(settings=load_settings(find_config(config)))
-
-
-def person_in(bundle: Bundle, name: str) -> Person:
-    """The person of that id.
-
-    Raises:
-        Rejected(CONFIG_INVALID): nobody has it; the nearest one is named.
-    """
-    person = bundle.people.get(name)
-    if person is None:
-        raise Rejected(Code.CONFIG_INVALID, f"there is no person {shown(name)}{instead(name, bundle.people)}")
-    return person
-
-
-def agent_in(bundle: Bundle, name: str) -> Agent:
-    """The agent of that id.
-
-    Raises:
-        Rejected(CONFIG_INVALID): none has it; the nearest one is named.
-    """
-    agent = bundle.agents.get(name)
-    if agent is None:
-        raise Rejected(Code.CONFIG_INVALID, f"there is no agent {shown(name)}{instead(name, bundle.agents)}")
-    return agent
 
 
 def now() -> datetime:

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
+from proxy.cli import webhooks
 from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.desking import open_parts
 from proxy.cli.deskplace import announce_desk, desk_origins, desk_sockets, print_link
@@ -26,7 +27,13 @@ STOPS_WITHIN_S = 3
 MOST_CONNECTIONS = 500
 
 
+app = typer.Typer(help="The review desk: pages on which people decide.")
+app.add_typer(webhooks.app, name="webhooks", no_args_is_help=True)
+
+
+@app.callback(invoke_without_command=True)
 def desk(
+    context: typer.Context,
     config: Config = None,
     link: Annotated[bool, typer.Option("--link", help="Only print a link that signs somebody in, once.")] = False,
     name: Annotated[
@@ -54,6 +61,8 @@ def desk(
       intent-proxy desk
       intent-proxy desk --link --as maria
     """
+    if context.invoked_subcommand is not None:
+        return Exit.OK
     deployment = open_deployment(config)
     if link:
         print_link(deployment, deployment.bundle(dev=dev), name, as_json=as_json)

@@ -24,6 +24,7 @@ from proxy.core.errors import Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 from proxy.edge.node import load_policy, node_identity, node_name
+from proxy.edge.notifying import open_notifier
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
@@ -133,7 +134,19 @@ async def open_parts(
                 origins=origins,
                 config=config,
             )
-            yield Opened(parts=parts, chores=(policy.follow(record), control.follow(), index.run()), died=died)
+            telling = await open_notifier(
+                settings,
+                server=server,
+                vault=vault,
+                policy=policy,
+                clock=now,
+                new_id=new_id,
+                view=control.view,
+                desk=origins[0],
+                desk_listens=(settings.desk.listen.host, settings.desk.listen.port),
+            )
+            chores = (policy.follow(record), control.follow(), index.run(), telling.run())
+            yield Opened(parts=parts, chores=chores, died=died)
         finally:
             await journal.close()
 

@@ -4,11 +4,12 @@ import ipaddress
 import socket
 import sys
 
-from proxy.cli.deployment import Deployment, now, person_in
+from proxy.cli.deployment import Deployment, now
 from proxy.cli.screen import GOOD, NOTE, WARN, Screen, document
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Bundle
 from proxy.edge.sockets import reserve
+from proxy.policy.enrolled import person_in
 from proxy.policy.settings import Settings
 from proxy.review.desk.links import LIVES, Links
 

@@ -4,7 +4,6 @@ The new text is put after the list's last entry, then the whole policy is read a
 has exactly one entry more, and every old one as it was, is the file written.
 """
 
-import json
 import re
 import stat
 from collections.abc import Mapping, Sequence
@@ -18,11 +17,10 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.model import Agent, Person
 from proxy.policy.example import key_line
 from proxy.policy.files import write_whole
+from proxy.policy.permits import scalar as scalar
 from proxy.policy.sources import Policy, Source, Sources, parse, read_sources
 
-_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*(?: [A-Za-z0-9_.-]+)*")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_WORDS = frozenset({"yes", "no", "on", "off", "y", "n", "true", "false", "null"})
 
 
 def add_person(deployment: Deployment, person: Person, *, certified_until: str) -> Path:
@@ -72,13 +70,6 @@ def entry_lines(fields: Sequence[tuple[str, str]], *, keys: Sequence[str]) -> li
     if keys:
         lines += ["keys:", *(f"  - {key}" for key in keys)]
     return [("- " if place == 0 else "  ") + line for place, line in enumerate(lines)]
-
-
-def scalar(text: str) -> str:
-    """Text as a YAML scalar that every reader understands alike: plain where that is safe, else in double quotes."""
-    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
-        return text
-    return json.dumps(text, ensure_ascii=False)
 
 
 def _longer(source: Source, key: str, lines: Sequence[str]) -> Source:

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from proxy.cli.agents import known_control
-from proxy.cli.chains import lasting, read_chain_file
-from proxy.cli.deployment import Deployment, agent_in, now, open_deployment
+from proxy.cli.deployment import Deployment, now, open_deployment
 from proxy.cli.exits import Exit
 from proxy.cli.screen import BAD, GOOD, WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
@@ -26,6 +25,8 @@ from proxy.core.explain import AsRead, as_read
 from proxy.core.explain import explain as in_words
 from proxy.core.model import Call, Decision, Evidence, Intent, Leg, Proof, Received, Verdict
 from proxy.core.verify import verify_chain
+from proxy.policy.chains import lasting, read_chain_file
+from proxy.policy.enrolled import agent_in
 
 
 class Proven(StrEnum):

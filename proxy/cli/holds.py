@@ -13,6 +13,7 @@ from proxy.cli.deployment import now
 from proxy.cli.exits import Exit
 from proxy.cli.grouping import group
 from proxy.cli.heldcall import asked_for, ends, held_json, hold_json, show_held, state_words
+from proxy.cli.overseeing import history
 from proxy.cli.proposing import propose
 from proxy.cli.ruling import Caller, HoldId, with_desk
 from proxy.cli.screen import BAD, WARN, Screen, document, json_line
@@ -132,6 +133,7 @@ app.command()(deciding.cancel)
 app.command()(deciding.lift)
 app.command()(deciding.resolve)
 app.command()(propose)
+app.command()(history)
 
 
 @app.command()

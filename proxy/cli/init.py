@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.allow import Permit, cluster_entries, read_permit
+from proxy.cli.allow import read_permit
 from proxy.cli.deployment import Deployment, now, this_second
-from proxy.cli.drafts import draft_for
 from proxy.cli.founding import Plan, Somebody, building, check_empty, found
 from proxy.cli.screen import GOOD, LABEL, NOTE, WARN, Screen, document
 from proxy.cli.signing import Signing, agreed, prepare, preview, sign_and_keep
@@ -21,7 +20,9 @@ from proxy.core.encoding import Json
 from proxy.core.model import AgentClass
 from proxy.edge.ca import load_authority
 from proxy.policy.document import is_identifier
+from proxy.policy.drafts import draft_for
 from proxy.policy.example import AGENT, REVIEWER, SPONSOR
+from proxy.policy.permits import Permit, cluster_entries
 
 CERTIFIED = timedelta(days=365)
 FIRST_LIFE = timedelta(days=30)

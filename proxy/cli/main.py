@@ -42,8 +42,9 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "sidecar": (_MANDATES, "sidecar:command", "Sign what an agent beside it sends."),
     "doctor": (_MANDATES, "doctor:doctor", "What is wrong where an agent runs, and how to mend it."),
     "session": (_MANDATES, "session:app", "Proof for programs that know only HTTPS_PROXY."),
-    "desk": (_REVIEW, "desk:desk", "The review desk: pages on which people decide."),
+    "desk": (_REVIEW, "desk:app", "The review desk: pages on which people decide; whom it tells."),
     "holds": (_REVIEW, "holds:app", "Calls that wait for a person."),
+    "reviewers": (_REVIEW, "overseeing:reviewers", "How people decide: how often, how fast, and what they release."),
     "grants": (_REVIEW, "grants:app", "What reviewers let pass beyond one call."),
     "audit": (_REVIEW, "audit:app", "The journal: read it, verify it."),
 }
@@ -70,7 +71,8 @@ def build(words: Sequence[str]) -> typer.Typer:
         module, _, attribute = place.partition(":")
         command = getattr(import_module(f"proxy.cli.{module}"), attribute)
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name, short_help=help_line, rich_help_panel=panel, no_args_is_help=True)
+            bare = command.registered_callback is None  # else it does something without a command of its own
+            app.add_typer(command, name=name, short_help=help_line, rich_help_panel=panel, no_args_is_help=bare)
         else:
             settings = _RAW if name == "doctor" else None
             app.command(name, short_help=help_line, rich_help_panel=panel, context_settings=settings)(command)

@@ -2,7 +2,7 @@
 
 import typer
 
-from proxy.cli import manifest_register, manifest_sign, manifest_use
+from proxy.cli import manifest_proposals, manifest_register, manifest_sign, manifest_use
 
 app = typer.Typer(help="What a sponsor signs for an agent: who may do what, for which purpose, until when.")
 
@@ -10,6 +10,10 @@ for _command in (
     manifest_sign.draft,
     manifest_sign.sign,
     manifest_sign.renew,
+    manifest_proposals.propose,
+    manifest_proposals.proposals,
+    manifest_proposals.accept,
+    manifest_proposals.decline,
     manifest_use.delegate,
     manifest_use.show,
     manifest_use.verify,

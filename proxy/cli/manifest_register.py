@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.chains import lasting, read_chain_file
 from proxy.cli.deployment import Deployment, now, open_deployment
 from proxy.cli.manifest_options import File
 from proxy.cli.screen import GOOD, Screen, document
@@ -17,6 +16,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Manifest
 from proxy.core.verify import verify_chain
+from proxy.policy.chains import lasting, read_chain_file
 from proxy.ports import Mandates
 from proxy.registry import check_registrable, forget, names_of, of_agent
 from proxy.stores.redis_control import RedisMandates

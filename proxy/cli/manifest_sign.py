@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.chains import read_links
-from proxy.cli.deployment import Deployment, agent_in, open_deployment, this_second
-from proxy.cli.drafts import ManifestDraft, draft_for, draft_text, locations_of, read_draft
+from proxy.cli.deployment import Deployment, open_deployment, this_second
 from proxy.cli.exits import Exit
 from proxy.cli.manifest_options import Agent, Certificate, Clusters, Granted, Lifetime, Out, Purpose, Yes
 from proxy.cli.manifest_words import manifest_json
@@ -21,6 +19,9 @@ from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import until
 from proxy.core.delegation import location_covers
 from proxy.core.model import Bundle, Cluster, Constraints, Grant, Manifest
+from proxy.policy.chains import read_links
+from proxy.policy.drafts import ManifestDraft, draft_for, draft_text, locations_of, read_draft
+from proxy.policy.enrolled import agent_in
 from proxy.policy.files import write_whole
 
 USUAL_LIFE = timedelta(days=30)

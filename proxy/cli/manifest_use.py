@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from proxy.cli.agents import known_control
-from proxy.cli.chains import lasting, read_chain_file, read_links, write_chain_file
 from proxy.cli.delegating import delegate_chain
 from proxy.cli.deployment import Deployment, now, open_deployment
 from proxy.cli.exits import Exit
@@ -26,6 +25,7 @@ from proxy.core.errors import Rejected
 from proxy.core.model import Bundle, Mandate
 from proxy.core.standing import check_standing
 from proxy.core.verify import verify_chain
+from proxy.policy.chains import lasting, read_chain_file, read_links, write_chain_file
 
 
 def delegate(

@@ -2,25 +2,24 @@
 
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import typer
 
-from proxy.agent.keyfile import fresh_key
-from proxy.cli.chains import lasting, read_links, write_chain_file
-from proxy.cli.deployment import Deployment, agent_in, person_in
-from proxy.cli.drafts import ManifestDraft
+from proxy.cli.deployment import Deployment
 from proxy.cli.manifest_words import show_differences, show_manifest, texts_of
 from proxy.cli.screen import Screen
 from proxy.cli.signers import choose_signer
 from proxy.core.differences import manifest_difference
 from proxy.core.errors import Code, Rejected
 from proxy.core.keys import PrivateKey
-from proxy.core.manifest import Draft, issue_root, parse_manifest
-from proxy.core.model import Agent, Bundle, Manifest, PublicKey
-from proxy.core.verify import verify_chain
-from proxy.policy.pins import write_pins
+from proxy.core.manifest import Draft, issue_root
+from proxy.core.model import Bundle, Manifest
+from proxy.policy.chains import read_links
+from proxy.policy.drafts import ManifestDraft
+from proxy.policy.enrolled import agent_in
+from proxy.review.updates import as_if_signed, keep, to_sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,38 +56,14 @@ def prepare(wish: Signing) -> Draft:
     Raises:
         Rejected: the proxy would refuse it: the sponsor's certification, the lifetime, the agent's key.
     """
-    draft, settings = wish.draft, wish.deployment.settings
-    agent = agent_in(wish.bundle, draft.agent)
-    sponsor = person_in(wish.bundle, agent.sponsor)
-    longest = settings.lifetimes.root_max
-    if timedelta(seconds=draft.lifetime_s) > longest:
-        detail = f"the manifest may live {longest.total_seconds():.0f} s here (lifetimes.root_max), not longer"
-        raise Rejected(Code.MANIFEST_LIFETIME, detail, field="lifetime")
-    if wish.now >= sponsor.certified_until:
-        detail = f"{sponsor.id} was certified until {sponsor.certified_until.isoformat()} and cannot sign after that"
-        raise Rejected(Code.SPONSOR_LAPSED, detail)
-    return Draft(
-        sub=agent.id,
-        aud=wish.bundle.deployment,
-        jti=secrets.token_urlsafe(12),
-        sponsor_id=sponsor.id,
-        sponsor_name=sponsor.name,
-        purpose=draft.purpose,
-        cnf=_acting_key(agent, draft.kid),
-        grants=draft.grants,
-        iat=wish.now,
-        nbf=wish.now,
-        exp=wish.now + timedelta(seconds=draft.lifetime_s),
-        del_max_depth=draft.depth,
-        may_delegate_to=draft.may_delegate_to,
-        certificate=draft.certificate,
-    )
+    lifetimes, jti = wish.deployment.settings.authority, secrets.token_urlsafe(12)
+    return to_sign(wish.draft, wish.bundle, lifetimes=lifetimes, now=wish.now, jti=jti)
 
 
 def preview(wish: Signing, prepared: Draft, *, replaced: Manifest | None, over: str) -> None:
     """Show what would be signed, and how it differs from what it replaces. A throw-away key stands in meanwhile."""
     screen = Screen()
-    shown = parse_manifest(issue_root(prepared, key=fresh_key()))
+    shown = as_if_signed(prepared)
     show_manifest(screen, shown, wish.bundle, now=wish.now, signed=False)
     if replaced is not None:
         texts = texts_of(wish.bundle)
@@ -116,13 +91,9 @@ def sign_and_keep(wish: Signing, prepared: Draft, *, out: Path) -> Manifest:
     Raises:
         Rejected: the proxy would refuse it, or it cannot be written; nothing was.
     """
+    settings = wish.deployment.settings
     token = issue_root(prepared, key=sponsor_key(wish))
-    lifetimes = lasting(wish.deployment.settings.authority)
-    mandate = verify_chain((token,), wish.bundle, lifetimes=lifetimes, now=wish.now)
-    granted = {grant.cluster: wish.bundle.clusters[grant.cluster] for grant in mandate.root.grants}
-    write_pins(wish.deployment.settings.pinned, granted)
-    write_chain_file(out, (token,))
-    return mandate.root
+    return keep(token, wish.bundle, lifetimes=settings.authority, pins=settings.pinned, out=out, now=wish.now)
 
 
 def present_root(path: Path) -> Manifest | None:
@@ -131,12 +102,3 @@ def present_root(path: Path) -> Manifest | None:
         return read_links(path)[0]
     except Rejected:
         return None
-
-
-def _acting_key(agent: Agent, kid: str | None) -> PublicKey:
-    keys = [key for key in agent.keys if kid in (None, key.kid)]
-    if len(keys) == 1:
-        return keys[0]
-    known = ", ".join(key.kid for key in agent.keys) or "none"
-    detail = f"agent {agent.id} has the keys {known}; say with `key:` in the draft which one may act"
-    raise Rejected(Code.CONFIG_INVALID, detail, field="key")

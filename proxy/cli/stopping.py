@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.deployment import Deployment, agent_in, open_deployment
+from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.screen import GOOD, WARN, Screen, document
 from proxy.cli.signers import OPERATOR, choose_signer
 from proxy.cli.store import publish
@@ -15,6 +15,7 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
 from proxy.core.model import Bundle
 from proxy.policy.bundle import people_at_hand
+from proxy.policy.enrolled import agent_in
 
 Reason = Annotated[str, typer.Option(help="Why; it is signed and goes to the journal.")]
 

@@ -105,6 +105,11 @@ def issue_root(draft: Draft, *, key: PrivateKey) -> str:
     Raises:
         Rejected(MANIFEST_MALFORMED): the draft could not be read back; nothing was issued.
     """
+    return _sealed(root_claims(draft), key).token
+
+
+def root_claims(draft: Draft) -> dict[str, Json]:
+    """What the sponsor is to sign, as a compact JWS of type `MANIFEST_TYP`, for a root manifest."""
     claims: dict[str, Json] = {
         "iss": draft.sponsor_id,
         "sub": draft.sub,
@@ -122,7 +127,7 @@ def issue_root(draft: Draft, *, key: PrivateKey) -> str:
     }
     if draft.may_delegate_to:
         claims["may_delegate_to"] = sorted(draft.may_delegate_to)
-    return _sealed(claims, key).token
+    return claims
 
 
 def issue_child(

@@ -16,10 +16,11 @@ from proxy.stores.secrets import COMMAND_PATH, SecretCommand, SecretFile, Secret
 
 def secret_sources(settings: Settings, environment: Mapping[str, str] = os.environ) -> SecretSources:
     """Every secret that proxy.yaml tells of. None of them is read here."""
-    return SecretSources({name: _source(told, environment) for name, told in settings.secrets.items()})
+    return SecretSources({name: source_of(told, environment) for name, told in settings.secrets.items()})
 
 
-def _source(told: SecretSource, environment: Mapping[str, str]) -> Source:
+def source_of(told: SecretSource, environment: Mapping[str, str]) -> Source:
+    """Where a secret is read, as it is told in proxy.yaml."""
     if told.file is not None:
         return SecretFile(told.file)
     if told.environment is not None:
@@ -78,7 +79,7 @@ def _missing(told: SecretSource, credential: Credential, environment: Mapping[st
         found = shutil.which(program, path=path or COMMAND_PATH)
         return "" if found else f"there is no program {shown(program)} to run; name it with its whole path"
     try:
-        value = _source(told, environment).current()
+        value = source_of(told, environment).current()
     except Rejected as fault:
         return fault.detail
     return "" if fits(credential, value) else "it has a space in it, so it is no bearer token; set it as a header"

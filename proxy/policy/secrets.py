@@ -15,7 +15,7 @@ EVERY = "10m"
 _LEAST, _MOST = "5s", "1d"
 _SOURCES = frozenset({"file", "environment", "command"})
 _OF_COMMANDS = frozenset({"every", "inherits"})
-_VARIABLE_PATTERN = "[A-Za-z_][A-Za-z0-9_]{0,127}"
+VARIABLE_PATTERN = "[A-Za-z_][A-Za-z0-9_]{0,127}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ def _path(value: object, file: Path) -> Path:
 
 
 def _variable(value: object) -> str:
-    if not isinstance(value, str) or not re.fullmatch(_VARIABLE_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(VARIABLE_PATTERN, value):
         raise ValueError("expected the name of an environment variable such as ERP_TOKEN")
     return value
 
@@ -106,7 +106,7 @@ _SCHEMA: Mapping[str, Json] = {
         "environment": {
             "description": "A variable in the proxy's own environment.",
             "type": "string",
-            "pattern": f"^{_VARIABLE_PATTERN}$",
+            "pattern": f"^{VARIABLE_PATTERN}$",
         },
         "command": {
             "description": "A program and its arguments; no shell is run. What it prints is the secret.",
@@ -123,7 +123,7 @@ _SCHEMA: Mapping[str, Json] = {
         "inherits": {
             "description": "Variables of the proxy's environment that the command gets; else PATH alone.",
             "type": "array",
-            "items": {"type": "string", "pattern": f"^{_VARIABLE_PATTERN}$"},
+            "items": {"type": "string", "pattern": f"^{VARIABLE_PATTERN}$"},
         },
     },
     "oneOf": [{"required": ["file"]}, {"required": ["environment"]}, {"required": ["command"]}],

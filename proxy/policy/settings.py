@@ -29,6 +29,7 @@ from proxy.policy.values import (
     size,
     span,
 )
+from proxy.policy.webhooks import WEBHOOKS, Webhook
 from proxy.policy.yaml import Items, Node, Table, load, plain
 from proxy.ports import BodyRoom, HoldCaps
 
@@ -151,6 +152,9 @@ class DeskSettings(_Part):
     )
     key: Annotated[Path | None, PATH] = _optional("The desk's private key, mode 0600; else state/desk.key.")
     links: bool = _key(True, "Whether a link made on this machine (intent-proxy desk --link) signs somebody in.")
+    webhooks: Annotated[tuple[Webhook, ...], WEBHOOKS] = _key(
+        (), "Who is told of held calls, decisions and ending mandates."
+    )
 
 
 class Settings(_Part):

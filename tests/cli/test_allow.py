@@ -6,9 +6,10 @@ import pytest
 import typer
 from clirun import cli
 
-from proxy.cli.allow import Permit, cluster_entries, read_permit
+from proxy.cli.allow import read_permit
 from proxy.core.model import Bundle, Proof, Risk
 from proxy.policy.bundle import load_bundle
+from proxy.policy.permits import Permit, cluster_entries
 from proxy.policy.settings import load_settings
 
 

@@ -51,6 +51,9 @@ class Reader:
             command = command.replace("HOLD", self._open_hold())
         if " GRANT" in command:
             command = command.replace("GRANT", cli("grants", "list", "-c", "mine", "--json").ok().json[0]["id"])
+        if " PROPOSAL" in command:
+            listed = cli("manifest", "proposals", "-c", "mine", "--json").ok().json
+            command = command.replace("PROPOSAL", listed[0]["id"])
         if "THUMBPRINT" in command:
             command = command.replace("THUMBPRINT", json.loads(cli("keys", "show", "robot.pem", "--json").out)["kid"])
         words = shlex.split(command)

@@ -8,11 +8,11 @@ import pytest
 from clirun import cli
 
 from proxy.agent.keyfile import load_key, save_key
-from proxy.cli.chains import read_links
 from proxy.core.keys import jwk
 from proxy.core.manifest import parse_manifest
 from proxy.core.verify import Lifetimes, verify_chain
 from proxy.policy.bundle import load_bundle
+from proxy.policy.chains import read_links
 from proxy.policy.settings import load_settings
 
 READS, WRITES = "erp-example-443", "erp-example-443-changes"

@@ -6,7 +6,7 @@ import pytest
 from clientcerts import ClientAuthority, Shown
 from clirun import cli
 
-from proxy.cli.chains import read_links
+from proxy.policy.chains import read_links
 
 READS = "erp-example-443"
 PURPOSE = ("--purpose", "Match invoices.")

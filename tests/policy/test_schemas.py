@@ -134,6 +134,18 @@ WHOLE: dict[str, dict[str, object]] = {
             "url": "https://desk.example:8443",
             "key": "desk.key",
             "links": False,
+            "webhooks": [
+                {
+                    "name": "ops",
+                    "url": "https://hooks.example/intent",
+                    "secret": {"file": "hooks/ops"},
+                    "format": "json",
+                    "events": ["hold.filed"],
+                    "addresses": ["10.1.0.0/16"],
+                    "over_http": False,
+                },
+                {"name": "chat", "url_from": {"environment": "SLACK_URL"}, "format": "slack"},
+            ],
         },
         "tls": {
             "listen": "0.0.0.0:8443",

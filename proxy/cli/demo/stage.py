@@ -12,11 +12,11 @@ from proxy.cli.demo.certificates import certify
 from proxy.cli.demo.origin import ERP, FORBIDDEN, HOST
 from proxy.cli.deployment import Deployment, this_second
 from proxy.cli.deskplace import desk_links
-from proxy.cli.drafts import draft_for
 from proxy.cli.founding import Plan, Somebody, found
 from proxy.cli.signing import Signing, prepare, sign_and_keep
 from proxy.core.manifest import detail_claims
 from proxy.core.model import AgentClass, Bundle, Grant
+from proxy.policy.drafts import draft_for
 from proxy.policy.example import AGENT, REVIEWER, SPONSOR
 from proxy.policy.files import write_whole
 from proxy.policy.settings import load_settings

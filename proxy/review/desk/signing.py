@@ -8,13 +8,14 @@ core to say, here as everywhere.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Hold, Person, Risk
+from proxy.core.model import Hold, Means, Person, Risk
+from proxy.core.vouching import DESK_GRANT_COUNT, DESK_GRANT_LASTS, sufficient
 
-MOST_GRANTED = 20
-MOST_GRANTED_MINUTES = 60
-"""The widest release by route that the desk's key alone may sign: what it could about release one by one."""
+MOST_GRANTED = DESK_GRANT_COUNT
+MOST_GRANTED_MINUTES = DESK_GRANT_LASTS // timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +31,7 @@ class Signing:
 
 def desk_may_sign(hold: Hold) -> bool:
     """Whether the desk's key is enough for a word about this hold."""
-    return hold.risk is Risk.ROUTINE and hold.quorum == 1
+    return Means.DESK in sufficient(hold)
 
 
 def with_desk_key(key: PrivateKey) -> Signing:

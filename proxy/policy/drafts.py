@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from proxy.cli.deployment import agent_in
 from proxy.core.delegation import is_location, location_covers
 from proxy.core.describe import operation_words
 from proxy.core.encoding import SHA256_B64U
@@ -25,6 +24,7 @@ from proxy.policy.document import (
     whole,
     word,
 )
+from proxy.policy.enrolled import agent_in
 from proxy.policy.faults import Faults, instead, refuse_any, shown
 from proxy.policy.yaml import MAX_FILE_BYTES, Node, Table, load
 
@@ -107,13 +107,18 @@ def draft_text(draft: ManifestDraft, bundle: Bundle, *, sign: str) -> str:
 
 
 def read_draft(path: Path, bundle: Bundle) -> ManifestDraft:
+    """Read a draft from a file; see `parse_draft`."""
+    return parse_draft(draft_bytes(path), bundle, name=path.name)
+
+
+def parse_draft(data: bytes, bundle: Bundle, *, name: str) -> ManifestDraft:
     """Read a draft. Cluster names, operations and locations are those of `bundle`, at their present digests.
 
     Raises:
-        Rejected(CONFIG_INVALID): with every fault as `FILE:LINE: …`.
+        Rejected(CONFIG_INVALID): with every fault as `NAME:LINE: …`.
     """
-    faults = Faults(path.name)
-    root = load(_bytes(path), faults)
+    faults = Faults(name)
+    root = load(data, faults)
     refuse_any(faults)
     assert root is not None
     fields = Fields(root, THE_FILE, faults)
@@ -132,7 +137,7 @@ def read_draft(path: Path, bundle: Bundle) -> ManifestDraft:
     refuse_any(faults)
     agent_in(bundle, draft.agent)
     if not draft.grants:
-        raise Rejected(Code.CONFIG_INVALID, f"{path.name}: clusters grants nothing; name at least one")
+        raise Rejected(Code.CONFIG_INVALID, f"{name}: clusters grants nothing; name at least one")
     return draft
 
 
@@ -213,7 +218,12 @@ def _location(node: Node) -> str:
     return text
 
 
-def _bytes(path: Path) -> bytes:
+def draft_bytes(path: Path) -> bytes:
+    """The bytes of a draft's file.
+
+    Raises:
+        Rejected(CONFIG_INVALID): it cannot be read.
+    """
     try:
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)

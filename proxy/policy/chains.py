@@ -1,5 +1,7 @@
 """Files of manifests: one compact JWS, or a chain of them, root first."""
 
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.core.errors import Code, Rejected
@@ -10,6 +12,26 @@ from proxy.core.verify import Lifetimes
 from proxy.policy.files import write_whole
 
 _MAX_BYTES = 131_072
+
+MOST_KEPT = 2_000
+"""So many files of a directory are looked at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptManifest:
+    """A root manifest in a file. Nothing in it is verified."""
+
+    file: Path
+    root: Manifest
+
+
+def kept_manifests(directory: Path) -> tuple[KeptManifest, ...]:
+    """The root manifests in the `*.jws` of a directory, by name; what is none is passed over, and none may be there."""
+    found: list[KeptManifest] = []
+    for path in sorted(directory.glob("*.jws"))[:MOST_KEPT]:
+        with suppress(Rejected):
+            found.append(KeptManifest(file=path, root=read_links(path)[0]))
+    return tuple(found)
 
 
 def read_chain_file(path: Path) -> tuple[str, ...]:

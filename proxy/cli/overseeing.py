@@ -1,0 +1,205 @@
+"""`holds history` and `reviewers`: what was decided, and how people decide; read from the journal of this machine."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from proxy.cli.audit import Since
+from proxy.cli.deployment import Deployment, now, open_deployment
+from proxy.cli.screen import WARN, Screen, document
+from proxy.cli.where import AsJson, Config, Dev
+from proxy.cli.words import instant, read_moment, span, until
+from proxy.core.clusters import compile_policy
+from proxy.core.encoding import Json
+from proxy.core.model import Bundle
+from proxy.policy.chains import kept_manifests
+from proxy.review.history import HASTY, Asked, Ending, Ruling
+from proxy.review.oversight import Oversight, Reviewer
+
+Reviewing = Annotated[
+    str | None, typer.Option("--reviewer", metavar="PERSON", help="Only what this person ruled.", show_default=False)
+]
+Before = Annotated[
+    datetime | None,
+    typer.Option(
+        "--until", parser=read_moment, metavar="WHEN", help="Before then; written as --since.", show_default=False
+    ),
+]
+OfAgent = Annotated[str | None, typer.Option("--agent", help="Only this agent's.", show_default=False)]
+OfSponsor = Annotated[str | None, typer.Option("--sponsor", help="Only this sponsor's.", show_default=False)]
+
+
+def history(
+    reviewer: Reviewing = None,
+    agent: OfAgent = None,
+    sponsor: OfSponsor = None,
+    since: Since = None,
+    before: Before = None,
+    last: Annotated[int, typer.Option(min=1, max=100_000, help="Only the newest so many.")] = 100,
+    config: Config = None,
+    dev: Dev = False,
+    as_json: AsJson = False,
+) -> None:
+    """What became of held calls: how each ended, by whom, how fast, and what upstream answered. Newest last.
+
+    It is read from the journal of this machine, so it needs no store and has
+    what is no longer listed. Names are those whose signature says so.
+
+    Examples:
+      intent-proxy holds history --since 7d
+      intent-proxy holds history --reviewer maria --json
+    """
+    deployment = open_deployment(config)
+    asked = Asked(reviewer=reviewer, agent=agent, sponsor=sponsor, since=since, until=before)
+    found = asyncio.run(_oversight(deployment, deployment.bundle(dev=dev)).history(asked))
+    rulings = found.rulings[-last:]
+    if as_json:
+        document({"whole": found.whole, "rulings": [ruling_json(each) for each in rulings]})
+        return
+    screen = Screen()
+    screen.table(
+        ("ended", "hold", "agent", "asked for", "how", "by", "after", "upstream"),
+        (
+            (
+                instant(each.ended_at),
+                each.hold_id,
+                each.agent or "",
+                each.asked or "",
+                _how(each),
+                " ".join(each.by),
+                "" if each.took is None else span(each.took),
+                _upstream(each),
+            )
+            for each in rulings
+        ),
+        empty="no held call has ended",
+    )
+    _note_part(screen, whole=found.whole)
+
+
+def reviewers(
+    reviewer: Reviewing = None,
+    agent: OfAgent = None,
+    sponsor: OfSponsor = None,
+    since: Since = None,
+    before: Before = None,
+    config: Config = None,
+    dev: Dev = False,
+    as_json: AsJson = False,
+) -> None:
+    """How people decide: how many, what share they release, how fast, and what share in less than five seconds.
+
+    The five seconds are counted from the filing, or from the same person's ruling
+    before, whichever was later: nobody reads a call in less.
+
+    Examples:
+      intent-proxy reviewers --since 30d
+      intent-proxy reviewers --json
+    """
+    deployment = open_deployment(config)
+    asked = Asked(reviewer=reviewer, agent=agent, sponsor=sponsor, since=since, until=before)
+    found = asyncio.run(_oversight(deployment, deployment.bundle(dev=dev)).reviewers(asked))
+    if as_json:
+        document([reviewer_json(each) for each in found])
+        return
+    moment = now()
+    Screen().table(
+        ("person", "rulings", "released", "denied", "median", f"under {span(HASTY)}", "last", "certified until"),
+        (
+            (
+                each.id,
+                str(each.pace.rulings),
+                _share(each.pace.released, each.pace.release_share),
+                str(each.pace.denied),
+                "" if each.pace.median is None else span(each.pace.median),
+                _share(each.pace.hasty, each.pace.hasty_share),
+                "" if each.pace.last is None else instant(each.pace.last),
+                "not enrolled" if each.person is None else until(each.person.certified_until, moment),
+            )
+            for each in found
+        ),
+        empty="nobody is enrolled",
+    )
+
+
+def ruling_json(ruling: Ruling) -> dict[str, Json]:
+    """A ruling as the command line's JSON has it."""
+    return {
+        "hold": ruling.hold_id,
+        "ending": ruling.ending.value,
+        "ended_at": instant(ruling.ended_at),
+        "filed_at": None if ruling.filed_at is None else instant(ruling.filed_at),
+        "took_s": _seconds(ruling.took),
+        "agent": ruling.agent,
+        "sponsor": ruling.sponsor,
+        "code": ruling.code,
+        "risk": ruling.risk,
+        "asked": ruling.asked,
+        "by": list(ruling.by),
+        "reason": ruling.reason,
+        "grant": ruling.grant,
+        "lifted_by": ruling.lifted_by,
+        "sent": None if ruling.sent is None else ruling.sent.value,
+        "status": ruling.status,
+        "error": ruling.error,
+    }
+
+
+def reviewer_json(reviewer: Reviewer) -> dict[str, Json]:
+    """A reviewer as the command line's JSON has it. Shares are from 0 to 1."""
+    pace, person = reviewer.pace, reviewer.person
+    return {
+        "id": reviewer.id,
+        "name": None if person is None else person.name,
+        "enrolled": person is not None,
+        "certified_until": None if person is None else instant(person.certified_until),
+        "rulings": pace.rulings,
+        "released": pace.released,
+        "denied": pace.denied,
+        "release_share": _rounded(pace.release_share),
+        "median_s": _seconds(pace.median),
+        "hasty": pace.hasty,
+        "hasty_share": _rounded(pace.hasty_share),
+        "last": None if pace.last is None else instant(pace.last),
+    }
+
+
+def _oversight(deployment: Deployment, bundle: Bundle) -> Oversight:
+    policy = compile_policy(bundle)
+    return Oversight(
+        journal=deployment.settings.state / "journal",
+        policy=lambda: policy,
+        manifests=lambda: tuple(kept.root for kept in kept_manifests(deployment.manifests)),
+    )
+
+
+def _how(ruling: Ruling) -> str:
+    lifted = f", lifted by {ruling.lifted_by}" if ruling.lifted_by else ""
+    wider = ", with a route grant" if ruling.grant else ""
+    unsigned = " (nobody signed that)" if ruling.ending is Ending.UNVERIFIED else ""
+    return f"{ruling.ending.value}{wider}{lifted}{unsigned}"
+
+
+def _upstream(ruling: Ruling) -> str:
+    answered = ruling.error if ruling.status is None else str(ruling.status)
+    sent = None if ruling.sent is None else ruling.sent.value
+    return " ".join(part for part in (sent, answered) if part)
+
+
+def _note_part(screen: Screen, *, whole: bool) -> None:
+    if not whole:
+        screen.note("the journal is larger than what was read: older rulings are missing", style=WARN)
+
+
+def _share(number: int, share: float | None) -> str:
+    return str(number) if share is None else f"{number} ({share:.0%})"
+
+
+def _seconds(length: timedelta | None) -> Json:
+    return None if length is None else round(length.total_seconds(), 3)
+
+
+def _rounded(share: float | None) -> Json:
+    return None if share is None else round(share, 4)

@@ -1,0 +1,334 @@
+"""New manifests: an author proposes one, its sponsor reads what it changes, and signs it with their own key.
+
+A proposal has no authority, and nobody's signature: what counts is what the sponsor signs, which is exactly what they
+were shown. It is signed where the sponsor's key is, in two steps: `draft` says what to sign, `record` takes it.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from proxy.agent.keyfile import fresh_key
+from proxy.core.clusters import Policy
+from proxy.core.differences import manifest_difference
+from proxy.core.encoding import Json, from_epoch, to_epoch
+from proxy.core.errors import Code, Rejected
+from proxy.core.jws import open_envelope
+from proxy.core.manifest import MANIFEST_TYP, Draft, issue_root, parse_manifest, root_claims
+from proxy.core.model import Agent, Bundle, Manifest, Person, PublicKey
+from proxy.core.notes import check_reason
+from proxy.core.reviewers import check_certified
+from proxy.core.verify import Lifetimes, verify_chain
+from proxy.policy.chains import lasting, read_links, write_chain_file
+from proxy.policy.drafts import ManifestDraft, parse_draft
+from proxy.policy.enrolled import agent_in, person_in
+from proxy.policy.pins import write_pins
+from proxy.ports import Proposals
+from proxy.review.manifestwords import Line, ManifestTold, difference_lines, manifest_told, texts_of
+
+MOST_WAITING = 200
+MOST_CHARS = 65_536
+WAITS = timedelta(days=30)
+"""How long a proposal waits for its sponsor."""
+
+SIGNED_WITHIN = timedelta(minutes=10)
+"""How old a signature may be when it is recorded."""
+
+_SKEW = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal:
+    """A manifest that somebody proposes: a draft as it is written in a file."""
+
+    id: str
+    agent: str
+    sponsor: str  # whoever sponsors the agent now
+    author: str  # Person.id
+    why: str
+    at: datetime
+    text: str  # YAML
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Update:
+    """A proposal as its sponsor reads it. `told` is None where it no longer fits the policy: `fault` says why."""
+
+    proposal: Proposal
+    told: ManifestTold | None
+    differences: tuple[Line, ...]  # against the manifest it would replace
+    replaces: Manifest | None
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToSign:
+    """What the sponsor is to sign, as a compact JWS of type `typ` in the strict profile."""
+
+    typ: str
+    claims: Mapping[str, Json]
+
+
+class Updates:
+    """Takes proposals, shows them to sponsors, and keeps what these sign."""
+
+    def __init__(
+        self,
+        *,
+        proposals: Proposals,
+        policy: Callable[[], Policy],
+        lifetimes: Lifetimes,
+        manifests: Path,
+        pins: Path,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        """`manifests` and `pins` are the directories where `manifest sign` keeps what was signed and approved."""
+        self._proposals = proposals
+        self._policy = policy
+        self._lifetimes = lifetimes
+        self._manifests = manifests
+        self._pins = pins
+        self._clock = clock
+        self._new_id = new_id
+
+    # --- proposing ---------------------------------------------------------------------------------------------------
+
+    async def propose(self, text: str, *, author: Person, why: str) -> Proposal:
+        """Keep a draft for its sponsor.
+
+        Raises:
+            Rejected(CONFIG_INVALID): it is no draft, or does not fit the policy, with every fault and its line; it is
+                too long, or too many wait.
+            Rejected(MANIFEST_LIFETIME, SPONSOR_LAPSED): nobody could sign it so.
+            Rejected(RELEASE_INVALID): no reason.
+            Rejected(HOLD_NOT_PERMITTED): the author's certificate has ended.
+            Unavailable: the store does not answer.
+        """
+        now, bundle = self._clock(), self._bundle
+        check_certified(author, at=now)
+        check_reason(why, needed="a proposal")
+        if len(text) > MOST_CHARS:
+            raise Rejected(Code.CONFIG_INVALID, f"a draft has at most {MOST_CHARS} characters, got {len(text)}")
+        draft = parse_draft(text.encode("utf-8", "surrogateescape"), bundle, name="draft")
+        to_sign(draft, bundle, lifetimes=self._lifetimes, now=now, jti="unsigned")
+        if len(await self.listing()) >= MOST_WAITING:
+            raise Rejected(Code.CONFIG_INVALID, f"{MOST_WAITING} proposals wait already: sign or drop some of them")
+        proposal = Proposal(
+            id=self._new_id(),
+            agent=draft.agent,
+            sponsor=agent_in(bundle, draft.agent).sponsor,
+            author=author.id,
+            why=why,
+            at=now.replace(microsecond=0),
+            text=text,
+        )
+        await self._proposals.put(proposal.id, _written(proposal))
+        return proposal
+
+    async def listing(self, *, sponsor: str | None = None) -> tuple[Proposal, ...]:
+        """Every proposal that waits, oldest first; what cannot be read, and what waited too long, is none.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        read = [self._read(name, text) for name, text in (await self._proposals.every()).items()]
+        found = (each for each in read if each is not None and sponsor in (None, each.sponsor))
+        return tuple(sorted(found, key=lambda each: (each.at, each.id)))
+
+    async def drop(self, proposal_id: str, *, person: Person) -> Proposal:
+        """Take a proposal back, or turn it down: its author or its sponsor may.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is none of that id.
+            Rejected(HOLD_NOT_PERMITTED): this person may not.
+            Unavailable: the store does not answer.
+        """
+        proposal = await self._get(proposal_id)
+        if person.id not in (proposal.author, proposal.sponsor):
+            detail = f"only {proposal.author}, who wrote it, or {proposal.sponsor}, who may sign it, drops a proposal"
+            raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
+        await self._proposals.drop(proposal_id)
+        return proposal
+
+    # --- reading and signing -----------------------------------------------------------------------------------------
+
+    async def show(self, proposal_id: str) -> Update:
+        """What a proposal says in plain words, and what it changes.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is none of that id.
+            Unavailable: the store does not answer.
+        """
+        proposal = await self._get(proposal_id)
+        replaces = self._present(proposal.agent)
+        try:
+            prepared = self._prepared(proposal, now=self._clock(), jti="unsigned")
+        except Rejected as fault:
+            return Update(proposal=proposal, told=None, differences=(), replaces=replaces, fault=fault.detail)
+        shown = as_if_signed(prepared)
+        return Update(
+            proposal=proposal,
+            told=manifest_told(shown, self._bundle, now=self._clock(), signed=False),
+            differences=() if replaces is None else differences(replaces, shown, self._bundle),
+            replaces=replaces,
+        )
+
+    async def draft(self, proposal_id: str, *, person: Person) -> ToSign:
+        """What the sponsor is to sign now.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is none of that id.
+            Rejected(HOLD_NOT_PERMITTED): this person does not sponsor the agent.
+            Rejected: as `propose`; the policy has changed since.
+            Unavailable: the store does not answer.
+        """
+        proposal = await self._get(proposal_id)
+        if person.id != proposal.sponsor:
+            detail = f"only {proposal.sponsor}, who sponsors {proposal.agent}, signs for it, not {person.id}"
+            raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
+        prepared = self._prepared(proposal, now=self._clock(), jti=self._new_id())
+        return ToSign(typ=MANIFEST_TYP, claims=root_claims(prepared))
+
+    async def record(self, proposal_id: str, token: str) -> Manifest:
+        """Keep what the sponsor signed, where `manifest sign` would, together with the cluster texts it approves.
+
+        Raises:
+            Rejected(HOLD_UNKNOWN): there is no proposal of that id.
+            Rejected(MANIFEST_MALFORMED): it is not what was proposed, or was not signed just now.
+            Rejected: the proxy would refuse it.
+            Unavailable: the store does not answer.
+        """
+        proposal = await self._get(proposal_id)
+        signed, now = parse_manifest(token), self._clock()
+        if not -_SKEW <= now - signed.iat <= SIGNED_WITHIN:
+            detail = f"it must be signed within {SIGNED_WITHIN // timedelta(minutes=1)} minutes: ask for it anew"
+            raise Rejected(Code.MANIFEST_MALFORMED, detail, field="iat")
+        wanted = root_claims(self._prepared(proposal, now=signed.iat, jti=signed.jti))
+        if open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims != wanted:
+            raise Rejected(Code.MANIFEST_MALFORMED, "what was signed is not what was proposed: read it again, and sign")
+        kept = keep(
+            token,
+            self._bundle,
+            lifetimes=self._lifetimes,
+            pins=self._pins,
+            out=self._manifests / f"{proposal.agent}.jws",
+            now=max(now, signed.iat),
+        )
+        await self._proposals.drop(proposal_id)
+        return kept
+
+    # --- what they share ---------------------------------------------------------------------------------------------
+
+    @property
+    def _bundle(self) -> Bundle:
+        return self._policy().bundle
+
+    def _prepared(self, proposal: Proposal, *, now: datetime, jti: str) -> Draft:
+        draft = parse_draft(proposal.text.encode("utf-8", "surrogateescape"), self._bundle, name="draft")
+        return to_sign(draft, self._bundle, lifetimes=self._lifetimes, now=now, jti=jti)
+
+    def _present(self, agent: str) -> Manifest | None:
+        with suppress(Rejected):
+            return read_links(self._manifests / f"{agent}.jws")[0]
+        return None
+
+    async def _get(self, proposal_id: str) -> Proposal:
+        text = await self._proposals.get(proposal_id)
+        found = None if text is None else self._read(proposal_id, text)
+        if found is None:
+            raise Rejected(Code.HOLD_UNKNOWN, f"there is no proposal {ascii(proposal_id)[1:-1][:80]}")
+        return found
+
+    def _read(self, proposal_id: str, text: str) -> Proposal | None:
+        """A proposal as it was kept. Whose it is to sign is said by the policy, never by the store."""
+        with suppress(ValueError, OverflowError, Rejected):
+            match json.loads(text):
+                case {"agent": str(agent), "author": str(author), "why": str(why), "at": int(at), "text": str(written)}:
+                    sponsor, since = agent_in(self._bundle, agent).sponsor, from_epoch(at)
+                    check_reason(why, needed="a proposal")
+                    found = Proposal(
+                        id=proposal_id, agent=agent, sponsor=sponsor, author=author, why=why, at=since, text=written
+                    )
+                    return found if since + WAITS > self._clock() and author in self._bundle.people else None
+        return None
+
+
+def to_sign(draft: ManifestDraft, bundle: Bundle, *, lifetimes: Lifetimes, now: datetime, jti: str) -> Draft:
+    """The manifest to sign, with today's dates.
+
+    Raises:
+        Rejected: the proxy would refuse it: the sponsor's certification, the lifetime, the agent's key.
+    """
+    agent = agent_in(bundle, draft.agent)
+    sponsor = person_in(bundle, agent.sponsor)
+    if draft.lifetime_s > lifetimes.root_max_s:
+        detail = f"the manifest may live {lifetimes.root_max_s} s here (lifetimes.root_max), not longer"
+        raise Rejected(Code.MANIFEST_LIFETIME, detail, field="lifetime")
+    if now >= sponsor.certified_until:
+        detail = f"{sponsor.id} was certified until {sponsor.certified_until.isoformat()} and cannot sign after that"
+        raise Rejected(Code.SPONSOR_LAPSED, detail)
+    now = now.replace(microsecond=0)
+    return Draft(
+        sub=agent.id,
+        aud=bundle.deployment,
+        jti=jti,
+        sponsor_id=sponsor.id,
+        sponsor_name=sponsor.name,
+        purpose=draft.purpose,
+        cnf=_acting_key(agent, draft.kid),
+        grants=draft.grants,
+        iat=now,
+        nbf=now,
+        exp=now + timedelta(seconds=draft.lifetime_s),
+        del_max_depth=draft.depth,
+        may_delegate_to=draft.may_delegate_to,
+        certificate=draft.certificate,
+    )
+
+
+def as_if_signed(prepared: Draft) -> Manifest:
+    """What would be signed, as it would be read. A throw-away key stands in meanwhile."""
+    return parse_manifest(issue_root(prepared, key=fresh_key()))
+
+
+def differences(replaced: Manifest, shown: Manifest, bundle: Bundle) -> tuple[Line, ...]:
+    """What signing `shown` in place of `replaced` changes."""
+    texts = texts_of(bundle)
+    return difference_lines(manifest_difference(replaced, shown, texts, texts))
+
+
+def keep(token: str, bundle: Bundle, *, lifetimes: Lifetimes, pins: Path, out: Path, now: datetime) -> Manifest:
+    """Verify a signed root manifest as the proxy will, keep the cluster texts it approves, and write it to `out`.
+
+    Raises:
+        Rejected: the proxy would refuse it, or it cannot be written; nothing was.
+    """
+    mandate = verify_chain((token,), bundle, lifetimes=lasting(lifetimes), now=now)
+    write_pins(pins, {grant.cluster: bundle.clusters[grant.cluster] for grant in mandate.root.grants})
+    write_chain_file(out, (token,))
+    return mandate.root
+
+
+def _acting_key(agent: Agent, kid: str | None) -> PublicKey:
+    keys = [key for key in agent.keys if kid in (None, key.kid)]
+    if len(keys) == 1:
+        return keys[0]
+    known = ", ".join(key.kid for key in agent.keys) or "none"
+    detail = f"agent {agent.id} has the keys {known}; say with `key:` in the draft which one may act"
+    raise Rejected(Code.CONFIG_INVALID, detail, field="key")
+
+
+def _written(proposal: Proposal) -> str:
+    return json.dumps(
+        {
+            "agent": proposal.agent,
+            "author": proposal.author,
+            "why": proposal.why,
+            "at": to_epoch(proposal.at),
+            "text": proposal.text,
+        }
+    )

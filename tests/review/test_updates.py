@@ -1,0 +1,259 @@
+"""New manifests: proposed by anybody enrolled, read in plain words, signed by the sponsor and by nobody else."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import identities
+import pytest
+from identities import AGENT, CLUSTER, DEPUTY, NOW, REVIEWER, SPONSOR, key
+
+from proxy.core.clusters import compile_policy
+from proxy.core.errors import Code, Rejected
+from proxy.core.jws import seal
+from proxy.core.manifest import parse_manifest
+from proxy.core.model import Bundle, Person
+from proxy.core.verify import Lifetimes
+from proxy.policy.chains import read_chain_file, write_chain_file
+from proxy.policy.drafts import draft_for, draft_text
+from proxy.review.updates import MOST_WAITING, ToSign, Updates
+from proxy.stores.memory_proposals import MemoryProposals
+
+
+@dataclass(kw_only=True)
+class Room:
+    """The service with its store, directories and a clock to turn."""
+
+    home: Path
+    bundle: Bundle = field(default_factory=identities.bundle)
+    now: datetime = NOW
+    numbers: int = 0
+
+    def __post_init__(self) -> None:
+        self.store = MemoryProposals()
+        self.manifests, self.pins = self.home / "manifests", self.home / "pinned"
+        self.pins.mkdir()
+        self.updates = Updates(
+            proposals=self.store,
+            policy=lambda: compile_policy(self.bundle),
+            lifetimes=Lifetimes(),
+            manifests=self.manifests,
+            pins=self.pins,
+            clock=lambda: self.now,
+            new_id=self._new_id,
+        )
+
+    def _new_id(self) -> str:
+        self.numbers += 1
+        return f"proposal-{self.numbers:04}"
+
+    def person(self, name: str) -> Person:
+        return self.bundle.people[name]
+
+    def text(self, *, lifetime_s: int = 86_400, change: Callable[[str], str] = lambda text: text) -> str:
+        agent, cluster = self.bundle.agents[AGENT], self.bundle.clusters[CLUSTER]
+        draft = draft_for(agent, [cluster], purpose="Match invoices.", lifetime_s=lifetime_s)
+        return change(draft_text(draft, self.bundle, sign="x"))
+
+    async def propose(self, by: str = DEPUTY, why: str = "month-end", **more: Any) -> str:
+        proposal = await self.updates.propose(self.text(**more), author=self.person(by), why=why)
+        return proposal.id
+
+    async def sign(self, proposal_id: str, by: str = SPONSOR) -> str:
+        wanted = await self.updates.draft(proposal_id, person=self.person(SPONSOR))
+        return seal(wanted.claims, typ=wanted.typ, key=key(by))
+
+
+@pytest.fixture
+def room(tmp_path: Path) -> Room:
+    return Room(home=tmp_path)
+
+
+async def test_a_proposal_is_read_in_plain_words_signed_and_kept_where_agents_find_it(room: Room) -> None:
+    proposal = await room.propose()
+    update = await room.updates.show(proposal)
+    assert update.told is not None and update.fault == ""
+    assert update.told.title == f"Manifest for {AGENT}"
+    assert [grant.cluster for grant in update.told.grants] == [CLUSTER]
+    assert "The agent may: all of these operations." in [line.text for line in update.told.grants[0].lines]
+    assert (update.differences, update.replaces) == ((), None)
+    signed = await room.updates.record(proposal, await room.sign(proposal))
+    assert read_chain_file(room.manifests / f"{AGENT}.jws") == (signed.token,)
+    assert [path.name for path in room.pins.iterdir()] == [f"{signed.grants[0].digest}.json"]
+    assert await room.updates.listing() == ()
+    with pytest.raises(Rejected, match="there is no proposal"):
+        await room.updates.show(proposal)
+
+
+async def test_what_it_changes_is_told_and_what_widens_stands_out(room: Room) -> None:
+    rows = room.text().splitlines(keepends=True)
+    narrow = "".join(row for row in rows if "post-invoice" not in row)
+    first = await room.updates.propose(narrow, author=room.person(DEPUTY), why="to begin with")
+    await room.updates.record(first.id, await room.sign(first.id))
+    second = await room.propose()
+    update = await room.updates.show(second)
+    assert update.replaces is not None
+    (line,) = (line for line in update.differences if "post-invoice" in line.text)
+    assert line.warns and "adds" in line.text
+
+
+@pytest.mark.parametrize("signer", [DEPUTY, REVIEWER, AGENT, "operator"])
+async def test_nobody_but_the_sponsor_signs(room: Room, signer: str) -> None:
+    proposal = await room.propose()
+    with pytest.raises(Rejected):
+        await room.updates.record(proposal, await room.sign(proposal, signer))
+    if signer in room.bundle.people:
+        with pytest.raises(Rejected) as refused:
+            await room.updates.draft(proposal, person=room.person(signer))
+        assert refused.value.code is Code.HOLD_NOT_PERMITTED
+    assert not room.manifests.exists()
+    await room.updates.record(proposal, await room.sign(proposal))
+
+
+def widened(wanted: ToSign) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(json.dumps(wanted.claims))
+    claims["authorization_details"][0]["locations"].append("https://elsewhere.example")
+    return claims
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(widened, id="another place"),
+        pytest.param(lambda wanted: {**wanted.claims, "purpose": "Anything."}, id="another purpose"),
+        pytest.param(lambda wanted: {**wanted.claims, "exp": int(wanted.claims["exp"]) + 60}, id="a longer life"),
+        pytest.param(lambda wanted: {**wanted.claims, "del_max_depth": 3}, id="handed on more often"),
+    ],
+)
+async def test_what_was_signed_must_be_what_was_proposed(
+    room: Room, change: Callable[[ToSign], dict[str, Any]]
+) -> None:
+    proposal = await room.propose()
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+    with pytest.raises(Rejected, match="not what was proposed"):
+        await room.updates.record(proposal, seal(change(wanted), typ=wanted.typ, key=key(SPONSOR)))
+    await room.updates.record(proposal, seal(wanted.claims, typ=wanted.typ, key=key(SPONSOR)))
+
+
+@pytest.mark.parametrize("later", [timedelta(minutes=11), timedelta(seconds=-30)])
+async def test_a_signature_counts_only_while_it_is_fresh(room: Room, later: timedelta) -> None:
+    proposal = await room.propose()
+    token = await room.sign(proposal)
+    room.now += later
+    with pytest.raises(Rejected, match="must be signed within 10 minutes"):
+        await room.updates.record(proposal, token)
+    room.now = NOW + timedelta(minutes=9)
+    await room.updates.record(proposal, token)
+
+
+async def test_a_proposal_that_no_longer_fits_says_why_and_is_not_signed(room: Room) -> None:
+    proposal = await room.propose()
+    changed = identities.cluster(operations=identities.OPERATIONS[:1])
+    room.bundle = identities.bundle(clusters=[changed])
+    update = await room.updates.show(proposal)
+    assert update.told is None and "has no operation" in update.fault and "draft:" in update.fault
+    with pytest.raises(Rejected, match="has no operation"):
+        await room.updates.draft(proposal, person=room.person(SPONSOR))
+
+
+async def test_between_what_was_shown_and_what_is_signed_the_policy_may_not_change(room: Room) -> None:
+    proposal = await room.propose()
+    token = await room.sign(proposal)
+    room.bundle = identities.bundle(clusters=[identities.cluster(hosts=("erp.example", "other.example"))])
+    with pytest.raises(Rejected, match="not what was proposed"):
+        await room.updates.record(proposal, token)
+
+
+@pytest.mark.parametrize(
+    ("why", "change", "told"),
+    [
+        pytest.param("", str, "a proposal needs a reason", id="no reason"),
+        pytest.param("x", lambda text: text.replace(CLUSTER, "suplier-invoices"), "did you mean", id="no such cluster"),
+        pytest.param("x", lambda text: text + "#" * 70_000, "at most 65536 characters", id="too long"),
+        pytest.param("x", lambda text: text.replace("lifetime: 1d", "lifetime: 200d"), "not longer", id="a long life"),
+        pytest.param("x", lambda text: text.replace(AGENT, "robot"), "there is no agent", id="nobody's"),
+    ],
+)
+async def test_what_nobody_could_sign_is_not_kept(
+    room: Room, why: str, change: Callable[[str], str], told: str
+) -> None:
+    with pytest.raises(Rejected, match=told):
+        await room.propose(why=why, change=change)
+    assert await room.updates.listing() == ()
+    await room.propose()
+
+
+async def test_an_author_whose_certificate_ended_proposes_nothing(room: Room) -> None:
+    lapsed = replace(room.person(DEPUTY), certified_until=NOW)
+    with pytest.raises(Rejected) as refused:
+        await room.updates.propose(room.text(), author=lapsed, why="x")
+    assert refused.value.code is Code.HOLD_NOT_PERMITTED
+
+
+async def test_the_author_and_the_sponsor_drop_it_and_nobody_else(room: Room) -> None:
+    for person in (DEPUTY, SPONSOR):
+        proposal = await room.propose()
+        with pytest.raises(Rejected) as refused:
+            await room.updates.drop(proposal, person=room.person(REVIEWER))
+        assert refused.value.code is Code.HOLD_NOT_PERMITTED
+        await room.updates.drop(proposal, person=room.person(person))
+    assert await room.updates.listing() == ()
+
+
+async def test_they_are_listed_oldest_first_and_wait_for_thirty_days(room: Room) -> None:
+    first = await room.propose()
+    room.now += timedelta(days=1)
+    second = await room.propose()
+    assert [each.id for each in await room.updates.listing(sponsor=SPONSOR)] == [first, second]
+    assert await room.updates.listing(sponsor=DEPUTY) == ()
+    room.now = NOW + timedelta(days=30)
+    assert [each.id for each in await room.updates.listing()] == [second]
+
+
+async def test_there_is_an_end_to_how_many_wait(room: Room) -> None:
+    proposal = await room.propose()
+    text = await room.store.get(proposal)
+    assert text is not None
+    for number in range(MOST_WAITING - 1):
+        await room.store.put(f"p{number}", text)
+    with pytest.raises(Rejected, match="200 proposals wait already"):
+        await room.propose()
+    await room.updates.drop("p0", person=room.person(SPONSOR))
+    await room.propose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"author": "nobody"}, id="an author nobody enrolled"),
+        pytest.param({"agent": "nobody"}, id="an agent nobody enrolled"),
+        pytest.param({"why": "\x1b[2J"}, id="a reason that cannot be shown"),
+        pytest.param({"at": 10**40}, id="no moment"),
+        pytest.param({"text": 7}, id="no text"),
+    ],
+)
+async def test_what_somebody_wrote_into_the_store_by_hand_is_none(room: Room, change: dict[str, Any]) -> None:
+    proposal = await room.propose()
+    kept = json.loads(await room.store.get(proposal) or "")
+    await room.store.put("forged", json.dumps(kept | change))
+    await room.store.put("rubbish", "{")
+    assert [each.id for each in await room.updates.listing()] == [proposal]
+
+
+async def test_a_sponsor_is_whoever_the_policy_says_now_not_the_store(room: Room) -> None:
+    proposal = await room.propose()
+    kept = json.loads(await room.store.get(proposal) or "")
+    await room.store.put(proposal, json.dumps(kept | {"sponsor": DEPUTY}))
+    assert (await room.updates.show(proposal)).proposal.sponsor == SPONSOR
+
+
+async def test_what_stands_there_and_is_no_manifest_is_not_compared_with(room: Room) -> None:
+    room.manifests.mkdir()
+    (room.manifests / f"{AGENT}.jws").write_text("rubbish")
+    assert (await room.updates.show(await room.propose())).replaces is None
+    write_chain_file(room.manifests / f"{AGENT}.jws", (identities.world().tokens[0],))
+    replaced = (await room.updates.show(await room.propose())).replaces
+    assert replaced == parse_manifest(identities.world().tokens[0])
