@@ -45,7 +45,8 @@ def keys(node: object, definitions: dict[str, object], prefix: str) -> Iterator[
         yield from keys(definitions[reference.rpartition("/")[2]], definitions, prefix)
     for name, inner in (node.get("properties") or {}).items():
         yield prefix + name, inner
-        yield from keys(inner, definitions, f"{prefix}{name}." if "$ref" in inner else prefix)
+        deeper = "$ref" in inner or (prefix and "items" in inner)
+        yield from keys(inner, definitions, f"{prefix}{name}." if deeper else prefix)
     for step, inner in node.items():
         if step not in ("properties", "$defs"):
             yield from keys(inner, definitions, prefix)
