@@ -19,9 +19,6 @@ AnyHolds = MemoryHolds | RedisHolds
 @pytest.fixture(scope="session")
 def _valkey() -> Iterator[Valkey]:
     with Valkey() as running:
-        with running.client() as client:
-            for rule in acl_rules():
-                client.execute_command(rule)
         yield running
 
 
@@ -56,8 +53,11 @@ async def cluster_server(cluster: Cluster) -> AsyncIterator[RedisServer]:
 
 @pytest.fixture
 def valkey(_valkey: Valkey) -> Valkey:
-    """A running server with nothing in it."""
+    """A running server with nothing in it, that knows our user: one that was restarted has forgotten it."""
     _valkey.flush()
+    with _valkey.client() as client:
+        for rule in acl_rules():
+            client.execute_command(rule)
     return _valkey
 
 
