@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from certs import key_usage
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -80,7 +81,7 @@ class ClientAuthority:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.key.public_key()), critical=False)
         )
         if says_usage:
-            builder = builder.add_extension(_usage(signs_certificates=signs), critical=True)
+            builder = builder.add_extension(key_usage(signs_certificates=signs), critical=True)
         if permits is not None:
             builder = builder.add_extension(
                 x509.NameConstraints(permitted_subtrees=permits, excluded_subtrees=None), critical=True
@@ -118,7 +119,7 @@ class ClientAuthority:
             .not_valid_before(not_before or self.now - timedelta(hours=1))
             .not_valid_after(not_after or self.now + _DAY)
             .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
-            .add_extension(_usage(signs_certificates=is_ca), critical=True)
+            .add_extension(key_usage(signs_certificates=is_ca), critical=True)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
         if names or uris:
@@ -133,17 +134,3 @@ class ClientAuthority:
             between.append(authority.certificate)
             authority = authority.above
         return Shown(chain=(own, *between), key=key)
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
