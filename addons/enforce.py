@@ -99,7 +99,7 @@ class Enforce:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge the whole call. Whatever happens here, a call without an explicit allow is not forwarded."""
-        flow.response = undecided()
+        flow.response = flow.response or undecided()
         exchange = self._exchanges.find(flow)
         if exchange is None or exchange.admission is None:
             return

@@ -2,8 +2,8 @@
 
 import ipaddress
 import json
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from mitmproxy import http
 from mitmproxy.connection import Client
@@ -101,7 +101,7 @@ def response_of(answer: Answer, *, close: bool = False) -> http.Response:
     headers.append((b"Content-Length", str(len(answer.body)).encode("ascii")))
     if close:
         headers.append((b"Connection", b"close"))
-    now = datetime.now(UTC).timestamp()
+    now = time.time()
     return http.Response(
         http_version=b"HTTP/1.1",
         status_code=answer.status,
@@ -115,8 +115,18 @@ def response_of(answer: Answer, *, close: bool = False) -> http.Response:
 
 
 def undecided() -> http.Response:
-    """The refusal that stands until the gate has spoken, and whenever it could not."""
-    return response_of(_UNDECIDED)
+    """The refusal that stands until the gate has spoken, and whenever it could not. Made for every call: it is cheap."""
+    now = time.time()
+    return http.Response(
+        http_version=b"HTTP/1.1",
+        status_code=_UNDECIDED.status,
+        reason=_UNDECIDED_HEAD.reason,
+        headers=http.Headers(_UNDECIDED_HEAD.headers.fields),
+        content=_UNDECIDED.body,
+        trailers=None,
+        timestamp_start=now,
+        timestamp_end=now,
+    )
 
 
 def _undecided() -> Answer:
@@ -136,3 +146,4 @@ def _undecided() -> Answer:
 
 
 _UNDECIDED = _undecided()
+_UNDECIDED_HEAD = response_of(_UNDECIDED).data

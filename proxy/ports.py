@@ -310,6 +310,12 @@ class Journal(Protocol):
             Unavailable(JOURNAL_DOWN): it may not be durable; the worker is ending.
         """
 
+    def note(self, kind: str, fields: Mapping[str, Json]) -> None:
+        """Write one line that nobody waits for: it has its place at once, and is durable within moments.
+
+        Raises: as `append`, of what is known now.
+        """
+
 
 class Resolver(Protocol):
     """Names to addresses, asked only after policy passed."""

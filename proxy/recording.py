@@ -131,4 +131,7 @@ class Recorder:
             websocket=websocket,
             body_sha256=body_sha256,
         )
-        await self._journal.append("outcome", fields)
+        if outcome.claim is None:
+            self._journal.note("outcome", fields)
+        else:
+            await self._journal.append("outcome", fields)

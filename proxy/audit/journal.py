@@ -31,6 +31,10 @@ from proxy.core.model import Bundle
 DEADLINE_S = 1.2
 """How long a caller waits for the disk; an agent must have its answer within two seconds."""
 MAX_WAITING = 4_096
+GATHER_S = 0.002
+"""After a write, so long until the next: under load many lines share one. The first line after a pause never waits."""
+LATER_S = 0.02
+"""How long a line may wait for others that nobody waits for."""
 CLOCK_TOLERANCE = timedelta(milliseconds=100)
 """How far a clock may step back, as a slewed clock does, before every call is refused."""
 
@@ -69,7 +73,8 @@ class FileJournal:
         self._loop = asyncio.get_running_loop()
         self._disk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
         self._waiting: list[tuple[Written, asyncio.Future[None]]] = []
-        self._writing = False
+        self._writing = False  # what waits is being written, or will be without anybody's doing
+        self._timer: asyncio.TimerHandle | None = None  # when what nobody waits for is written
         self._job: asyncio.Future[None] | None = None  # what the disk's thread does, or did last
         self._ended = ""  # why nothing more can be appended
 
@@ -120,6 +125,28 @@ class FileJournal:
             Unavailable(CLOCK_WRONG): the clock is behind the journal's last line; nothing was written.
             ValueError: an unknown kind, or fields that make no line. A fault of the caller; nothing was written.
         """
+        self._check(kind)
+        done = self._enqueue(Kind(kind), fields)
+        self._write_soon()
+        try:
+            await _within_deadline(done)
+        except Unavailable:
+            if not self._ended and (self._job is None or self._job.done()):
+                self._die(RuntimeError("a write was lost"), [])  # not a slow disk: nobody writes
+            raise
+
+    def note(self, kind: str, fields: Mapping[str, Json]) -> None:
+        """Give a line its place in the chain, and have it durable soon, with the next one or `LATER_S` from now.
+
+        Raises: as `append`, of what is known now.
+        """
+        self._check(kind)
+        done = self._enqueue(Kind(kind), fields)
+        done.add_done_callback(_heard)
+        if not self._writing and self._timer is None:
+            self._timer = self._loop.call_later(LATER_S, self._write_soon)
+
+    def _check(self, kind: str) -> None:
         if kind in (Kind.START, Kind.STOP):
             raise ValueError(f"only the journal itself writes {kind!r} lines")
         if self._sealer.overdue():
@@ -127,13 +154,6 @@ class FileJournal:
             raise Unavailable(Code.JOURNAL_DOWN, f"no checkpoint sink takes the journal's checkpoints: {said}")
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable(Code.JOURNAL_DOWN, f"{MAX_WAITING} lines wait for the disk already")
-        done = self._enqueue(Kind(kind), fields)
-        try:
-            await _within_deadline(done)
-        except Unavailable:
-            if not self._ended and (self._job is None or self._job.done()):
-                self._die(RuntimeError("a write was lost"), [])  # not a slow disk: nobody writes
-            raise
 
     async def seal(self) -> bool:
         """Sign and publish a checkpoint of everything durable now; True when every sink took it in time."""
@@ -148,6 +168,7 @@ class FileJournal:
         if not self._ended:
             with suppress(Unavailable):
                 done = self._enqueue(Kind.STOP, {})
+                self._write_soon()
                 self._ended = "it was closed"
                 await _within_deadline(done)
             self._ended = self._ended or "it was closed"
@@ -167,10 +188,16 @@ class FileJournal:
         self._seq, self._head, self._at = line.seq, line.hash, at
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((line, done))
-        if not self._writing:
-            self._writing = True
-            self._loop.call_soon(self._write)  # soon, not now: whoever else is ready joins this batch
         return done
+
+    def _write_soon(self) -> None:
+        """Soon, not now: whoever else is ready joins this batch."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._writing and self._waiting:
+            self._writing = True
+            self._loop.call_soon(self._write)
 
     def _moment(self) -> datetime:
         now = self._clock()
@@ -180,6 +207,8 @@ class FileJournal:
         return max(now, self._at)
 
     def _write(self) -> None:
+        if self._descriptor < 0:
+            return  # it died meanwhile, and everybody who waits was told
         batch, self._waiting = self._waiting, []
         data = b"".join(line.data + b"\n" for line, _ in batch)
         try:
@@ -201,7 +230,7 @@ class FileJournal:
             if not done.done():
                 done.set_result(None)
         if self._waiting:
-            self._write()
+            self._loop.call_later(GATHER_S, self._write)
         else:
             self._writing = False
 
@@ -221,6 +250,12 @@ class FileJournal:
             if descriptor >= 0:
                 os.close(descriptor)
         self._descriptor = self._lock = -1
+
+
+def _heard(done: "asyncio.Future[None]") -> None:
+    """A line that nobody waits for was lost: the worker is told by `on_dead`."""
+    if not done.cancelled():
+        done.exception()
 
 
 async def _within_deadline(done: "asyncio.Future[None]") -> None:

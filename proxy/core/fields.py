@@ -13,8 +13,6 @@ from proxy.core.errors import Code, Rejected
 type Lines = Mapping[str, Sequence[bytes]]
 """Lower-case field name -> the value of each line, in order, without the white space around it."""
 
-_ONE_LINE = re.compile(rb"[\t\x20-\x7e]*")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -48,9 +46,10 @@ def one_line(found: Lines, name: str, *, code: Code) -> str | None:
         return None
     if len(values) > 1:
         raise Rejected(code, f"{name} must stand on one line, got {len(values)}", field=name)
-    if not _ONE_LINE.fullmatch(values[0]):
+    text = values[0].decode("latin-1")
+    if not text.isascii() or not text.replace("\t", " ").isprintable():
         raise Rejected(code, f"{name} must be printable ASCII", field=name)
-    return values[0].decode("ascii")
+    return text
 
 
 def dictionary(text: str, *, code: Code, field: str) -> dict[str, Member]:

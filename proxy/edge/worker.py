@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -23,6 +24,7 @@ os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Bundle
+from proxy.edge import quick
 from proxy.edge.deliver import Deliverer
 from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
@@ -39,6 +41,8 @@ REFUSE_S = 0.5
 SWEEP_EVERY_S = 1.0
 SWEEP_AT_MOST_EVERY_S = 0.2
 """However often calls are released: one that cannot be sent is, each time its agent asks for it."""
+GARBAGE_THRESHOLDS = 20_000, 20, 20
+"""A call leaves few cycles. At Python's own thresholds a worker looks for them many times a second."""
 MUST_END = 70  # EX_SOFTWARE: the journal died, or a loop that keeps our view fresh; the supervisor starts anew
 
 
@@ -52,6 +56,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         Unavailable: the store is not there.
     """
     parts = await _assembled(arguments, stores)
+    quick.install()
     master = EdgeMaster(
         gate=parts.gate,
         internal=parts.internal,
@@ -74,6 +79,9 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     running = asyncio.ensure_future(master.run())
     await _until(parts.proofs_count_from)
     await listener.start()
+    gc.collect()
+    gc.freeze()  # what is here stays: nobody need look at it again
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     os.write(arguments.ready_fd, b"1")
     os.close(arguments.ready_fd)
     stopped = asyncio.ensure_future(stop.wait())

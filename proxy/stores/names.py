@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 
@@ -11,6 +12,9 @@ from proxy.ports import Resolver
 
 DEADLINE_S = 2.0
 THREADS = 16
+REMEMBER_S = 1.0
+"""An answer serves the calls of the next second, too: each is checked and dialled by it as if it had asked itself."""
+MOST_REMEMBERED = 1_024
 _NOBODY_TOLD = frozenset({socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM, socket.EAI_MEMORY})
 """Errors that say nothing about the name: the resolver is away, or we are."""
 
@@ -21,8 +25,21 @@ class SystemResolver(Resolver):
     def __init__(self, *, deadline_s: float = DEADLINE_S, threads: int = THREADS) -> None:
         self._deadline_s = deadline_s
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="resolve")
+        self._known: OrderedDict[str, tuple[float, tuple[IPAddress, ...]]] = OrderedDict()  # until when, in loop time
 
     async def resolve(self, host: str, port: int) -> tuple[IPAddress, ...]:
+        loop = asyncio.get_running_loop()
+        until_s, known = self._known.get(host, (0.0, ()))
+        if loop.time() < until_s:
+            return known
+        found = await self._look_up(host, port)
+        self._known[host] = (loop.time() + REMEMBER_S, found)
+        self._known.move_to_end(host)
+        if len(self._known) > MOST_REMEMBERED:
+            self._known.popitem(last=False)
+        return found
+
+    async def _look_up(self, host: str, port: int) -> tuple[IPAddress, ...]:
         literal = _literal(host)
         if literal is not None:
             return (literal,)

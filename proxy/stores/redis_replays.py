@@ -1,9 +1,12 @@
 """The nonce store on Redis: each nonce once in the whole deployment, and no proof that it may have forgotten."""
 
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from proxy.core.encoding import canonical_json, sha256_b64u
-from proxy.core.errors import Code, Unavailable
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Evidence
 from proxy.ports import Replays
 from proxy.stores.memory import (
@@ -19,6 +22,8 @@ from proxy.stores.redis import RedisServer, Reply, prefix, script, shard_of
 from proxy.stores.redis_probe import setting
 
 CLOCK_TOLERANCE_S = 2
+MOST_AT_ONCE = 64
+"""So many nonces are spent in one step; those that come meanwhile wait for its answer, and then go together."""
 
 EPOCH = f"{prefix(0)}epoch"
 
@@ -33,6 +38,7 @@ class RedisReplays(Replays):
         self._server = server
         self._deployment = deployment
         self._clock = now
+        self._queues: dict[str, _Queue] = {}  # by the prefix of their shard
 
     async def ready(self) -> datetime:
         """Open the epoch at start, in a cluster that of every shard, and return when proofs begin to be accepted.
@@ -56,16 +62,53 @@ class RedisReplays(Replays):
     async def spend(self, evidence: Evidence) -> None:
         name = sha256_b64u(canonical_json([self._deployment, evidence.keyid, nonce_of(evidence)]))
         home = prefix(shard_of(name, self._server.shards))
-        created_ms = str(int(evidence.created.timestamp() * 1000))
+        queue = self._queues.setdefault(home, _Queue())
+        loop = asyncio.get_running_loop()
+        asked = _Asked(
+            key=f"{home}nonce:{name}", created_ms=int(evidence.created.timestamp() * 1000), answer=loop.create_future()
+        )
+        queue.waiting.append(asked)
+        if queue.sending is None:
+            queue.sending = loop.create_task(self._send(home, queue))
+        await asked.answer
+
+    async def _send(self, home: str, queue: "_Queue") -> None:
+        """Spend what waits, one batch after the other, until nothing does."""
+        await asyncio.sleep(0)  # whoever else is ready joins the first batch
+        try:
+            while queue.waiting:
+                batch, queue.waiting = queue.waiting[:MOST_AT_ONCE], queue.waiting[MOST_AT_ONCE:]
+                await self._spend(home, batch)
+        finally:
+            queue.sending = None
+            _answer(queue.waiting, [_unsent()] * len(queue.waiting))  # only where this task was ended
+            queue.waiting = []
+
+    async def _spend(self, home: str, batch: Sequence["_Asked"]) -> None:
+        """Spend one batch in one step, and answer each; after a fault none is taken for new."""
+        faults: list[Rejected | Unavailable | None] = [_unsent()] * len(batch)
+        try:
+            faults = await self._ask(home, batch)
+        except Unavailable as fault:
+            faults = [fault] * len(batch)
+        finally:
+            _answer(batch, faults)
+
+    async def _ask(self, home: str, batch: Sequence["_Asked"]) -> "list[Rejected | Unavailable | None]":
+        """What speaks against each of a batch; None: it was new, and is spent now.
+
+        Raises:
+            Unavailable: no answer in time, or none that could be trusted.
+        """
         before = self._clock()
         reply = await self._server.run(
             _SPEND,
-            (f"{home}epoch", f"{home}nonce:{name}"),
-            (created_ms, str(SETTLE_S * 1000), str(REMEMBER_S * 1000)),
+            (f"{home}epoch", *(each.key for each in batch)),
+            (str(SETTLE_S * 1000), str(REMEMBER_S * 1000), *(str(each.created_ms) for each in batch)),
         )
         after = self._clock()
         match reply:
-            case [bytes(outcome), bytes(now_ms), bytes(born_ms)]:
+            case [bytes(now_ms), bytes(born_ms), [*outcomes]] if len(outcomes) == len(batch):
                 now = _moment(now_ms)
             case other:
                 raise _unexpected(other)
@@ -76,10 +119,49 @@ class RedisReplays(Replays):
                 Code.CLOCK_WRONG,
                 f"our clock must be within {CLOCK_TOLERANCE_S} s of the store's, got {ahead_s:+.1f} s: run NTP on both",
             )
-        if outcome == b"young":
-            raise proof_too_old((_moment(born_ms) + timedelta(seconds=SETTLE_S) - now).total_seconds())
-        if outcome != b"spent":
-            raise proof_replayed()
+        young_s = (_moment(born_ms) + timedelta(seconds=SETTLE_S) - now).total_seconds()
+        return [_fault(outcome, young_s) for outcome in outcomes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """One nonce that somebody waits to have spent."""
+
+    key: str
+    created_ms: int
+    answer: "asyncio.Future[None]"
+
+
+@dataclass(slots=True)
+class _Queue:
+    """The nonces of one shard that wait for the answer to those before them."""
+
+    waiting: list[_Asked] = field(default_factory=list)
+    sending: "asyncio.Task[None] | None" = None
+
+
+def _answer(asked: Sequence[_Asked], faults: Sequence[Rejected | Unavailable | None]) -> None:
+    for each, fault in zip(asked, faults, strict=True):
+        if each.answer.done():
+            continue  # its caller has left
+        if fault is None:
+            each.answer.set_result(None)
+        else:
+            each.answer.set_exception(fault)
+
+
+def _unsent() -> Unavailable:
+    return Unavailable(Code.STORE_DOWN, "the nonce store was left before it answered")
+
+
+def _fault(outcome: Reply, young_s: float) -> Rejected | Unavailable | None:
+    match outcome:
+        case b"spent":
+            return None
+        case b"young":
+            return proof_too_old(young_s)
+        case _:
+            return proof_replayed()
 
 
 def _moment(millis: bytes) -> datetime:

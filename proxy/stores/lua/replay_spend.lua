@@ -1,7 +1,14 @@
--- Spends a nonce. KEYS[2]: the nonce's key. ARGV: when the proof was made (ms), how long after the epoch's birth
--- proofs are refused (ms), how long the nonce is remembered (ms).
+-- Spends nonces. KEYS[2] and on: a key for each. ARGV: how long after the epoch's birth proofs are refused (ms), how long
+-- a nonce is remembered (ms), then for each nonce when its proof was made (ms). What became of each comes last.
 
 local born = epoch_born_ms()
-if tonumber(ARGV[1]) < born + tonumber(ARGV[2]) then return { 'young', whole(now), whole(born) } end
-local fresh = redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[3])
-return { fresh and 'spent' or 'replayed', whole(now), whole(born) }
+local outcomes = {}
+for place = 3, #ARGV do
+  if tonumber(ARGV[place]) < born + tonumber(ARGV[1]) then
+    outcomes[place - 2] = 'young'
+  else
+    local fresh = redis.call('SET', KEYS[place - 1], '1', 'NX', 'PX', ARGV[2])
+    outcomes[place - 2] = fresh and 'spent' or 'replayed'
+  end
+end
+return { whole(now), whole(born), outcomes }
