@@ -115,7 +115,7 @@ def response_of(answer: Answer, *, close: bool = False) -> http.Response:
 
 
 def undecided() -> http.Response:
-    """The refusal that stands until the gate has spoken, and whenever it could not. Made for every call: it is cheap."""
+    """The refusal that stands until the gate has spoken, and whenever it could not. Made for every call, and cheap."""
     now = time.time()
     return http.Response(
         http_version=b"HTTP/1.1",

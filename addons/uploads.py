@@ -6,6 +6,7 @@ signed one: an origin that is sent another body never gets a whole message.
 """
 
 from collections.abc import Generator
+from functools import cached_property
 from typing import Any
 
 from mitmproxy import flow as mitm_flow
@@ -49,10 +50,14 @@ class UploadStream(EndingStream):
         self.next_piece: int | None = None  # to be sent when the origin has room for it
         self._expects = False
         self._announced: int | None = None
-        self._digests = BodyDigests()  # of a body that passes through
         self._kept_back = b""
         self._sending: SendPieceHook | None = None
         self._queued_bytes = 0
+
+    @cached_property
+    def _digests(self) -> BodyDigests:
+        """Of a body that passes through."""
+        return BodyDigests()
 
     # --- what waits --------------------------------------------------------------------------------------------------
 

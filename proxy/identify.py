@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from proxy.core.certificates import ClientCertificate, check_bound
 from proxy.core.errors import Code, Rejected
-from proxy.core.fields import lines, one_line
+from proxy.core.fields import one_line
 from proxy.core.model import Bundle, Evidence, Intent, Leg, Mandate, Proof, Received, StoredCall
 from proxy.core.proof import (
     AGENT_INTENT,
@@ -44,7 +44,7 @@ class _Fields:
 
     @classmethod
     def of(cls, received: Received) -> "_Fields":
-        found = lines(received.headers)
+        found = received.lines
         return cls(
             intent=one_line(found, AGENT_INTENT, code=Code.INTENT_MALFORMED) or "",
             manifest=one_line(found, INTENT_MANIFEST, code=Code.MANIFEST_MALFORMED) or "",
@@ -129,10 +129,10 @@ class Identifier:
 
         Inside a tunnel an Intent-Manifest that only `repeats` the CONNECT's is no evidence by itself.
         """
-        fields, headers = _Fields.of(received), received.headers
+        fields, offered = _Fields.of(received), received.lines
         if repeats and fields.manifest == repeats:
-            headers = tuple(line for line in headers if line[0].lower() != INTENT_MANIFEST.encode())
-        presented = present(headers)
+            offered = {name: values for name, values in offered.items() if name != INTENT_MANIFEST}
+        presented = present(offered)
         found: list[Identity] = []
         if presented.signature:
             found.append(self._by_signature(received, fields))

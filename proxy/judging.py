@@ -95,7 +95,7 @@ class Judge:
         identity, received = admission.identity, admission.received
         assert identity is not None and admission.call is not None
         call = with_stream(admission.call, received)
-        signed = identity.evidence.proof is not Proof.REQUEST or signed_digests(received.headers) is not None
+        signed = identity.evidence.proof is not Proof.REQUEST or signed_digests(received.lines) is not None
         glimpse = await self._deciding.decide(identity, call)
         futile = is_final(glimpse) and not is_small(received, self._limits)
         if not (futile or (signed and glimpse.unexamined)):
@@ -243,4 +243,4 @@ def check_body(admission: Admission, body: bytes | BodyDigests) -> None:
         Rejected(PROOF_DIGEST): another body's digest was signed, or none.
     """
     if admission.identity is not None and admission.identity.evidence.proof is Proof.REQUEST:
-        check_content_digest(admission.received.headers, body)
+        check_content_digest(admission.received.lines, body)

@@ -6,14 +6,16 @@ permit, `proxy.core.readings` tells.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.folding import folded_field, folded_parameter
 from proxy.core.forwarding import forwardable, with_length, without_length
+from proxy.core.handshake import UPGRADE
 from proxy.core.headers import Limits as Limits
-from proxy.core.headers import announced_bytes, check_head, field_value, is_websocket
-from proxy.core.model import Call, Leg, Received, Unread
+from proxy.core.headers import announced_bytes, check_head
+from proxy.core.model import Call, Leg, Received, Unread, authority_of
 from proxy.core.names import DEFAULT_PORTS, canonical_host, parse_authority
 from proxy.core.urls import canonical_path, canonical_query, path_segments, query_parameters
 
@@ -43,9 +45,9 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
         Rejected(REQUEST_UNSUPPORTED): TRACE, CONNECT, other schemes, a bare origin form, upgrades and the like.
         Rejected(REQUEST_TOO_LARGE): over `limits`; `field` is "target", "headers" or "body".
     """
-    check_head(received, limits)
+    fields = check_head(received, limits)
     method = _method(received.method)
-    scheme, host, port = _destination(received, leg)
+    scheme, host, port = _destination(received, fields.get(b"host"), leg)
     _check_forwarded(received, scheme, (host, port))
     path, has_query, query = _split_target(received)
     path, query = canonical_path(path), canonical_query(query)
@@ -61,17 +63,10 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
         query=query,
         has_query=has_query,
         parameters=parameters,
-        headers=(),
+        headers=_forwarded(received, fields, authority_of(scheme, host, port)),
         body=b"",
-        websocket=is_websocket(received),
+        websocket=UPGRADE in fields,
     )
-    chunked = field_value(received, b"transfer-encoding") is not None
-    headers = tuple(
-        (name, call.authority if name.lower() == "host" else value) for name, value in forwardable(received.headers)
-    )
-    if field_value(received, b"host") is None:  # HTTP/2 has `:authority` in its place
-        headers = (("Host", call.authority), *headers)
-    call = replace(call, headers=with_length(headers, 0, declared=True) if chunked else headers)
     if received.body is None:
         return call
     declared = announced_bytes(received)
@@ -81,6 +76,15 @@ def canonicalise(received: Received, leg: Leg, limits: Limits = DEFAULT_LIMITS) 
     return with_body(call, received.body, limits)
 
 
+def _forwarded(received: Received, fields: Mapping[bytes, bytes], authority: str) -> tuple[tuple[str, str], ...]:
+    headers = tuple(
+        (name, authority if name.lower() == "host" else value) for name, value in forwardable(received.headers)
+    )
+    if b"host" not in fields:  # HTTP/2 has `:authority` in its place
+        headers = (("Host", authority), *headers)
+    return with_length(headers, 0, declared=True) if b"transfer-encoding" in fields else headers
+
+
 def with_body(call: Call, body: bytes | Unread, limits: Limits = DEFAULT_LIMITS) -> Call:
     """The call with its whole body, in memory or not, `Content-Length` rewritten to match.
 
@@ -88,13 +92,14 @@ def with_body(call: Call, body: bytes | Unread, limits: Limits = DEFAULT_LIMITS)
         Rejected(REQUEST_TOO_LARGE): the body is over `limits.body_bytes`.
         Rejected(REQUEST_MALFORMED): a body behind the handshake of a WebSocket.
     """
-    whole = replace(call, body=body)
+    whole = call if body == call.body else replace(call, body=body)
     size = whole.body_bytes
     if call.websocket and size != 0:
         raise Rejected(Code.REQUEST_MALFORMED, "a request that opens a WebSocket has no body", field="body")
     if size is None or size > limits.body_bytes:
         raise Rejected(Code.REQUEST_TOO_LARGE, f"a body may have at most {limits.body_bytes} bytes", field="body")
-    return replace(whole, headers=with_length(call.headers, size))
+    headers = with_length(call.headers, size)
+    return whole if headers == call.headers else replace(whole, headers=headers)
 
 
 def with_stream(call: Call, received: Received) -> Call:
@@ -113,11 +118,11 @@ def canonical_connect(received: Received, limits: Limits = DEFAULT_LIMITS) -> tu
         Rejected(URL_AMBIGUOUS): no explicit port, a host that has no canonical form, or a `Host` that disagrees.
         Rejected(REQUEST_MALFORMED, REQUEST_UNSUPPORTED, REQUEST_TOO_LARGE): as `canonicalise`.
     """
-    check_head(received, limits)
+    fields = check_head(received, limits)
     if received.method != b"CONNECT" or received.form != "authority" or received.target:
         raise Rejected(Code.REQUEST_MALFORMED, "expected CONNECT host:port", field="method")
     asked = _authority(received.authority, None, "authority")
-    named = field_value(received, b"host")
+    named = fields.get(b"host")
     if named is not None and _authority(named, "https", "host") != asked:
         raise _ambiguous("host", "Host and the CONNECT target must name the same host and port")
     return asked
@@ -140,14 +145,13 @@ def _check_method_stands(method: str, parameters: tuple[tuple[str, str], ...]) -
         raise _ambiguous("query", "_method asks the server for another method than POST: send the one you mean")
 
 
-def _destination(received: Received, leg: Leg) -> tuple[str, str, int]:
+def _destination(received: Received, line: bytes | None, leg: Leg) -> tuple[str, str, int]:
     """Scheme, host and port, on which everything that names them agrees."""
     scheme = received.scheme.lower()
     if scheme not in DEFAULT_PORTS:
         raise Rejected(
             Code.REQUEST_UNSUPPORTED, f"the scheme must be http or https, got {scheme!a:.40}", field="scheme"
         )
-    line = field_value(received, b"host")
     named = [] if received.http2 and line is None else [_authority(line or b"", scheme, "host")]
     if received.form == "absolute" and leg.tunnel is not None:
         raise _ambiguous("target", "inside a tunnel the target must be a path: the tunnel already names the host")

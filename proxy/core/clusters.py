@@ -220,6 +220,8 @@ class CompiledCluster:
 
     def reaches(self, there: Destination) -> bool:
         """Whether the destination is one of the cluster's."""
+        if there.host not in self.exact and self.below.isdisjoint(there.above):
+            return False
         return next(self.destination_faults(there), None) is None
 
     def destination_faults(self, there: Destination) -> Iterator[Mismatch]:

@@ -2,10 +2,10 @@
 
 import base64
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.fields import dictionary, lines, one_line
+from proxy.core.fields import Lines, dictionary, one_line
 
 CONTENT_DIGEST = "content-digest"
 
@@ -45,7 +45,7 @@ class BodyDigests:
         return self.digest("sha-256")
 
 
-def check_content_digest(headers: Iterable[tuple[bytes, bytes]], body: bytes | BodyDigests) -> None:
+def check_content_digest(found: Lines, body: bytes | BodyDigests) -> None:
     """Reject a body that is not the one whose digest was signed (RFC 9530 §2).
 
     Every algorithm we know must match; others are ignored beside one we know. An empty body needs no digest. Not
@@ -54,7 +54,7 @@ def check_content_digest(headers: Iterable[tuple[bytes, bytes]], body: bytes | B
     Raises:
         Rejected(PROOF_DIGEST): missing, unreadable, without sha-256 or sha-512, or another body's.
     """
-    signed = signed_digests(headers)
+    signed = signed_digests(found)
     size = body.size if isinstance(body, BodyDigests) else len(body)
     if signed is None and size:
         raise _bad("a signed request with a body must carry Content-Digest")
@@ -64,13 +64,13 @@ def check_content_digest(headers: Iterable[tuple[bytes, bytes]], body: bytes | B
             raise _bad(f"{algorithm} is not the digest of the body")
 
 
-def signed_digests(headers: Iterable[tuple[bytes, bytes]]) -> Mapping[str, bytes] | None:
+def signed_digests(found: Lines) -> Mapping[str, bytes] | None:
     """What `Content-Digest` says in the algorithms we know; None without the field. What is no digest is empty.
 
     Raises:
         Rejected(PROOF_DIGEST): unreadable, on two lines, or without sha-256 and sha-512.
     """
-    text = one_line(lines(headers), CONTENT_DIGEST, code=Code.PROOF_DIGEST)
+    text = one_line(found, CONTENT_DIGEST, code=Code.PROOF_DIGEST)
     if text is None:
         return None
     members = dictionary(text, code=Code.PROOF_DIGEST, field=CONTENT_DIGEST)

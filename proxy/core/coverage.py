@@ -82,9 +82,10 @@ def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination
     """
     found: list[Covering] = []
     chosen: list[Covering] = []
-    otherwise = [reading.of(call) for call in spelt_otherwise(reading.call)]
+    asked = Asked(reading, there)
+    otherwise = [Asked(reading.of(call), there) for call in spelt_otherwise(reading.call)]
     for link in mandate.chain:
-        reaching = [each for grant in link.grants if (each := cover_one(policy, grant, reading, there)) is not None]
+        reaching = [each for grant in link.grants if (each := cover_one(policy, grant, asked)) is not None]
         counting = [each for each in reaching if declared is None or each.grant.cluster == declared]
         chosen += sorted(counting, key=lambda each: (-each.reach, _gravity(each.fault), each.grant.cluster))[:1]
         found += reaching
@@ -92,7 +93,7 @@ def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination
             replace(each, reach=Reach.UNREAD)
             for other in otherwise
             for grant in link.grants
-            if (each := cover_one(policy, grant, other, there)) is not None
+            if (each := cover_one(policy, grant, other)) is not None
         ]
     if not chosen or len(chosen) < len(mandate.chain):
         return Coverage(reach=Reach.NONE, chosen=None, found=tuple(found))
@@ -104,17 +105,35 @@ def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination
     return Coverage(reach=weakest.reach, chosen=weakest, found=tuple(found), unexamined=unexamined)
 
 
-def cover_one(policy: Policy, grant: Grant, reading: Reading, there: Destination) -> Covering | None:
+class Asked:
+    """A call, and what of each cluster it matches: every link of a chain asks that of the same few."""
+
+    def __init__(self, reading: Reading, there: Destination) -> None:
+        self.reading = reading
+        self.there = there
+        self._matching: dict[int, list[PreparedOperation]] = {}
+
+    def matching(self, compiled: CompiledCluster) -> list[PreparedOperation]:
+        """The operations of this cluster that permit the head, by name."""
+        found = self._matching.get(id(compiled))
+        if found is None:
+            found = compiled.matching(self.reading.call, self.there)
+            found.sort(key=lambda each: each.operation.name)
+            self._matching[id(compiled)] = found
+        return found
+
+
+def cover_one(policy: Policy, grant: Grant, asked: Asked) -> Covering | None:
     """How one grant reaches a call, or None when the cluster as it is now does not cover it under this grant."""
     current = policy.clusters.get(grant.cluster)
-    if current is None or (fit := _granted(current, grant, reading, there)) is None:
+    if current is None or (fit := _granted(current, grant, asked)) is None:
         return None
     cluster = current.cluster
     terms: tuple[Cluster, ...] = (cluster,)
     addresses: tuple[IPNetwork, ...] | None = cluster.addresses
     other = False  # credential than the sponsor saw
     if cluster.digest != grant.digest:
-        approved = _approved(policy, grant, reading, there)
+        approved = _approved(policy, grant, asked)
         terms = (cluster, approved) if approved is not None else terms
         addresses = both_networks(cluster.addresses, approved.addresses) if approved is not None else None
         other = approved is None or approved.credential != cluster.credential
@@ -130,12 +149,12 @@ def cover_one(policy: Policy, grant: Grant, reading: Reading, there: Destination
     )
 
 
-def _approved(policy: Policy, grant: Grant, reading: Reading, there: Destination) -> Cluster | None:
+def _approved(policy: Policy, grant: Grant, asked: Asked) -> Cluster | None:
     """The cluster as the sponsor approved it, if its text is kept and it covers the call, too."""
     pinned = policy.pins.get(grant.digest)
     if pinned is None or pinned.cluster.id != grant.cluster:
         return None
-    fit = _granted(pinned, grant, reading, there)
+    fit = _granted(pinned, grant, asked)
     return pinned.cluster if fit is not None and fit.fault is None else None
 
 
@@ -147,17 +166,17 @@ class _Fit:
     fault: Rejected | None = None
 
 
-def _granted(compiled: CompiledCluster, grant: Grant, reading: Reading, there: Destination) -> _Fit | None:
+def _granted(compiled: CompiledCluster, grant: Grant, asked: Asked) -> _Fit | None:
     """The operation that covers the call under this grant; of several the first by name.
 
     A body that one of the operations can read, and does not permit, has a reading: no fault of another counts then.
     """
-    if next(_location_faults(grant, there), None) is not None:
+    matching = asked.matching(compiled)
+    if not matching or next(_location_faults(grant, asked.there), None) is not None:
         return None
-    matching = compiled.matching(reading.call, there)
-    was_read = False
+    reading, was_read = asked.reading, False
     unread: list[_Fit] = []
-    for prepared in sorted(matching, key=lambda each: each.operation.name):
+    for prepared in matching:
         if prepared.operation.name not in grant.actions:
             continue
         if next(_constraint_faults(grant.constraints, prepared, reading), None) is not None:

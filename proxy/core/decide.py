@@ -116,8 +116,7 @@ def decide(question: Question) -> Decision:
         # 8. allow
         or _Finding(code=Code.ALLOWED, message="allowed", verdict=Verdict.ALLOW)
     )
-    decision = _decision(question, finding, coverage, terms, networks or ())
-    return decision if decision.verdict is Verdict.DENY else replace(decision, credential=credential)
+    return _decision(question, finding, coverage, terms, networks or (), credential)
 
 
 def after_release(decision: Decision, *, hold_id: str) -> Decision:
@@ -301,7 +300,12 @@ def _refused(fault: Rejected) -> _Finding:
 
 
 def _decision(
-    question: Question, finding: _Finding, coverage: Coverage, terms: Terms, networks: tuple[IPNetwork, ...]
+    question: Question,
+    finding: _Finding,
+    coverage: Coverage,
+    terms: Terms,
+    networks: tuple[IPNetwork, ...],
+    credential: Credential | None = None,
 ) -> Decision:
     mandate, evidence, chosen = question.mandate, question.evidence, coverage.chosen
     return Decision(
@@ -326,4 +330,5 @@ def _decision(
         addresses=networks,
         bundle_sha256=question.policy.bundle.sha256,
         unexamined=coverage.unexamined and finding.verdict is Verdict.ALLOW,
+        credential=None if finding.verdict is Verdict.DENY else credential,
     )

@@ -10,6 +10,7 @@ from proxy.core.bodies.multipart import FormPart, read_multipart
 from proxy.core.content_digest import CONTENT_DIGEST, check_content_digest
 from proxy.core.encoding import Json, b64u, canonical_json, sha256_b64u
 from proxy.core.errors import Rejected
+from proxy.core.fields import lines
 from proxy.core.folding import folded_field
 from proxy.core.model import Call, Unread
 
@@ -137,7 +138,7 @@ def _form_of(call: Call) -> _Form | None:
 
 def _digest_is_true(call: Call, body: bytes) -> bool:
     try:
-        check_content_digest(((name.encode(), value.encode()) for name, value in call.headers), body)
+        check_content_digest(lines((name.encode(), value.encode()) for name, value in call.headers), body)
     except Rejected:
         return False
     return True

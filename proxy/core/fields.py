@@ -107,6 +107,12 @@ class SignatureInput:
         return f"({covered}){''.join(parameters)}"
 
 
+def is_sole(text: str, label: str) -> bool:
+    """Whether a Signature or Signature-Input is plainly of this label and no other, written as everybody writes it."""
+    sole = _SOLE_SIGNATURE.fullmatch(text) or _SOLE_INPUT.fullmatch(text)
+    return sole is not None and sole[1] == label
+
+
 def read_signature_input(text: str, *, label: str, tag: str) -> SignatureInput:
     """The member of Signature-Input that bears our label and our tag. Members with other labels and tags may be there.
 

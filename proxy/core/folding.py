@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 
 _DOTLESS_I = {0x130: "i", 0x131: "i"}  # Java's equalsIgnoreCase takes both for "i"; the Unicode folding does not
 _JOINT = re.compile(r"(?<=[^_-])[_-](?=[^_-])")
@@ -94,6 +95,7 @@ def folded_parameter(name: str) -> str:
     return re.sub(r"[. ]", "_", base) + bracket + inner
 
 
+@lru_cache(maxsize=1024)  # of names that almost always are the same few
 def folded_field(name: str) -> str:
     """One spelling for all that some server takes for the same header: case goes, and what is neither letter nor digit
     becomes "_" in CGI (RFC 3875 §4.1.18), be it "-" alone or, in lighttpd, any character that a name may have.

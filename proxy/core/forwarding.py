@@ -5,6 +5,7 @@ import re
 import http_sf
 
 from proxy.core.errors import Code, Rejected
+from proxy.core.fields import is_sole
 from proxy.core.grpc import is_grpc
 from proxy.core.handshake import HANDSHAKE, UPGRADE
 from proxy.core.headers import HOP, OURS, TRAILERS, connection_options
@@ -39,7 +40,7 @@ def forwardable(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[str, st
         if key in dropped:
             continue
         if key in (b"signature", b"signature-input"):
-            text = _without_our_label(key, value)
+            text = "" if is_sole(text, LABEL) else _without_our_label(key, value)
         if key == b"prefer":
             text = _without_our_preferences(text)
         if text or key not in _EMPTIED:

@@ -5,6 +5,7 @@ ways is refused.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from proxy.core.errors import Code, Rejected
@@ -107,8 +108,9 @@ _SPECIAL = _OVERRIDES | _UNSUPPORTED | _SINGLE | HOP | HANDSHAKE
 TRAILERS = b"trailers"
 
 
-def check_head(received: Received, limits: Limits) -> None:
-    """Refuse a head that is not exactly one unambiguous request of HTTP/1.1 or (`received.http2`) of HTTP/2.
+def check_head(received: Received, limits: Limits) -> Mapping[bytes, bytes]:
+    """Refuse a head that is not exactly one unambiguous request of HTTP/1.1 or (`received.http2`) of HTTP/2; else its
+    fields, by name in lower case, several lines of one joined.
 
     Not checked here: what the method, the target and `Host` say (`proxy.core.canonical`), the proof fields, how large a
     body is announced (`check_announced`; some may be of any size), and of HTTP/2 the pseudo-header fields themselves,
@@ -146,11 +148,7 @@ def check_head(received: Received, limits: Limits) -> None:
     for option in options:
         if not (websocket and option == UPGRADE):
             _check_option(option)
-
-
-def is_websocket(received: Received) -> bool:
-    """Whether a head that passed `check_head` asks to open a WebSocket."""
-    return field_value(received, UPGRADE) is not None
+    return lines
 
 
 def with_one_cookie(headers: tuple[tuple[bytes, bytes], ...]) -> tuple[tuple[bytes, bytes], ...]:
@@ -212,7 +210,9 @@ def _check_line(name: bytes, value: bytes) -> bytes:
         detail = f"a field name must be a token (RFC 9110 §5.6.2), got {name.decode('latin-1')!a:.60}"
         raise Rejected(Code.REQUEST_MALFORMED, detail, field="headers")
     key = name.lower()
-    if not _VALUE.fullmatch(value):
+    text = value.decode("latin-1")
+    plain = text.isascii() and text.isprintable() and text[:1] != " " and text[-1:] != " "
+    if not plain and not _VALUE.fullmatch(value):
         raise _bad(Code.REQUEST_MALFORMED, key, "may hold only visible ASCII, and spaces or tabs inside")
     if key not in _SPECIAL and _folded(key) in _SPECIAL:
         raise _bad(Code.REQUEST_MALFORMED, key, "is read by some servers as if it were written with '-': write it so")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -62,7 +63,7 @@ def verifies(key: PublicKey, message: bytes, signature: bytes) -> bool:
         return False
     try:
         if key.alg == ED25519:
-            ed25519.Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message)
+            _ed25519(key.raw).verify(signature, message)
             return True
         r, s = int.from_bytes(signature[:32]), int.from_bytes(signature[32:])
         if not (0 < r < _P256_ORDER and 0 < s <= _P256_ORDER // 2):
@@ -72,6 +73,11 @@ def verifies(key: PublicKey, message: bytes, signature: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+@lru_cache(maxsize=4096)
+def _ed25519(raw: bytes) -> ed25519.Ed25519PublicKey:
+    return ed25519.Ed25519PublicKey.from_public_bytes(raw)
 
 
 def verifies_der(key: PublicKey, message: bytes, signature: bytes) -> bool:

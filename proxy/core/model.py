@@ -2,7 +2,7 @@
 
 import enum
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -378,6 +378,18 @@ class Received:
     headers: tuple[tuple[bytes, bytes], ...]
     body: bytes | None = None
     http2: bool = False  # RFC 9113: form is "origin", `Host` may be absent
+    _lines: dict[str, list[bytes]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        found: dict[str, list[bytes]] = {}
+        for name, value in self.headers:
+            found.setdefault(name.decode("latin-1").lower(), []).append(value.strip(b" \t"))
+        object.__setattr__(self, "_lines", found)
+
+    @property
+    def lines(self) -> Mapping[str, Sequence[bytes]]:
+        """The header lines by name in lower case, without the white space around them. Nothing is checked or joined."""
+        return self._lines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -387,6 +399,12 @@ class Unread:
 
     size: int | None
     sha256: bytes | None
+
+
+def authority_of(scheme: str, host: str, port: int) -> str:
+    """Host and port as they stand in a URL: default port omitted, IPv6 in brackets."""
+    name = f"[{host}]" if ":" in host else host
+    return name if port == {"http": 80, "https": 443}[scheme] else f"{name}:{port}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -409,9 +427,7 @@ class Call:
     @property
     def authority(self) -> str:
         """Host and port as they stand in a URL: default port omitted, IPv6 in brackets."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        default = {"http": 80, "https": 443}[self.scheme]
-        return host if self.port == default else f"{host}:{self.port}"
+        return authority_of(self.scheme, self.host, self.port)
 
     @property
     def origin(self) -> str:

@@ -6,9 +6,10 @@ downgrade. Signing and verifying build the same signature base with the same fun
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from proxy.core.content_digest import CONTENT_DIGEST, content_digest
 from proxy.core.encoding import NONCE, from_epoch, to_epoch, unb64u
@@ -68,13 +69,12 @@ class Presented:
     session: bool
 
 
-def present(headers: Iterable[tuple[bytes, bytes]]) -> Presented:
-    """What a request head offers as proof; nothing of it is verified here.
+def present(found: Lines) -> Presented:
+    """What the lines of a request head offer as proof; nothing of it is verified here.
 
     `signature`: an Intent-Manifest, or a Signature or Signature-Input with our label or tag, or one that mentions
     intent and cannot be read. `session`: a Proxy-Authorization of whatever scheme.
     """
-    found = lines(headers)
     values = [*found.get(SIGNATURE_INPUT, ()), *found.get(SIGNATURE, ())]
     return Presented(
         signature=INTENT_MANIFEST in found or any(_is_ours(value) for value in values),
@@ -92,6 +92,7 @@ def _is_ours(value: bytes) -> bool:
     return any(label == LABEL or member.params.get("tag") == TAG for label, member in members.items())
 
 
+@lru_cache(maxsize=1024)  # an agent says the same of many calls
 def read_intent(value: str) -> Intent:
     """What `Agent-Intent` declares: `cluster` and `task` strings, `step` an integer; any may be absent, not all.
 
@@ -128,6 +129,7 @@ def _string(members: Mapping[str, Member], name: str, pattern: re.Pattern[str], 
     return value
 
 
+@lru_cache(maxsize=256)  # and sends the same chain with each
 def read_chain(value: str) -> tuple[str, ...]:
     """The tokens of `Intent-Manifest`, root first: 1 to 4 compact JWS, separated by commas.
 
@@ -156,7 +158,7 @@ def target_uri(received: Received) -> str:
     code = Code.URL_AMBIGUOUS
     authority, target = received.authority, received.target
     if received.form == "origin" and not received.http2:
-        authority = (one_line(lines(received.headers), "host", code=code) or "").encode("ascii")
+        authority = (one_line(received.lines, "host", code=code) or "").encode("ascii")
     text = (authority + target).decode("latin-1")
     if not authority or not _VISIBLE.fullmatch(text):
         raise Rejected(code, "the URL must have one host and only visible ASCII characters", field="host")
@@ -219,7 +221,7 @@ def verify_signature(received: Received, *, target_uri: str, key: PublicKey, now
         Rejected(PROOF_SIGNATURE): not the key's signature over this request.
     """
     method = received.method.decode("latin-1")
-    found = lines(received.headers)
+    found = received.lines
     # 1. Exactly one signature bears our label and tag, each field on one line (§4).
     signature_input = read_signature_input(_required(found, SIGNATURE_INPUT), label=LABEL, tag=TAG)
     signature = read_signature(_required(found, SIGNATURE), label=LABEL)

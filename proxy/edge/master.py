@@ -28,6 +28,7 @@ from addons.observe import Observe
 from addons.renewal import Renewal
 from addons.translate import Tunnels, undecided
 from proxy.delivering import Deliveries
+from proxy.edge import quick
 from proxy.edge.ca import Authority
 from proxy.edge.client_tls import ClientTls
 from proxy.edge.descriptors import most_connections
@@ -141,6 +142,7 @@ class EdgeMaster(master.Master):
         client_tls: ClientTls | None = None,
     ) -> None:
         super().__init__(options.Options())
+        quick.install()
         self.addons = Dispatch(self)
         self.exchanges = Exchanges()
         self.proxyserver = proxyserver.Proxyserver()

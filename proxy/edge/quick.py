@@ -35,7 +35,8 @@ def install() -> bool:
     if version.VERSION != WRITTEN_FOR:
         logger.warning("mitmproxy is %s, not %s: every call costs more than it need", version.VERSION, WRITTEN_FOR)
         return False
-    http.MessageData.__post_init__ = _quick_check  # type: ignore[method-assign]
+    for owner, name, quicker in REPLACED:
+        setattr(owner, name, quicker)
     return True
 
 
@@ -51,3 +52,28 @@ def _quick_check(message: http.MessageData) -> None:
 @cache
 def _types_of(kind: type[http.MessageData]) -> tuple[tuple[str, tuple[type, ...]], ...]:
     return tuple((field.name, _FIXED.get(field.type, ())) for field in fields(kind))
+
+
+def _quick_get_all(headers: http.Headers, name: str | bytes) -> list[str]:
+    """As `Headers.get_all`, each name of the message turned to lower case once and to text never."""
+    key = (name if isinstance(name, bytes) else name.encode("utf-8", "surrogateescape")).lower()
+    return [value.decode("utf-8", "surrogateescape") for each, value in headers.fields if each.lower() == key]
+
+
+def _quick_contains(headers: http.Headers, name: object) -> bool:
+    """As `in`, which makes a `KeyError` for each name that is not there."""
+    return isinstance(name, str | bytes) and bool(_quick_get_all(headers, name))
+
+
+def _quick_get(headers: http.Headers, name: str | bytes, default: object = None) -> object:
+    values = _quick_get_all(headers, name)
+    return ", ".join(values) if values else default
+
+
+REPLACED: tuple[tuple[type, str, Callable[..., object]], ...] = (
+    (http.MessageData, "__post_init__", _quick_check),
+    (http.Headers, "get_all", _quick_get_all),
+    (http.Headers, "get", _quick_get),
+    (http.Headers, "__contains__", _quick_contains),
+)
+"""Whose method is replaced, and by what."""

@@ -24,7 +24,6 @@ os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Bundle
-from proxy.edge import quick
 from proxy.edge.deliver import Deliverer
 from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
@@ -56,7 +55,6 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
         Unavailable: the store is not there.
     """
     parts = await _assembled(arguments, stores)
-    quick.install()
     master = EdgeMaster(
         gate=parts.gate,
         internal=parts.internal,

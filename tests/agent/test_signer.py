@@ -265,7 +265,7 @@ def test_stale_lines_of_ours_are_not_signed_again(clock: Clock) -> None:
     assert {name.lower() for name, _ in fresh} == OWN_FIELDS
     received = identities.received("POST", URL, headers=[*headers, *fresh], body=b"new")
     verify(fresh, received, clock)
-    check_content_digest(received.headers, b"new")
+    check_content_digest(received.lines, b"new")
 
 
 def test_a_tunnel_is_proven_by_its_authority(clock: Clock) -> None:

@@ -14,7 +14,7 @@ from questions import URL, bundle_of, call, mandate_of
 from proxy.core.bodies.reading import Reading
 from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import compile_policy
-from proxy.core.coverage import MAX_NEAREST, Coverage, Reach, both_networks, cover, cover_one, dialable, nearest
+from proxy.core.coverage import MAX_NEAREST, Asked, Coverage, Reach, both_networks, cover, cover_one, dialable, nearest
 from proxy.core.matching import destination_of
 from proxy.core.model import (
     Bundle,
@@ -43,7 +43,7 @@ def reach(
 ) -> tuple[Reach, str | None]:
     policy = compile_policy(bundle_of(now, approved=approved))
     asked = call(url, method)
-    found = cover_one(policy, given, Reading(asked), destination_of(asked))
+    found = cover_one(policy, given, Asked(Reading(asked), destination_of(asked)))
     return (Reach.NONE, None) if found is None else (found.reach, found.operation.name)
 
 
@@ -164,8 +164,8 @@ def test_bytes_that_are_no_utf8_equal_no_value() -> None:
     policy = compile_policy(bundle_of(ERP))
     there = destination_of(asked)
     free, bound = grant(ERP), grant(ERP, constraints=Constraints(params={"id": frozenset({"\ufffd", "%FF"})}))
-    assert cover_one(policy, free, Reading(asked), there) is not None
-    assert cover_one(policy, bound, Reading(asked), there) is None
+    assert cover_one(policy, free, Asked(Reading(asked), there)) is not None
+    assert cover_one(policy, bound, Asked(Reading(asked), there)) is None
 
 
 def test_of_several_operations_the_first_by_name_is_named() -> None:
@@ -204,7 +204,7 @@ def test_another_clusters_text_is_no_approval() -> None:
     policy = compile_policy(bundle_of(ERP))
     asked = call(ONE)
     pins = {"D" * 43: compile_policy(bundle_of(other)).clusters["crm"]}
-    found = cover_one(replace(policy, pins=pins), given, Reading(asked), destination_of(asked))
+    found = cover_one(replace(policy, pins=pins), given, Asked(Reading(asked), destination_of(asked)))
     assert found is not None
     assert found.reach is Reach.CHANGED
 
@@ -216,7 +216,7 @@ def test_a_cluster_that_is_gone_covers_nothing() -> None:
 def test_the_terms_of_both_texts_apply() -> None:
     policy = compile_policy(bundle_of(ERP, approved=[NARROW]))
     asked = call(ONE)
-    found = cover_one(policy, grant(NARROW), Reading(asked), destination_of(asked))
+    found = cover_one(policy, grant(NARROW), Asked(Reading(asked), destination_of(asked)))
     assert found is not None
     assert found.terms == (ERP, NARROW)
 
@@ -238,7 +238,7 @@ def test_networks_are_part_of_what_was_approved(
     old, new = cluster("erp", addresses=before, proof=ERP.proof), cluster("erp", addresses=after, ports=[443, 444])
     policy = compile_policy(bundle_of(new, approved=[old]))
     asked = call(URL)
-    found = cover_one(policy, grant(old), Reading(asked), destination_of(asked))
+    found = cover_one(policy, grant(old), Asked(Reading(asked), destination_of(asked)))
     assert found is not None
     assert (found.reach, [str(network) for network in found.addresses]) == expected
 
@@ -556,8 +556,8 @@ def test_a_websocket_needs_an_operation_for_it(asks: bool, failed: list[tuple[st
     house = bundle_of(cluster("live", operations=(live,)))
     policy, asked = compile_policy(house), replace(call("https://erp.example/live"), websocket=asks)
     given, there = grant(house.clusters["live"]), destination_of(asked)
-    assert cover_one(policy, given, Reading(asked), there) is None
-    assert cover_one(policy, given, Reading(replace(asked, websocket=not asks)), there) is not None
+    assert cover_one(policy, given, Asked(Reading(asked), there)) is None
+    assert cover_one(policy, given, Asked(Reading(replace(asked, websocket=not asks)), there)) is not None
     first = nearest(policy, mandate_of(house, [given]), Reading(asked), there, declared=None)[0]
     assert [(item.field, item.expected, item.got) for item in first.failed] == failed
 
@@ -687,7 +687,7 @@ def test_coverage_agrees_with_the_plain_reading(
     asked = call(url, method)
     given = grant(one, actions=actions, locations=[asked.origin] * here, constraints=Constraints(methods=methods))
     policy, there = compile_policy(bundle_of(one)), destination_of(asked)
-    found = cover_one(policy, given, Reading(asked), there)
+    found = cover_one(policy, given, Asked(Reading(asked), there))
     assert (found is not None) is plain_cover(one, given, asked)
 
     misses = nearest(

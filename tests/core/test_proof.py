@@ -17,7 +17,7 @@ from identities import AGENT, HOST, NOW, intent_header, key, leaf_key, nonce, re
 from proxy.core.content_digest import check_content_digest, content_digest
 from proxy.core.encoding import unb64, unb64u
 from proxy.core.errors import Code, Rejected
-from proxy.core.fields import SignatureInput
+from proxy.core.fields import SignatureInput, lines
 from proxy.core.keys import ED25519, ES256, private_key, sign, verifies
 from proxy.core.model import Evidence, Intent, Proof, Received
 from proxy.core.proof import (
@@ -117,7 +117,7 @@ FULL = [
 def test_what_we_sign_we_verify(request_: Received) -> None:
     assert verify(request_) == Evidence(proof=Proof.REQUEST, keyid=LEAF.public.kid, created=NOW, nonce=nonce())
     if request_.body is not None:
-        check_content_digest(request_.headers, request_.body)
+        check_content_digest(request_.lines, request_.body)
 
 
 def test_a_signed_connect_is_tunnel_proof() -> None:
@@ -162,7 +162,7 @@ def test_a_digest_that_is_there_already_is_kept() -> None:
     request = signed_request("POST", headers=[own], body=b"x")
     assert value_of(request, "content-digest") == own[1]
     verify(request)
-    check_content_digest(request.headers, b"x")
+    check_content_digest(request.lines, b"x")
 
 
 def test_other_signatures_may_stand_beside_ours() -> None:
@@ -479,11 +479,11 @@ def test_no_url_to_verify(request_: Received) -> None:
 def test_a_body_swapped_after_signing_is_refused() -> None:
     request = signed_request("POST", headers=JSON, body=b'{"amount":1}')
     verify(request)
-    check_content_digest(request.headers, b'{"amount":1}')
+    check_content_digest(request.lines, b'{"amount":1}')
     with pytest.raises(Rejected, match="not the digest of the body"):
-        check_content_digest(request.headers, b'{"amount":9}')
+        check_content_digest(request.lines, b'{"amount":9}')
     with_new_digest = changed(request, "content-digest", content_digest(b'{"amount":9}'))
-    check_content_digest(with_new_digest.headers, b'{"amount":9}')
+    check_content_digest(with_new_digest.lines, b'{"amount":9}')
     assert refusal(with_new_digest).code is Code.PROOF_SIGNATURE
 
 
@@ -514,7 +514,7 @@ CAVAGE = b'keyId="rsa-key-1",algorithm="hs2019",headers="(request-target) host",
     ],
 )
 def test_what_counts_as_presented(headers: list[tuple[bytes, bytes]], signature: bool, session: bool) -> None:
-    found = present(headers)
+    found = present(lines(headers))
     assert (found.signature, found.session) == (signature, session)
 
 
@@ -684,7 +684,7 @@ def test_we_and_http_message_signatures_agree(
     assert target_uri(request) == url
     evidence = verify_signature(request, target_uri=url, key=signer.public, now=NOW)
     assert evidence.nonce == nonce("theirs")
-    check_content_digest(request.headers, body)
+    check_content_digest(request.lines, body)
 
     # And what they refuse, we refuse.
     if len(covered) > 2:
@@ -729,10 +729,10 @@ def test_verifying_whatever_arrives_raises_only_rejected(
     request = Received(
         method=method, scheme="https", form=form, authority=b"erp.example:443", target=target, headers=tuple(headers)
     )
-    present(request.headers)
+    present(request.lines)
     for step in (
         lambda: verify(request),
-        lambda: check_content_digest(request.headers, body),
+        lambda: check_content_digest(request.lines, body),
         lambda: target_uri(request),
     ):
         try:

@@ -226,7 +226,7 @@ PROOFS = {
         "signed 45 s ago for 30 s: sign again, or set the clock",
     ),
     "a body without its digest": (
-        lambda: check_content_digest((), b"x"),
+        lambda: check_content_digest({}, b"x"),
         (Code.PROOF_DIGEST, "content-digest"),
         "a signed request with a body must carry Content-Digest",
     ),

@@ -406,8 +406,8 @@ def fields(data: bytes) -> bool:
 def proof(data: bytes) -> bool:
     of, _ = received(data)
     found, key = lines(of.headers), identities.leaf_key().public
-    present(of.headers)
-    intact = accepted(lambda: check_content_digest(of.headers, of.body or b""))
+    present(of.lines)
+    intact = accepted(lambda: check_content_digest(of.lines, of.body or b""))
     accepted(lambda: read_intent(one_line(found, "agent-intent", code=Code.INTENT_MALFORMED) or ""))
     accepted(lambda: read_chain(one_line(found, "intent-manifest", code=Code.MANIFEST_MALFORMED) or ""))
 

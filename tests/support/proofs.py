@@ -41,7 +41,7 @@ class Verifier:
         tokens = read_chain(request.header("intent-manifest") or "")
         key = parse_manifest(tokens[-1]).cnf
         evidence = verify_signature(received, target_uri=target_uri(received), key=key, now=self._clock())
-        check_content_digest(received.headers, request.body)
+        check_content_digest(received.lines, request.body)
         if evidence.nonce in {earlier.nonce for earlier in self.evidence}:
             raise Rejected(Code.PROOF_REPLAYED, "this nonce was used before")
         return evidence

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from proxy.core.bodies.coding import USUAL_CAPS, BodyCaps, decoded, uncoded
 from proxy.core.bodies.forms import read_form
@@ -39,12 +40,7 @@ class Reading:
         self.spellings = Spellings()  # of the JSON document
         self.bases = Bases()  # of parameters' and fields' names
         self._caps = caps
-        self._json = _Once(self._read_json)
-        self._form = _Once(self._read_form)
-        self._multipart = _Once(self._read_multipart)
-        self._graphql = _Once(lambda: read_graphql(self.json()))
-        self._rpc = _Once(self._read_rpc)
-        self._llm = {shape: _Once(partial(self._read_llm, shape)) for shape in LlmShape}
+        self._read: dict[object, _Once[Any]] = {}
 
     def of(self, call: Call) -> "Reading":
         """Another call's body, under the same caps."""
@@ -62,27 +58,39 @@ class Reading:
             Rejected(BODY_MALFORMED, BODY_NOT_INSPECTED): it is not one, or not one that everybody reads alike; or it
                 is larger than what is examined.
         """
-        return self._json()
+        return self._once(self._read_json)
 
     def form(self) -> tuple[tuple[str, str], ...]:
         """The fields of a URL-encoded form, in order. Raises: as `json`."""
-        return self._form()
+        return self._once(self._read_form)
 
     def multipart(self) -> tuple[FormPart, ...]:
         """The parts of a multipart form, in order. Raises: as `json`."""
-        return self._multipart()
+        return self._once(self._read_multipart)
 
     def graphql(self) -> tuple[GraphqlCall, ...]:
         """Every GraphQL operation that would run. Raises: as `json`."""
-        return self._graphql()
+        return self._once(self._read_graphql)
 
     def rpc(self) -> tuple[RpcCall, ...]:
         """Every JSON-RPC message. Raises: as `json`."""
-        return self._rpc()
+        return self._once(self._read_rpc)
 
     def llm(self, shape: LlmShape) -> LlmRequest:
         """The request to a language model. Raises: as `json`."""
-        return self._llm[shape]()
+        return self._once(self._read_llm, shape)
+
+    def _once[*A, T](self, read: Callable[[*A], T], *which: *A) -> T:
+        """What `read` gives for these arguments, or raises; it is asked once."""
+        name = (read.__name__, *which)
+        found = self._read.get(name)
+        if found is None:
+            found = self._read[name] = _Once(partial(read, *which))
+        result: T = found()
+        return result
+
+    def _read_graphql(self) -> tuple[GraphqlCall, ...]:
+        return read_graphql(self.json())
 
     def _read_json(self) -> Json:
         media = self._media()
