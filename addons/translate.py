@@ -4,6 +4,7 @@ import ipaddress
 import json
 import time
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from mitmproxy import http
 from mitmproxy.connection import Client
@@ -40,7 +41,7 @@ class Tunnels:
         tunnel = None if outside else self.by_client.get(client.id)
         certificates = self.certificates.get(client.id, ())
         address = str(client.peername[0]) if client.peername else "unix"
-        local = address == "unix" or ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        local = _is_local(address)
         if tunnel is None:
             tls = client.tls_established
             return Leg(id=client.id, source=address, tls=tls, local=local, certificates=certificates)
@@ -54,6 +55,11 @@ class Tunnels:
             sni=client.sni if inner_tls else None,
             certificates=certificates,
         )
+
+
+@lru_cache(maxsize=4096)
+def _is_local(address: str) -> bool:
+    return address == "unix" or ipaddress.ip_address(address.partition("%")[0]).is_loopback
 
 
 def received(request: http.Request, *, authority: bytes, scheme: str) -> Received:

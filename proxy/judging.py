@@ -225,9 +225,9 @@ class Judge:
     async def _recorded(self, admission: Admission, outcome: Outcome, started_s: float) -> Outcome:
         """The outcome, once its line is durable; a claim whose line could not be written is given back."""
         latency_us = int((self._timer() - started_s) * 1_000_000)
-        outcome = replace(outcome, decision=replace(outcome.decision, latency_us=latency_us))
+        decision = replace(outcome.decision, latency_us=latency_us)
         try:
-            outcome = replace(outcome, injection=self._injecting.for_call(outcome.decision, outcome.call))
+            outcome = replace(outcome, decision=decision, injection=self._injecting.for_call(decision, outcome.call))
             await self._recorder.decision(admission, outcome.decision, outcome.call)
         except BaseException:
             if outcome.claim is not None:

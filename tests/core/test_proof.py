@@ -534,6 +534,17 @@ def test_a_declaration_is_read(value: str, intent: Intent) -> None:
     assert read_intent(value) == replace(intent, raw=value)
 
 
+@given(st.from_regex(r'cluster="[a-z0-9._A-Z-]{0,66}"(, ?task="[ -~]{0,8}")?(, ?step=[0-9]{1,11})?', fullmatch=True))
+def test_what_is_read_without_the_general_parser_is_what_that_would_read(value: str) -> None:
+    def read(plainly: str) -> Intent | Code:
+        try:
+            return replace(read_intent(plainly), raw="")
+        except Rejected as refused:
+            return refused.code
+
+    assert read(value) == read(f"{value} ")  # white space after it is no part of it, and nothing the short way knows
+
+
 @pytest.mark.parametrize(
     "value",
     [
