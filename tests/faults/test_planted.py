@@ -97,6 +97,7 @@ RETURNING = {
     "addons.http_layer:GatedHttpLayer.get_connection": "the connection to the judged address is under way",
     "addons.gated:GatedStream.make_server_connection": "the connection to the judged address stands",
     "addons.uploads:UploadStream._taken_in": "the judged call is on its way",
+    "proxy.audit.journal:FileJournal.note": "the outcome has its place in the journal, after the answer",
     "proxy.audit.journal:FileJournal._write": "the lines are with the thread that writes them",
     "proxy.audit.journal:FileJournal._written": "the lines are on disk, and who waited for them was told",
 }

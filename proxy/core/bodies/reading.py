@@ -1,8 +1,7 @@
 """Reading a call's body in the way its Content-Type says, each way at most once for one decision."""
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any
+from functools import cached_property, partial
 
 from proxy.core.bodies.coding import USUAL_CAPS, BodyCaps, decoded, uncoded
 from proxy.core.bodies.forms import read_form
@@ -40,7 +39,6 @@ class Reading:
         self.spellings = Spellings()  # of the JSON document
         self.bases = Bases()  # of parameters' and fields' names
         self._caps = caps
-        self._read: dict[object, _Once[Any]] = {}
 
     def of(self, call: Call) -> "Reading":
         """Another call's body, under the same caps."""
@@ -58,39 +56,53 @@ class Reading:
             Rejected(BODY_MALFORMED, BODY_NOT_INSPECTED): it is not one, or not one that everybody reads alike; or it
                 is larger than what is examined.
         """
-        return self._once(self._read_json)
+        return self._json()
 
     def form(self) -> tuple[tuple[str, str], ...]:
         """The fields of a URL-encoded form, in order. Raises: as `json`."""
-        return self._once(self._read_form)
+        return self._form()
 
     def multipart(self) -> tuple[FormPart, ...]:
         """The parts of a multipart form, in order. Raises: as `json`."""
-        return self._once(self._read_multipart)
+        return self._multipart()
 
     def graphql(self) -> tuple[GraphqlCall, ...]:
         """Every GraphQL operation that would run. Raises: as `json`."""
-        return self._once(self._read_graphql)
+        return self._graphql()
 
     def rpc(self) -> tuple[RpcCall, ...]:
         """Every JSON-RPC message. Raises: as `json`."""
-        return self._once(self._read_rpc)
+        return self._rpc()
 
     def llm(self, shape: LlmShape) -> LlmRequest:
         """The request to a language model. Raises: as `json`."""
-        return self._once(self._read_llm, shape)
+        return self._llm[shape]()
 
-    def _once[*A, T](self, read: Callable[[*A], T], *which: *A) -> T:
-        """What `read` gives for these arguments, or raises; it is asked once."""
-        name = (read.__name__, *which)
-        found = self._read.get(name)
-        if found is None:
-            found = self._read[name] = _Once(partial(read, *which))
-        result: T = found()
-        return result
+    # Made when they are asked for: most calls have no body, and no body is read in more ways than one or two.
 
-    def _read_graphql(self) -> tuple[GraphqlCall, ...]:
-        return read_graphql(self.json())
+    @cached_property
+    def _json(self) -> "_Once[Json]":
+        return _Once(self._read_json)
+
+    @cached_property
+    def _form(self) -> "_Once[tuple[tuple[str, str], ...]]":
+        return _Once(self._read_form)
+
+    @cached_property
+    def _multipart(self) -> "_Once[tuple[FormPart, ...]]":
+        return _Once(self._read_multipart)
+
+    @cached_property
+    def _graphql(self) -> "_Once[tuple[GraphqlCall, ...]]":
+        return _Once(lambda: read_graphql(self.json()))
+
+    @cached_property
+    def _rpc(self) -> "_Once[tuple[RpcCall, ...]]":
+        return _Once(self._read_rpc)
+
+    @cached_property
+    def _llm(self) -> "dict[LlmShape, _Once[LlmRequest]]":
+        return {shape: _Once(partial(self._read_llm, shape)) for shape in LlmShape}
 
     def _read_json(self) -> Json:
         media = self._media()
