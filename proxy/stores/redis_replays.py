@@ -1,6 +1,7 @@
 """The nonce store on Redis: each nonce once in the whole deployment, and no proof that it may have forgotten."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from proxy.stores.memory import (
 )
 from proxy.stores.redis import RedisServer, Reply, prefix, script, shard_of
 from proxy.stores.redis_probe import setting
+
+logger = logging.getLogger(__name__)
 
 CLOCK_TOLERANCE_S = 2
 MOST_AT_ONCE = 64
@@ -68,21 +71,17 @@ class RedisReplays(Replays):
             key=f"{home}nonce:{name}", created_ms=int(evidence.created.timestamp() * 1000), answer=loop.create_future()
         )
         queue.waiting.append(asked)
-        if queue.sending is None:
+        if queue.sending is None or queue.sending.done():
             queue.sending = loop.create_task(self._send(home, queue))
+            queue.sending.add_done_callback(queue.ended)
         await asked.answer
 
     async def _send(self, home: str, queue: "_Queue") -> None:
         """Spend what waits, one batch after the other, until nothing does."""
         await asyncio.sleep(0)  # whoever else is ready joins the first batch
-        try:
-            while queue.waiting:
-                batch, queue.waiting = queue.waiting[:MOST_AT_ONCE], queue.waiting[MOST_AT_ONCE:]
-                await self._spend(home, batch)
-        finally:
-            queue.sending = None
-            _answer(queue.waiting, [_unsent()] * len(queue.waiting))  # only where this task was ended
-            queue.waiting = []
+        while queue.waiting:
+            batch, queue.waiting = queue.waiting[:MOST_AT_ONCE], queue.waiting[MOST_AT_ONCE:]
+            await self._spend(home, batch)
 
     async def _spend(self, home: str, batch: Sequence["_Asked"]) -> None:
         """Spend one batch in one step, and answer each; after a fault none is taken for new."""
@@ -138,6 +137,15 @@ class _Queue:
 
     waiting: list[_Asked] = field(default_factory=list)
     sending: "asyncio.Task[None] | None" = None
+
+    def ended(self, sending: "asyncio.Task[None]") -> None:
+        """Nobody sends any more. What still waits is of a task that failed or was ended: nothing of it was spent."""
+        if self.sending is not sending:
+            return  # another one sends already
+        waiting, self.waiting = self.waiting, []
+        _answer(waiting, [_unsent()] * len(waiting))
+        if not sending.cancelled() and (fault := sending.exception()) is not None:
+            logger.error("the nonces that waited could not be sent: %r", fault)
 
 
 def _answer(asked: Sequence[_Asked], faults: Sequence[Rejected | Unavailable | None]) -> None:

@@ -74,6 +74,9 @@ AFTERWARDS = {
     "addons.observe:Observe._write": "the outcome is recorded, after the answer",
     "addons.observe:Observe._record": "the outcome is recorded, after the answer",
     "proxy.recording:Recorder.outcome": "the outcome is recorded, after the answer",
+    "proxy.audit.journal:FileJournal.note": "the outcome is recorded, after the answer",
+    "proxy.audit.journal:_heard": "the outcome is recorded, after the answer",
+    "proxy.stores.redis_replays:_Queue.ended": "the nonce is spent, and who waited for it was told",
     "proxy.audit.records:outcome_fields": "the outcome is recorded, after the answer",
     "addons.observe:Observe._end": "the exchange is forgotten",
     "addons.dial:Dials.revoke": "the exchange is forgotten",
@@ -97,7 +100,6 @@ RETURNING = {
     "addons.http_layer:GatedHttpLayer.get_connection": "the connection to the judged address is under way",
     "addons.gated:GatedStream.make_server_connection": "the connection to the judged address stands",
     "addons.uploads:UploadStream._taken_in": "the judged call is on its way",
-    "proxy.audit.journal:FileJournal.note": "the outcome has its place in the journal, after the answer",
     "proxy.audit.journal:FileJournal._write": "the lines are with the thread that writes them",
     "proxy.audit.journal:FileJournal._written": "the lines are on disk, and who waited for them was told",
 }

@@ -164,6 +164,7 @@ def _name(code: CodeType) -> str:
 @functools.cache
 def _by_name() -> dict[str, CodeType]:
     """Every function in scope, whoever holds it and under whatever name."""
+    gc.unfreeze()  # a worker freezes what it has made when it is ready
     functions = [each.__code__ for each in gc.get_objects() if isinstance(each, FunctionType)]
     return {_name(code): code for top in functions for code in _with_inner(top) if _in_scope(code)}
 
@@ -267,8 +268,10 @@ class Garden:
 
 def main() -> int:
     """Run a worker with the control socket open."""
+    from proxy.audit import journal
     from proxy.edge import worker  # in this order: it forgets SSLKEYLOGFILE before anything reads it
 
+    journal.LATER_S = 0.0  # what fails is to fail with the call that it belongs to, not with the next one
     serve(sys.argv[1])
     return worker.main(sys.argv[2:])
 
