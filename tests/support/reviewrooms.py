@@ -100,7 +100,7 @@ class Room:
             ),
             index=Index(reviews=reviews, holds=self.holds, policy=self.policy, clock=self.time),
             policy=lambda: compile_policy(self.bundle),
-            signing=Signing(key_of=lambda person, hold: key(person.id)),
+            signing=Signing(key_of=lambda person, hold: key(person.id), desk=key("desk")),
             sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
             links=Links(self.directory / "links", clock=self.time),
             journal=self.journal,
@@ -120,6 +120,11 @@ class Room:
             index=Index(reviews=self.parts.reviews, holds=self.holds, policy=self.policy, clock=self.time),
             sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
         )
+        self.app = build_app(self.parts)
+
+    def become(self, signing: Signing) -> None:
+        """A desk that signs so."""
+        self.parts = replace(self.parts, signing=signing)
         self.app = build_app(self.parts)
 
     async def _earlier(self, held: HeldCall) -> tuple[Earlier, ...]:

@@ -12,6 +12,7 @@ from proxy.review.desk.entering import Entering
 from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
 from proxy.review.desk.parts import DeskParts
+from proxy.review.desk.passkeys import Passkeys
 from proxy.review.desk.rulings import Rulings
 from proxy.review.desk.views import Views
 from proxy.review.desk.visits import Endpoint, Handler, guarded, not_found, signed_in
@@ -23,7 +24,8 @@ _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 def build_app(parts: DeskParts) -> ASGIApp:
     """The whole desk. Nothing of it is reached but through `Guard`, and nothing but the door without a session."""
     views = Views()
-    rulings, entering = Rulings(views), Entering(parts)
+    passkeys = Passkeys(parts, views)
+    rulings, entering = Rulings(views, passkeys), Entering(parts)
 
     def read(path: str, handler: Handler) -> BaseRoute:
         return Route(path, signed_in(parts, handler), methods=["GET"])
@@ -52,6 +54,10 @@ def build_app(parts: DeskParts) -> ASGIApp:
         said("/holds/{hold}/notes/{act}", rulings.note),
         read("/groups/{group}", views.group),
         said("/groups/{group}/{verb}", rulings.group),
+        said("/holds/{hold}/sign", passkeys.sign),
+        read("/passkeys", passkeys.mine),
+        said("/passkeys", passkeys.make),
+        said("/passkeys/made", passkeys.made),
         *(Route(f"/static/{file.name}", _file(file), methods=["GET"]) for file in sorted(STATIC.iterdir())),
     ]
     router = Router(routes, default=_endpoint(not_found(parts)), redirect_slashes=False)

@@ -19,6 +19,7 @@ from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.seeing import Concerned, may_see
 from proxy.review.desk.sessions import Session
+from proxy.review.desk.signing import why_no_passkey
 from proxy.review.opened import HeldCall
 from proxy.review.outcomes import unknown
 
@@ -63,6 +64,17 @@ class Visit:
     @property
     def bundle(self) -> Bundle:
         return self.policy.bundle
+
+    @property
+    def origin(self) -> str:
+        """Where the page is: one of the desk's names, for the guard lets no other through."""
+        host = self.request.headers.get("host", "")
+        return next((each for each in self.parts.origins if each.partition("://")[2] == host), self.parts.origin)
+
+    @property
+    def no_passkey(self) -> str:
+        """Why this person cannot sign with a passkey at this page; "" where they can."""
+        return why_no_passkey(self.parts.signing, self.person, self.bundle, self.origin)
 
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         """One page, with what every page shows."""
