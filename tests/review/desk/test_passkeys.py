@@ -16,37 +16,30 @@ import pytest
 from authenticators import UP, Authenticator, authenticator
 from filing import OUTSIDE
 from identities import DEPUTY, REVIEWER, SPONSOR, key
+from passkeyrooms import PasskeyRoom
 from reviewrooms import Browser, Room, hidden, text_of
 
 from proxy.core.encoding import Json, b64u, unb64u
 from proxy.core.errors import Code
 from proxy.core.holds import Event
 from proxy.core.jws import open_one_of
-from proxy.core.model import Hold, HoldState, Means, Review, ReviewDesk, Verdict
+from proxy.core.model import Hold, HoldState, Means, Review, Verdict
 from proxy.core.passkeys import Assertion
 from proxy.core.release import RELEASE_TYP, read_release
 from proxy.policy.passkeys import read_passkey_line
 from proxy.review.desk.once import LIVES, MOST_EACH, Once
-from proxy.review.desk.signing import with_desk_key
 
 PAGES = "http://localhost:8090"
 ALSO = "http://127.0.0.1:8090"
-ENROLLED = (SPONSOR, DEPUTY, REVIEWER)
 RISKY = {"method": "DELETE"}
 
 
 def room_of(tmp_path: Path, *, without: Sequence[str] = (), **about: object) -> Room:
     """A desk as operators enrolled it, and people with a passkey each but for those `without`."""
     world = identities.world(identities.cluster(**about))  # type: ignore[arg-type]
-    people = {
-        name: person if name in without else replace(person, passkeys=(authenticator(name).passkey,))
-        for name, person in world.bundle.people.items()
-    }
-    desk = ReviewDesk(keys=(key("desk").public,), origins=(PAGES,))
-    bundle = replace(world.bundle, people=people, desk=desk)
-    room = Room(directory=tmp_path, bundle=bundle, tokens=world.tokens, origins=(PAGES, ALSO))
-    room.become(with_desk_key(key("desk")))
-    return room
+    return PasskeyRoom(
+        directory=tmp_path, bundle=world.bundle, tokens=world.tokens, origins=(PAGES, ALSO), without=without
+    )
 
 
 @pytest.fixture

@@ -33,8 +33,6 @@ function prepare(form) {
     return;
   }
   for (const each of without) each.hidden = true;
-  const buttons = form.querySelectorAll("button");
-  for (const each of buttons) each.hidden = false;
   const told = document.createElement("p");
   told.className = "notice";
   told.setAttribute("role", "status");
@@ -61,6 +59,10 @@ function prepare(form) {
       asking = false;
     }
   });
+  for (const each of form.querySelectorAll("button")) {
+    each.disabled = false;
+    each.hidden = false;
+  }
 }
 
 for (const form of document.querySelectorAll("form[data-passkey], form[data-passkey-new]")) prepare(form);
