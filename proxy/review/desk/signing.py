@@ -73,7 +73,7 @@ def why_no_passkey(signing: Signing, person: Person, bundle: Bundle, origin: str
 def why_own_key(hold: Hold) -> str:
     """Why the desk does not sign for a person, in a sentence; "" where it does."""
     if hold.quorum > 1:
-        return f"{hold.quorum} different people must release this call, each with a key of their own."
+        return f"{hold.quorum} different people must release this call, each with a passkey or a key of their own."
     if hold.risk is not Risk.ROUTINE:
-        return "This call may change things: whoever decides it signs with a key of their own."
+        return "This call may change things: whoever decides it signs with a passkey or a key of their own."
     return ""
