@@ -21,13 +21,16 @@ from reviewrooms import Browser, Room, hidden, text_of
 
 from proxy.core.encoding import Json, b64u, unb64u
 from proxy.core.errors import Code
+from proxy.core.grants import GRANT_TYP
 from proxy.core.holds import Event
 from proxy.core.jws import open_one_of
 from proxy.core.model import Hold, HoldState, Means, Review, Verdict
+from proxy.core.notes import NOTE_TYP
 from proxy.core.passkeys import Assertion
 from proxy.core.release import RELEASE_TYP, read_release
 from proxy.policy.passkeys import read_passkey_line
 from proxy.review.desk.once import LIVES, MOST_EACH, Once
+from proxy.review.desk.statements import in_words
 
 PAGES = "http://localhost:8090"
 ALSO = "http://127.0.0.1:8090"
@@ -657,3 +660,34 @@ def test_what_waited_too_long_is_forgotten() -> None:
     assert kept.take("ada", first) is None
     second = kept.keep("ada", 2)
     assert kept.take("ada", second) == 2
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+CLAIMS: Mapping[str, Json] = {"iss": SPONSOR, "aud": "d", "hold": "h", "reason": "r", "nonce": "n", "iat": 0}
+
+
+@pytest.mark.parametrize(
+    ("typ", "claims", "does", "shown"),
+    [
+        pytest.param(
+            NOTE_TYP, {"act": "extend", "until": 3600}, "Let it wait longer", "1970-01-01 01:00:00", id="more"
+        ),
+        pytest.param(NOTE_TYP, {"act": "comment", "until": 0}, "Comment on it", "comment", id="of others until is now"),
+        pytest.param(
+            RELEASE_TYP, {"verdict": "release", "node": "n1"}, "Release this call, once", "n1 alone", id="node"
+        ),
+        pytest.param(
+            GRANT_TYP, {"query": "token=s3cret"}, "others like it", "the same as in this", id="no credentials"
+        ),
+        pytest.param(GRANT_TYP, {"vary": ["page"], "body": "any"}, "others like it", "page", id="what varies"),
+        pytest.param(RELEASE_TYP, {"later": {"x": 1}}, "Sign intent-release+jwt", '{"x": 1}', id="what has no words"),
+        pytest.param(RELEASE_TYP, {"exp": "never"}, "Sign intent-release+jwt", "never", id="a time that is none"),
+    ],
+)
+def test_a_statement_is_put_into_words_whole(typ: str, claims: dict[str, Json], does: str, shown: str) -> None:
+    told = in_words(typ, {**CLAIMS, **claims}, identities.bundle(), now=identities.NOW)
+    lines = (*told.lines, *told.besides)
+    assert does in told.does and any(shown in text for _, text in lines)
+    assert len(lines) == len({**CLAIMS, **claims}) - ("until" in claims and claims["act"] != "extend")
+    assert not any("s3cret" in text for _, text in lines)
