@@ -66,7 +66,7 @@ class Reader:
 
     def _run(self, words: list[str], code: int) -> None:
         assert words[0] == "intent-proxy"
-        if words[1] in ("run", "sidecar") or (words[1] == "desk" and "--link" not in words):
+        if words[1] in ("run", "sidecar") or (words[1] == "desk" and not {"--link", "webhooks"} & {*words}):
             _, line = self.stack.enter_context(running(*words[1:]))
             assert " ready on " in line, line
             return
