@@ -240,6 +240,32 @@ async def test_two_people_release_with_a_passkey_each_and_votes_are_shown(tmp_pa
     assert (await now(room, hold)).state is HoldState.APPROVED
 
 
+async def test_two_who_sign_pages_that_were_open_at_once_both_count(tmp_path: Path) -> None:
+    room = room_of(tmp_path, review=Review(always=True, quorum=2, who=(SPONSOR, REVIEWER)))
+    hold = await room.file("https://erp.example/v1/invoices/7", method="GET")
+    async with room.browser() as ada, room.browser(REVIEWER) as cleo:
+        pages = [(ada, SPONSOR, await ada.say(hold, "release")), (cleo, REVIEWER, await cleo.say(hold, "release"))]
+        answers = [await touched(browser, hold, page, authenticator(name)) for browser, name, page in pages]
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert (await now(room, hold)).state is HoldState.APPROVED
+
+
+async def test_nobody_signs_for_somebody_else(tmp_path: Path) -> None:
+    """Two people at one browser, one after the other: what the first asked for, the second does not sign."""
+    room = room_of(tmp_path, review=Review(always=True, quorum=2, who=(SPONSOR, REVIEWER)))
+    hold = await room.file("https://erp.example/v1/invoices/7", method="GET")
+    async with room.browser() as both:
+        page = await both.say(hold, "release")
+        await both.sign_in(REVIEWER)
+        token = hidden((await both.get("/queue")).text)["form_token"]
+        signed = answer(authenticator(REVIEWER).sign(challenge(page)))
+        refused = await both.post(f"/holds/{hold.id}/sign", {**form_of(page), "form_token": token, "answer": signed})
+        assert refused.status_code == 409
+        own = await both.say(hold, "release")
+        assert (await touched(both, hold, own, authenticator(REVIEWER))).status_code == 200  # the twin
+    assert len((await now(room, hold)).said) == 1
+
+
 async def test_what_was_decided_meanwhile_is_told_by_whom_and_when(room: Room) -> None:
     hold = await room.file(**RISKY)
     async with room.browser() as ada, room.browser(DEPUTY) as ben:
