@@ -73,6 +73,15 @@ def heading(page: Page, text: str) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text(text)
 
 
+def fits(page: Page, title: str) -> None:
+    """The page is no wider than its window, and axe finds nothing in it."""
+    shoot(page, title)
+    violations = Axe().run(page).response["violations"]
+    assert violations == [], [(each["id"], each["nodes"][0]["html"]) for each in violations]
+    wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    assert int(page.evaluate(wide)) <= 0, title
+
+
 def said(desk: ServedRoom, hold_id: str) -> tuple[str, Means, Verdict, str]:
     found = desk.do(desk.room.holds.get(hold_id))
     assert found is not None and found.statement is not None
@@ -216,10 +225,10 @@ def test_a_passkey_is_made_enrolled_by_an_operator_and_decides(tmp_path: Path, b
         page.get_by_role("link", name="Your passkeys").click()
         page.get_by_label("What it is").fill("blue stick")
         page.get_by_role("button", name="Make a passkey").click()
-        shoot(page, "passkey-make")
+        fits(page, "passkey-make")
         page.get_by_role("button", name="Make it").click()
         heading(page, "blue stick")
-        shoot(page, "passkey-made")
+        fits(page, "passkey-made")
         told = page.locator("pre.command").inner_text()
         new = read_passkey_line(next(line for line in told.splitlines() if line.startswith("{")))
         expect(page.locator("#fingerprint")).to_have_text(new.key.kid)
@@ -247,24 +256,16 @@ def test_its_pages_fit_and_can_be_read_by_everybody(
     name = f"{scheme}-{'phone' if width == 390 else 'desktop'}"
     viewport = {"width": width, "height": 844 if width == 390 else 900}
     with person(browser, desk, SPONSOR, viewport=viewport, color_scheme=scheme) as page:
-
-        def fits(title: str) -> None:
-            shoot(page, f"{title}-{name}")
-            violations = Axe().run(page).response["violations"]
-            assert violations == [], [(each["id"], each["nodes"][0]["html"]) for each in violations]
-            wide = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-            assert int(page.evaluate(wide)) <= 0, title
-
         page.goto(f"{desk.origin}/passkeys")
-        fits("passkeys")
+        fits(page, f"passkeys-{name}")
         page.goto(f"{desk.origin}/holds/{holds[0].id}")
-        fits("passkey-card")
+        fits(page, f"passkey-card-{name}")
         page.get_by_role("button", name="Release once…").click()
         expect(page.get_by_role("button", name="sign with your passkey")).to_be_visible()
-        fits("passkey-confirm")
+        fits(page, f"passkey-confirm-{name}")
         page.goto(f"{desk.origin}/queue")
         page.locator(".groups a").first.click()
-        fits("passkey-group")
+        fits(page, f"passkey-group-{name}")
 
 
 # --- on a real node --------------------------------------------------------------------------------------------------
