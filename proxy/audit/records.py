@@ -209,15 +209,19 @@ def policy_fields(bundle: Bundle) -> dict[str, Json]:
     return {"bundle_sha256": bundle.sha256, "bundle_version": bundle.version, "bundle_signed": bundle.signed}
 
 
-def review_fields(event: str, by: str, *, session: str, hold: Hold | None = None) -> dict[str, Json]:
+def review_fields(
+    event: str, by: str, *, session: str, hold: Hold | None = None, via: str | None = None
+) -> dict[str, Json]:
     """The fields of a `review` line: at the review desk somebody signed in (`enter`), read a held call (`read`), or had
     what may be credentials in it shown (`reveal`). `session` tells one time there from another; it opens nothing.
+    `via`: by what somebody signed in, `link` or `oidc`.
     """
     return _known(
         {
             "event": event,
             "by": _text(by),
             "session": session[:_HASH_CHARS],
+            "via": via,
             "hold_id": None if hold is None else hold.id,
             "call_digest": None if hold is None else hold.call_digest,
             "manifest": None if hold is None else hold.root_id,

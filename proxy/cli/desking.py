@@ -17,6 +17,7 @@ from proxy.audit.records import policy_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.cli.deployment import Deployment, new_id, nonce, now
 from proxy.cli.deskplace import desk_links
+from proxy.cli.oidc import oidc_provider
 from proxy.cli.proposing import proposal_for
 from proxy.cli.store import open_secret, open_store
 from proxy.core.encoding import Json
@@ -106,6 +107,7 @@ async def open_parts(
                 max_ttl=settings.holds.max_ttl,
                 view=control.view,
             )
+            provider = oidc_provider(settings)
             index = Index(reviews=reviews, holds=holds, policy=policy, clock=now)
 
             async def record(bundle: Bundle) -> None:
@@ -132,6 +134,7 @@ async def open_parts(
                 propose=lambda held: _proposed(held, policy().bundle),
                 clock=now,
                 origins=origins,
+                oidc=provider,
                 config=config,
             )
             telling = await open_notifier(
@@ -145,7 +148,8 @@ async def open_parts(
                 desk=origins[0],
                 desk_listens=(settings.desk.listen.host, settings.desk.listen.port),
             )
-            chores = (policy.follow(record), control.follow(), index.run(), telling.run())
+            signing_in = () if provider is None else (provider.follow(),)
+            chores = (policy.follow(record), control.follow(), index.run(), telling.run(), *signing_in)
             yield Opened(parts=parts, chores=chores, died=died)
         finally:
             await journal.close()

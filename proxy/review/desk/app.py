@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from proxy.review.desk.entering import Entering
 from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
+from proxy.review.desk.oidc.arriving import BACK, Arriving
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import Passkeys
 from proxy.review.desk.rulings import Rulings
@@ -25,7 +26,7 @@ def build_app(parts: DeskParts) -> ASGIApp:
     """The whole desk. Nothing of it is reached but through `Guard`, and nothing but the door without a session."""
     views = Views()
     passkeys = Passkeys(parts, views)
-    rulings, entering = Rulings(views, passkeys), Entering(parts)
+    rulings, entering, arriving = Rulings(views, passkeys), Entering(parts), Arriving(parts)
 
     def read(path: str, handler: Handler) -> BaseRoute:
         return Route(path, signed_in(parts, handler), methods=["GET"])
@@ -36,6 +37,8 @@ def build_app(parts: DeskParts) -> ASGIApp:
     routes: list[BaseRoute] = [
         Route("/enter", guarded(parts, entering.look), methods=["GET"]),
         Route("/enter", guarded(parts, entering.enter), methods=["POST"]),
+        Route("/enter/oidc", guarded(parts, arriving.begin), methods=["POST"]),
+        Route(BACK, guarded(parts, arriving.back), methods=["GET"]),
         said("/leave", entering.leave),
         read("/", views.first),
         read("/queue", views.queue),

@@ -8,6 +8,7 @@ from proxy.core.clusters import Policy
 from proxy.ports import Journal
 from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
+from proxy.review.desk.oidc.provider import Provider
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
 from proxy.review.granting import Granter
@@ -52,6 +53,7 @@ class DeskParts:
     propose: Callable[[HeldCall], Proposed]
     clock: Callable[[], datetime]
     origins: tuple[str, ...]  # where its pages are, the one to print first: "http://localhost:8090"
+    oidc: Provider | None = None  # None: nobody signs in with OpenID Connect
     config: str = ""  # what to add to a command for a terminal, such as "-c mine"
 
     @property

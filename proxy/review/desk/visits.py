@@ -15,10 +15,11 @@ from proxy.core.clusters import Policy
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle, Person
 from proxy.review.desk import words
+from proxy.review.desk.oidc.entries import place
 from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.seeing import Concerned, may_see
-from proxy.review.desk.sessions import Session
+from proxy.review.desk.sessions import LONGEST, Session
 from proxy.review.desk.signing import why_no_passkey
 from proxy.review.opened import HeldCall
 from proxy.review.outcomes import unknown
@@ -124,6 +125,23 @@ def token_of(request: Request, parts: DeskParts) -> str | None:
     return request.cookies.get(cookie_name(parts))
 
 
+def begin_session(answer: Response, parts: DeskParts, person: Person, request: Request) -> Session:
+    """Sign somebody in, whatever their browser had before. `answer` bears the new session's cookie."""
+    token = parts.sessions.begin(person.id, instead_of=token_of(request, parts))
+    session = parts.sessions.find(token)
+    assert session is not None
+    answer.set_cookie(
+        cookie_name(parts),
+        token,
+        max_age=int(LONGEST.total_seconds()),
+        path="/",
+        secure=parts.secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return session
+
+
 def visit_of(request: Request, parts: DeskParts) -> Visit:
     """Who asks.
 
@@ -189,12 +207,21 @@ def _outside(request: Request, parts: DeskParts) -> Response:
             return Response(status_code=401)
         if request.url.path == "/":
             return RedirectResponse("/enter", status_code=303)
+        return door(parts, status=401, to=request.url.path)
     return door(parts, status=401)
 
 
-def door(parts: DeskParts, *, refused: str = "", status: int) -> Response:
-    """How to sign in, and why a link did not."""
-    values = {**common(parts, None), "refused": refused, "links": parts.links is not None}
+def door(parts: DeskParts, *, refused: str = "", status: int, to: str = "/") -> Response:
+    """How to sign in, and why it did not work. `to`: the page that was asked for."""
+    provider = parts.oidc
+    values = {
+        **common(parts, None),
+        "refused": refused,
+        "links": parts.links is not None,
+        "provider": "" if provider is None else provider.name,
+        "provider_down": provider is not None and bool(provider.fault),
+        "to": place(to),
+    }
     return page("door.html", values, status=status)
 
 
