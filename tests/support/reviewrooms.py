@@ -65,9 +65,12 @@ class Room:
     view: ControlView = field(default_factory=ControlView)
     earlier: tuple[Earlier, ...] = ()
     clock: Callable[[], datetime] | None = None  # else the one to turn
+    _policy: Policy | None = None  # the last that was asked for
 
     def policy(self) -> Policy:
-        return compile_policy(self.bundle)
+        if self._policy is None or self._policy.bundle is not self.bundle:
+            self._policy = compile_policy(self.bundle)
+        return self._policy
 
     def time(self) -> datetime:
         return self.now if self.clock is None else self.clock()
@@ -81,7 +84,7 @@ class Room:
         reviews = ReviewService(
             holds=self.holds,
             vault=self.vault,
-            policy=lambda: compile_policy(self.bundle),
+            policy=self.policy,
             view=lambda: self.view,
             **common,
         )
@@ -92,15 +95,13 @@ class Room:
             granter=Granter(
                 reviews=reviews,
                 grants=self.grants,
-                policy=lambda: compile_policy(self.bundle),
+                policy=self.policy,
                 new_id=lambda: f"grant-{next(numbers)}",
                 **common,
             ),
-            resolving=Resolving(
-                reviews=reviews, holds=self.holds, policy=lambda: compile_policy(self.bundle), **common
-            ),
+            resolving=Resolving(reviews=reviews, holds=self.holds, policy=self.policy, **common),
             index=Index(reviews=reviews, holds=self.holds, policy=self.policy, clock=self.time),
-            policy=lambda: compile_policy(self.bundle),
+            policy=self.policy,
             signing=Signing(key_of=lambda person, hold: key(person.id)),
             sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
             links=Links(self.directory / "links", clock=self.time),
