@@ -41,9 +41,9 @@ def visible(text: str) -> str:
     """`text` on one line of printable characters; every other one as `\\x1b`, `\\u202e` or `\\U000e0041`.
 
     Covers control characters, ANSI and OSC escapes, line breaks, bidirectional and zero-width characters, tags,
-    fillers, lone surrogates, unassigned code points, marks piled up on one letter, and characters that pass for others: full-width and mathematical
-    forms, and letters of another script within a word of Latin ones. Other printable text comes back as it is, so that
-    nothing is ever escaped twice.
+    fillers, lone surrogates, unassigned code points, marks piled up on one letter, and characters that pass for others:
+    full-width and mathematical forms, and letters of another script within a word of Latin ones. Other printable text
+    comes back as it is, so that nothing is ever escaped twice.
     """
     if text.isascii() and text.isprintable():
         return text
