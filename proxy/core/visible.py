@@ -16,7 +16,9 @@ _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef\U0001d159]"
 )
 # What shows as an ASCII character and is another: full-width and mathematical forms, and what passes for "/", ".", ":".
-_POSING = re.compile("[\u2024\u2044\u2215\u2236\u29f8\u29f5\ua789\ufe52\ufe55\ufe68\uff01-\uff5e\U0001d400-\U0001d7ff]")
+_POSING = re.compile(
+    "[\u2024\u2044\u2215\u2236\u29f8\u29f5\u017f\u212a\u212b\ua789\ufe50-\ufe6b\uff01-\uff5e\U0001d400-\U0001d7ff]"
+)
 # What stands over, under or within the letter before it: no browser breaks a line there, and many pile up over others.
 _JOINING = "\u0e33\u0eb3"
 _MOST_JOINED = 4

@@ -195,10 +195,10 @@ async def pages_everywhere(room: HostileRoom, text: str, bodies: Sequence[tuple[
         yield queue
         form = {**hidden(queue), "digest": first.call_digest, "reason": reason}
         yield (await ada.get(f"/holds/{first.id}/propose")).text
-        if text in ODD:  # pages that show nothing more, now this, now that
+        if text in ODD or text not in EVERYWHERE:  # pages that show nothing more: now this, now that
             yield (await ada.get(f"/queue?search={quote(text)}&agent={quote(text)}")).text
             yield (await ada.post(f"/holds/{first.id}/reveal", form)).text
-        else:
+        if text not in ODD:
             grant = {"path": text, "vary": text, "minutes": "5", "count": "2"}
             yield (await ada.post(f"/holds/{first.id}/grant", {**form, **grant})).text
             for group in re.findall(r'href="/groups/([^"]+)"', queue):
