@@ -22,9 +22,9 @@ from proxy.cli.exits import Exit
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.errors import Unavailable
 from proxy.review.desk.app import build_app
+from proxy.review.desk.connections import MOST_CONNECTIONS, Prompt
 
 STOPS_WITHIN_S = 3
-MOST_CONNECTIONS = 500
 
 
 app = typer.Typer(help="The review desk: pages on which people decide.")
@@ -87,7 +87,7 @@ async def _serve(
                 build_app(opened.parts),
                 log_config=None,
                 access_log=False,
-                http="h11",
+                http=Prompt,
                 lifespan="off",
                 ws="none",
                 proxy_headers=False,

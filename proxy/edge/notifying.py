@@ -62,7 +62,7 @@ async def own_places(settings: Settings, *stores: RedisServer, desk: tuple[str, 
     """Where the proxy, its desk and its stores are."""
     listens = (settings.listen, *([] if settings.tls.listen is None else [settings.tls.listen]))
     places = tuple((each.host, each.port) for each in listens)
-    return await own_surfaces((*places, *([] if desk is None else [desk])), *stores)
+    return await own_surfaces((*places, *([] if desk is None else [desk])), *stores, desk_url=settings.desk.url)
 
 
 def sample(deployment: str, *, number: str, now: datetime, desk: str = DESK) -> Notice:

@@ -44,6 +44,7 @@ def test_a_link_is_for_whom_it_names_else_for_whoever_answers_for_an_agent(home:
         pytest.param(["--as", "bem"], "start: true", 'did you mean "ben"', id="nobody of that name"),
         pytest.param([], "links: false", "desk.links is false", id="links are switched off"),
         pytest.param([], 'listen: "127.0.0.1:0"', "another each time", id="nobody knows the port"),
+        pytest.param([], 'url: "https://10.0.0.999"', "four decimal numbers", id="a URL that leads nowhere"),
         pytest.param([], 'listen: "192.0.2.1:8090"', "desk.url", id="other machines would send cookies in clear"),
     ],
 )

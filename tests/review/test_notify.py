@@ -431,6 +431,9 @@ async def test_the_proxy_itself_is_no_receiver(hearing: Hearing) -> None:
     with pytest.raises(Rejected) as refused:
         await post(hearing, ops)
     assert refused.value.code is Code.GUARD_SELF
+    hearing.own = OwnSurfaces(names=frozenset({"localhost"}))
+    with pytest.raises(Rejected):  # nor the desk, under its own name
+        await post(hearing, ops)
     hearing.own = OwnSurfaces(ports=frozenset({1}))
     assert await post(hearing, ops) == 204
 

@@ -1,5 +1,6 @@
 """The review desk as a web application on stores in memory, and browsers that visit it, without a network."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -64,9 +65,12 @@ class Room:
     view: ControlView = field(default_factory=ControlView)
     earlier: tuple[Earlier, ...] = ()
     clock: Callable[[], datetime] | None = None  # else the one to turn
+    _policy: Policy | None = None  # the last that was asked for
 
     def policy(self) -> Policy:
-        return compile_policy(self.bundle)
+        if self._policy is None or self._policy.bundle is not self.bundle:
+            self._policy = compile_policy(self.bundle)
+        return self._policy
 
     def time(self) -> datetime:
         return self.now if self.clock is None else self.clock()
@@ -80,7 +84,7 @@ class Room:
         reviews = ReviewService(
             holds=self.holds,
             vault=self.vault,
-            policy=lambda: compile_policy(self.bundle),
+            policy=self.policy,
             view=lambda: self.view,
             **common,
         )
@@ -91,15 +95,13 @@ class Room:
             granter=Granter(
                 reviews=reviews,
                 grants=self.grants,
-                policy=lambda: compile_policy(self.bundle),
+                policy=self.policy,
                 new_id=lambda: f"grant-{next(numbers)}",
                 **common,
             ),
-            resolving=Resolving(
-                reviews=reviews, holds=self.holds, policy=lambda: compile_policy(self.bundle), **common
-            ),
+            resolving=Resolving(reviews=reviews, holds=self.holds, policy=self.policy, **common),
             index=Index(reviews=reviews, holds=self.holds, policy=self.policy, clock=self.time),
-            policy=lambda: compile_policy(self.bundle),
+            policy=self.policy,
             signing=Signing(key_of=lambda person, hold: key(person.id), desk=key("desk")),
             sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
             links=Links(self.directory / "links", clock=self.time),
@@ -194,3 +196,65 @@ def hidden(page: str) -> dict[str, str]:
 def text_of(page: str) -> str:
     """What a page says, without its tags, on one line."""
     return " ".join(unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+@asynccontextmanager
+async def kept_up(index: Index) -> AsyncIterator[None]:
+    running = asyncio.ensure_future(index.run())
+    await index.ready.wait()
+    await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+class Stream:
+    """Reads server-sent events off the application itself, as a browser that stays connected."""
+
+    def __init__(self, browser: Browser, path: str, last: str = "") -> None:
+        cookie = "; ".join(f"{each.name}={each.value}" for each in browser.client.cookies.jar)
+        headers = [("host", ORIGIN.partition("://")[2]), ("cookie", cookie), ("accept", "text/event-stream")]
+        headers += [("last-event-id", last)] if last else []
+        path, _, query = path.partition("?")
+        self._scope = {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": "1.1",
+            "method": "GET",
+            "scheme": "http",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in headers],
+        }
+        self._gone = asyncio.Event()
+        self._asked = False
+        self._said: asyncio.Queue[str] = asyncio.Queue()
+        self._task = asyncio.ensure_future(browser.room.app(self._scope, self._receive, self._send))
+
+    async def _receive(self) -> dict[str, object]:
+        if not self._asked:
+            self._asked = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: object) -> None:
+        assert isinstance(message, dict)
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        elif message.get("body"):
+            self._said.put_nowait(message["body"].decode())
+
+    async def next(self) -> dict[str, str]:
+        """The next event, by the names of its fields."""
+        while True:
+            text = await asyncio.wait_for(self._said.get(), 10)
+            if not text.startswith(":"):
+                return dict(line.partition(": ")[::2] for line in text.strip().splitlines())
+
+    async def leave(self) -> None:
+        self._gone.set()
+        await asyncio.wait_for(self._task, 5)

@@ -12,15 +12,23 @@ from starlette.responses import Response, StreamingResponse
 from proxy.core.encoding import Json
 from proxy.review.desk.index import END, RESET
 from proxy.review.desk.seeing import Concerned
-from proxy.review.desk.visits import Visit, token_of
+from proxy.review.desk.visits import Refused, Visit, token_of
 
 LOOK_S = 5.0
 """How often something is said to a silent page, and asked whether whoever listens is still signed in."""
 MAX_PLACE_CHARS = 2_000
+MOST_STREAMS = 20
+"""So many pages of one session are kept up to date at once."""
 
 
 async def events(visit: Visit) -> Response:
-    """The stream of one page."""
+    """The stream of one page.
+
+    Raises:
+        Refused: this session has enough of them.
+    """
+    if visit.parts.index.listeners_of(visit.session.id) >= MOST_STREAMS:
+        raise Refused(429, f"At most {MOST_STREAMS} pages of one session are kept up to date: close one.")
     asked = visit.request.headers.get("last-event-id") or visit.request.query_params.get("after", "")
     stream = _stream(visit, asked[:MAX_PLACE_CHARS])
     return StreamingResponse(stream, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
@@ -29,8 +37,10 @@ async def events(visit: Visit) -> Response:
 async def _stream(visit: Visit, after: str) -> AsyncIterator[bytes]:
     """Every change that concerns this person, until they are signed out or the desk stops."""
     index = visit.parts.index
-    listening = index.listen(after)
+    listening = index.listen(after, by=visit.session.id)
     try:
+        if index.listeners_of(visit.session.id) > MOST_STREAMS:  # several were asked for at once
+            return
         yield b"retry: 1000\n" + _event("hello", {}, place="")
         while True:
             change = await listening.next(LOOK_S)

@@ -40,6 +40,8 @@ HEADERS: Mapping[str, str] = {
 SECURE_HEADERS: Mapping[str, str] = {"strict-transport-security": "max-age=31536000"}
 
 _READS = frozenset({"GET", "HEAD"})
+_PARTS_OF_PAGES = frozenset({"iframe", "frame", "object", "embed", "fencedframe"})
+"""What a browser asks for to put it into a page (Sec-Fetch-Dest), though it calls that a navigation."""
 _MOST_HEADER_BYTES = 16_384
 
 
@@ -93,6 +95,7 @@ class Guard:
         if scope["method"] in _READS:
             # Whoever links here may; nobody else's page may load parts of ours.
             foreign = site not in ("", "same-origin", "none") and headers.get("sec-fetch-mode") != "navigate"
+            foreign = foreign or headers.get("sec-fetch-dest") in _PARTS_OF_PAGES
             return (403, "Only this desk's own pages may ask for that.") if foreign else None
         if scope["method"] != "POST":
             return 405, "The desk knows GET and POST."

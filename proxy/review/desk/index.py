@@ -198,12 +198,16 @@ class Index:
 
     # --- listening ---------------------------------------------------------------------------------------------------
 
-    def listen(self, after: str) -> "Listening":
-        """Hear everything that happened after this place in the stream, then whatever happens."""
-        listening = Listening(self._since(after), self._listeners)
+    def listen(self, after: str, *, by: str = "") -> "Listening":
+        """Hear everything that happened after this place in the stream, then whatever happens. `by`: who listens."""
+        listening = Listening(self._since(after), self._listeners, by=by)
         if self._ended:
             listening.tell(END)
         return listening
+
+    def listeners_of(self, name: str) -> int:
+        """How many of those who listen do it under this name."""
+        return sum(listening.by == name for listening in self._listeners)
 
     def end(self) -> None:
         """Let whoever listens go: the desk is about to stop."""
@@ -227,7 +231,8 @@ class Index:
 class Listening:
     """One who listens. What is heard may come twice, never not at all; `close` it in the end."""
 
-    def __init__(self, before: Iterable[Change], among: "set[Listening]") -> None:
+    def __init__(self, before: Iterable[Change], among: "set[Listening]", *, by: str = "") -> None:
+        self.by = by
         self._waiting: asyncio.Queue[Change] = asyncio.Queue()
         self._among = among
         among.add(self)

@@ -202,7 +202,7 @@ def _outside(request: Request, parts: DeskParts) -> Response:
     """
     if request.method in ("GET", "HEAD"):
         if request.headers.get("sec-fetch-site") == "cross-site":
-            return page("hop.html", {**common(parts, None), "to": request.url.path})
+            return page("hop.html", common(parts, None))
         if LIVE in request.headers or request.headers.get("accept") == "text/event-stream":
             return Response(status_code=401)
         if request.url.path == "/":
@@ -234,6 +234,7 @@ _TITLES = {
     413: "Too large",
     415: "Not a form",
     422: "Not like that",
+    429: "Too many at once",
     503: "The store does not answer",
 }
 
