@@ -81,6 +81,7 @@ class Room:
         return self.directory / "journal"
 
     def __post_init__(self) -> None:
+        self.directory.mkdir(mode=0o700, exist_ok=True)
         self.journal_dir.mkdir(exist_ok=True)
         self.holds = MemoryHolds(now=self.time)
         self.vault = SecretVault(b"s" * 32)

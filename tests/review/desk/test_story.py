@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from clirun import cli, free_port, running
-from identities import SPONSOR, key
+from identities import AGENT, SPONSOR, key
 from rawclient import Response
 
 pytest.importorskip("playwright")
@@ -133,6 +133,8 @@ def test_a_held_call_appears_is_released_by_keyboard_and_passes_once(story: Stor
     assert asking.answer().status == 200
     (seen,) = story.town.tls.since(before).requests
     assert seen.target == "/v1/payroll/1"
+    page.goto(f"{story.origin}/agents/{AGENT}")
+    expect(page.get_by_role("region", name="What it did of late")).to_contain_text("/v1/payroll/1")
     in_history(page, story, "v1/payroll/1", "released by Ada Example (ada)", "sent, answered 200")
     shoot(page, "story-history")
 
