@@ -71,7 +71,11 @@ def a_denial_without_reason(page: Page, here: Scene) -> None:
     page.goto(f"{here.desk.origin}/holds/{here.hold.id}")
     page.locator("form[action$='/deny']").evaluate("form => { form.noValidate = true }")
     page.locator("form[action$='/deny'] button").click()
-    expect(page.get_by_role("alert")).to_contain_text("needs a reason")
+    expect(page.get_by_role("alert")).to_contain_text(
+        "Nothing was decided. A denial, which the agent reads, needs a reason."
+    )
+    expect(page.get_by_role("alert")).to_be_focused()  # and not a button, which the next Enter would press
+    expect(page.get_by_role("alert")).to_be_in_viewport()
 
 
 def a_denial(page: Page, here: Scene) -> None:
