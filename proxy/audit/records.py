@@ -147,6 +147,7 @@ def hold_fields(
             "manifest": hold.root_id,
             "agent": _text(hold.agent),
             "sponsor": _text(hold.sponsor),
+            "who": [_text(name) for name in hold.who] if event == "file" else None,  # whose history it belongs to
             "cluster": _text(hold.cluster),
             "task": _text(hold.task),
             "code": hold.code.value,

@@ -26,14 +26,17 @@ from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 from proxy.edge.node import load_policy, node_identity, node_name
 from proxy.edge.notifying import open_notifier
+from proxy.policy.chains import kept_manifests
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
 from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import with_desk_key
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
 from proxy.stores.files import StatementFile, private_dir
@@ -49,6 +52,9 @@ logger = logging.getLogger(__name__)
 JOURNAL_SLOT = 9_000
 """The desk's number among those who write a node's journal; workers have lower ones."""
 MOST_EARLIER = 8
+MOST_DID = 50
+MOST_JOURNAL_BYTES = 64 * 2**20
+"""So much of the journal is read for a page: a second or two. `holds history` reads more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,6 +137,17 @@ async def open_parts(
                 links=desk_links(settings) if settings.desk.links else None,
                 journal=journal,
                 earlier=_Before(state / "journal"),
+                did=_Did(state / "journal"),
+                remembered=Remembered(
+                    Oversight(
+                        journal=state / "journal",
+                        policy=policy,
+                        manifests=lambda: tuple(kept.root for kept in kept_manifests(deployment.manifests)),
+                        most_bytes=MOST_JOURNAL_BYTES,
+                    ),
+                    clock=now,
+                ),
+                view=control.view,
                 propose=lambda held: _proposed(held, policy().bundle),
                 clock=now,
                 origins=origins,
@@ -200,6 +217,23 @@ class _Before:
         return await asyncio.to_thread(read)
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """What an agent did of late, under whichever mandate, from this node's journal."""
+
+    journal: Path
+
+    async def __call__(self, agent: str) -> tuple[Earlier, ...]:
+        def read() -> tuple[Earlier, ...]:
+            try:
+                lines = recent_lines(self.journal, agent=agent, before=now(), kinds=(Kind.DECISION,), limit=MOST_DID)
+            except Unavailable:
+                return ()
+            return tuple(_earlier(line.at, line.fields) for line in lines)
+
+        return await asyncio.to_thread(read)
+
+
 def _earlier(at: datetime, fields: Mapping[str, Json]) -> Earlier:
     def text(name: str) -> str:
         value = fields.get(name)
@@ -208,7 +242,7 @@ def _earlier(at: datetime, fields: Mapping[str, Json]) -> Earlier:
     query = fields.get("query")
     names = [str(pair[0]) for pair in query if isinstance(pair, list) and pair] if isinstance(query, list) else []
     asked = f"{text('method')} {text('url')}{'?' if names else ''}{'&'.join(names)}".strip()
-    return Earlier(at=at, what=text("verdict"), asked=asked or "(no call)", why=text("code"))
+    return Earlier(at=at, what=text("verdict"), asked=asked or "(no call)", why=text("code"), task=text("task"))
 
 
 def _proposed(held: HeldCall, bundle: Bundle) -> Proposed:

@@ -18,16 +18,18 @@ from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
-from proxy.core.model import Bundle, Hold, Person
+from proxy.core.model import Bundle, Hold, Manifest, Person
 from proxy.ports import Journal
 from proxy.review.desk.app import build_app
 from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
 from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
 from proxy.stores.memory_grants import MemoryGrants
@@ -64,6 +66,8 @@ class Room:
     now: datetime = NOW
     view: ControlView = field(default_factory=ControlView)
     earlier: tuple[Earlier, ...] = ()
+    did: tuple[Earlier, ...] = ()
+    manifests: tuple[Manifest, ...] = ()
     clock: Callable[[], datetime] | None = None  # else the one to turn
     _policy: Policy | None = None  # the last that was asked for
 
@@ -75,7 +79,14 @@ class Room:
     def time(self) -> datetime:
         return self.now if self.clock is None else self.clock()
 
+    @property
+    def journal_dir(self) -> Path:
+        """Where a test writes a journal for the pages that read one; what the desk writes down is in `journal`."""
+        return self.directory / "journal"
+
     def __post_init__(self) -> None:
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        self.journal_dir.mkdir(exist_ok=True)
         self.holds = MemoryHolds(now=self.time)
         self.vault = SecretVault(b"s" * 32)
         self.filer = Filer(holds=self.holds, vault=self.vault, bundle=self.bundle, tokens=self.tokens, now=self.time())
@@ -107,6 +118,12 @@ class Room:
             links=Links(self.directory / "links", clock=self.time),
             journal=self.journal,
             earlier=self._earlier,
+            did=self._did,
+            remembered=Remembered(
+                Oversight(journal=self.journal_dir, policy=self.policy, manifests=lambda: self.manifests),
+                clock=self.time,
+            ),
+            view=lambda: self.view,
             propose=lambda held: Proposed(
                 where="clusters.yaml:1", lines=("- id: x",), then=("intent-proxy bundle sign",)
             ),
@@ -131,6 +148,9 @@ class Room:
 
     async def _earlier(self, held: HeldCall) -> tuple[Earlier, ...]:
         return self.earlier
+
+    async def _did(self, agent: str) -> tuple[Earlier, ...]:
+        return self.did
 
     def person(self, name: str) -> Person:
         return self.bundle.people[name]

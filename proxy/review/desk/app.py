@@ -12,6 +12,7 @@ from proxy.review.desk.entering import Entering
 from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
 from proxy.review.desk.oidc.arriving import BACK, Arriving
+from proxy.review.desk.overseeing import Overseeing
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import Passkeys
 from proxy.review.desk.rulings import Rulings
@@ -24,8 +25,14 @@ _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 def build_app(parts: DeskParts) -> ASGIApp:
     """The whole desk. Nothing of it is reached but through `Guard`, and nothing but the door without a session."""
+    router = Router(desk_routes(parts), default=_endpoint(not_found(parts)), redirect_slashes=False)
+    return Guard(router, origins=parts.origins)
+
+
+def desk_routes(parts: DeskParts) -> list[BaseRoute]:
+    """Every address of the desk. Tests look at each page that is here."""
     views = Views()
-    passkeys = Passkeys(parts, views)
+    passkeys, overseeing = Passkeys(parts, views), Overseeing()
     rulings, entering, arriving = Rulings(views, passkeys), Entering(parts), Arriving(parts)
 
     def read(path: str, handler: Handler) -> BaseRoute:
@@ -34,7 +41,7 @@ def build_app(parts: DeskParts) -> ASGIApp:
     def said(path: str, handler: Handler) -> BaseRoute:
         return Route(path, signed_in(parts, handler), methods=["POST"])
 
-    routes: list[BaseRoute] = [
+    return [
         Route("/enter", guarded(parts, entering.look), methods=["GET"]),
         Route("/enter", guarded(parts, entering.enter), methods=["POST"]),
         Route("/enter/oidc", guarded(parts, arriving.begin), methods=["POST"]),
@@ -42,7 +49,10 @@ def build_app(parts: DeskParts) -> ASGIApp:
         said("/leave", entering.leave),
         read("/", views.first),
         read("/queue", views.queue),
-        read("/history", views.history),
+        read("/history", overseeing.history),
+        read("/reviewers", overseeing.reviewers),
+        read("/agents", overseeing.agents),
+        read("/agents/{agent}", overseeing.agent),
         read("/help", views.help),
         read("/events", events),
         read("/holds/{hold}", views.card),
@@ -63,8 +73,6 @@ def build_app(parts: DeskParts) -> ASGIApp:
         said("/passkeys/made", passkeys.made),
         *(Route(f"/static/{file.name}", _file(file), methods=["GET"]) for file in sorted(STATIC.iterdir())),
     ]
-    router = Router(routes, default=_endpoint(not_found(parts)), redirect_slashes=False)
-    return Guard(router, origins=parts.origins)
 
 
 def _file(path: Path) -> Callable[[Request], Response]:

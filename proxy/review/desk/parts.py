@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.clusters import Policy
+from proxy.core.control import ControlView
 from proxy.ports import Journal
 from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
 from proxy.review.desk.oidc.provider import Provider
+from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
 from proxy.review.granting import Granter
@@ -25,6 +27,7 @@ class Earlier:
     what: str  # "allow", "hold" or "deny"
     asked: str  # method and URL; of the query, names alone
     why: str  # the code it was judged with
+    task: str = ""  # which it said it serves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,9 @@ class DeskParts:
     links: Links | None  # None: nobody signs in by a link
     journal: Journal
     earlier: Callable[[HeldCall], Awaitable[tuple[Earlier, ...]]]
+    did: Callable[[str], Awaitable[tuple[Earlier, ...]]]  # of an agent, the newest last
+    remembered: Remembered  # what the journal and the manifests say
+    view: Callable[[], ControlView]  # what is stopped
     propose: Callable[[HeldCall], Proposed]
     clock: Callable[[], datetime]
     origins: tuple[str, ...]  # where its pages are, the one to print first: "http://localhost:8090"

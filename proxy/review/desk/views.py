@@ -12,7 +12,6 @@ from proxy.core.model import Hold
 from proxy.review.desk import words
 from proxy.review.desk.bodies import body_view
 from proxy.review.desk.choices import Choices, choices
-from proxy.review.desk.history import DECIDED, MOST, history_for
 from proxy.review.desk.queue import Queue, Row, Which, Wish, queue_for, read_wish
 from proxy.review.desk.statements import Statement
 from proxy.review.desk.visits import Refused, Visit
@@ -161,16 +160,6 @@ class Views:
         """The change of policy under which such calls would pass. Nothing is changed by looking."""
         held = await visit.held()
         return visit.page("propose.html", held=held, hold=held.hold, proposed=visit.parts.propose(held))
-
-    async def history(self, visit: Visit) -> Response:
-        """What was decided, by whom, and how fast."""
-        holds = await visit.parts.reviews.listing(states=DECIDED, limit=MOST)
-        return visit.page(
-            "history.html",
-            history=history_for(holds, visit.person, visit.bundle, now=visit.now),
-            became=lambda hold: words.standing(hold, visit.now).word,
-            lasts=words.lasts,
-        )
 
     async def help(self, visit: Visit) -> Response:
         """What the words and the keys mean."""

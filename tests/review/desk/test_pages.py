@@ -316,19 +316,3 @@ async def test_a_hold_that_was_changed_in_the_store_is_not_shown(room: Room) -> 
         assert answer.status_code == 409 and "do not release it" in text_of(answer.text)
         assert (await cleo.get(f"/holds/{hold.id}")).status_code == 404
         assert "do not release it" in text_of((await maria.get("/queue")).text)
-
-
-# --- oversight -------------------------------------------------------------------------------------------------------
-
-
-async def test_the_history_says_by_whom_how_fast_and_how_often_released(room: Room) -> None:
-    holds = [await room.file(f"{OUTSIDE}{number}", ttl_s=900 if number < 3 else 60) for number in range(5)]
-    async with room.browser() as maria, room.browser(REVIEWER) as cleo:
-        for number, hold in enumerate(holds[:3]):
-            room.later(seconds=10)
-            await maria.say(hold, "deny" if number == 2 else "release", reason="because")
-        room.later(minutes=2)
-        page = text_of((await maria.get("/history")).text)
-        assert f"Ada Example ({SPONSOR}) 2 1 67 20 s" in page
-        assert "5 calls, 2 of them without a decision in time" in page
-        assert "0 calls" in text_of((await cleo.get("/history")).text)
