@@ -66,7 +66,10 @@ class Reader:
 
     def _run(self, words: list[str], code: int) -> None:
         assert words[0] == "intent-proxy"
-        if words[1] in ("run", "sidecar") or (words[1] == "desk" and "--link" not in words):
+        serves_desk = (
+            words[1] == "desk" and words[2].startswith("-") and "--link" not in words
+        )  # a bare word is a subcommand
+        if words[1] in ("run", "sidecar") or serves_desk:
             _, line = self.stack.enter_context(running(*words[1:]))
             assert " ready on " in line, line
             return
