@@ -66,7 +66,8 @@ class Reader:
 
     def _run(self, words: list[str], code: int) -> None:
         assert words[0] == "intent-proxy"
-        if words[1] in ("run", "sidecar") or (words[1] == "desk" and not {"--link", "webhooks"} & {*words}):
+        desk_alone = words[1] == "desk" and "--link" not in words and all(word.startswith("-") for word in words[2:3])
+        if words[1] in ("run", "sidecar") or desk_alone:  # a bare word after `desk` is a subcommand
             _, line = self.stack.enter_context(running(*words[1:]))
             assert " ready on " in line, line
             return
