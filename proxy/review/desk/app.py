@@ -13,6 +13,7 @@ from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import Passkeys
+from proxy.review.desk.proposals import Proposals
 from proxy.review.desk.rulings import Rulings
 from proxy.review.desk.views import Views
 from proxy.review.desk.visits import Endpoint, Handler, guarded, not_found, signed_in
@@ -26,6 +27,7 @@ def build_app(parts: DeskParts) -> ASGIApp:
     views = Views()
     passkeys = Passkeys(parts, views)
     rulings, entering = Rulings(views, passkeys), Entering(parts)
+    proposals = Proposals(parts)
 
     def read(path: str, handler: Handler) -> BaseRoute:
         return Route(path, signed_in(parts, handler), methods=["GET"])
@@ -58,6 +60,12 @@ def build_app(parts: DeskParts) -> ASGIApp:
         read("/passkeys", passkeys.mine),
         said("/passkeys", passkeys.make),
         said("/passkeys/made", passkeys.made),
+        read("/proposals", proposals.waiting),
+        said("/proposals", proposals.renew),
+        read("/proposals/{proposal}", proposals.one),
+        said("/proposals/{proposal}/sign", proposals.ask),
+        said("/proposals/{proposal}/signed", proposals.sign),
+        said("/proposals/{proposal}/decline", proposals.decline),
         *(Route(f"/static/{file.name}", _file(file), methods=["GET"]) for file in sorted(STATIC.iterdir())),
     ]
     router = Router(routes, default=_endpoint(not_found(parts)), redirect_slashes=False)
