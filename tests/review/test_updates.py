@@ -22,6 +22,7 @@ from proxy.core.verify import Lifetimes
 from proxy.policy.chains import read_chain_file, write_chain_file
 from proxy.policy.drafts import draft_for, draft_text
 from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text
+from proxy.review.manifestwords import manifest_told
 from proxy.review.tosign import ToSign
 from proxy.review.updates import MOST_WAITING, Updates
 from proxy.stores.memory_proposals import MemoryProposals
@@ -285,6 +286,8 @@ async def test_a_passkey_signs_what_was_proposed_whichever_s_it_writes(tmp_path:
         seen.add(one_form(STICK.key.public, assertion.signature) == assertion.signature)
         signed = await room.updates.record(proposal, wanted.attested(key("desk"), assertion, room.person(SPONSOR)))
         assert signed.passkey == STICK.id
+        told = dict(manifest_told(signed, room.bundle, now=NOW).facts)
+        assert told["signed with"] == "a passkey, at the review desk"
         assert read_chain_file(room.manifests / f"{AGENT}.jws") == (signed.token,)
 
 
