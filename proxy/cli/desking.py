@@ -25,8 +25,7 @@ from proxy.core.errors import Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 from proxy.edge.node import load_policy, node_identity, node_name
-from proxy.edge.notifying import open_notifier
-from proxy.policy.chains import kept_manifests
+from proxy.edge.notifying import manifests_at, open_notifier, open_updates
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
@@ -130,6 +129,8 @@ async def open_parts(
                     new_id=new_id,
                 ),
                 resolving=Resolving(reviews=reviews, holds=holds, policy=policy, clock=now, new_nonce=nonce),
+                updates=open_updates(settings, server=server, policy=policy, clock=now, new_id=new_id),
+                manifests=lambda: manifests_at(deployment.manifests),
                 index=index,
                 policy=policy,
                 signing=with_desk_key(key),
@@ -142,7 +143,7 @@ async def open_parts(
                     Oversight(
                         journal=state / "journal",
                         policy=policy,
-                        manifests=lambda: tuple(kept.root for kept in kept_manifests(deployment.manifests)),
+                        manifests=lambda: manifests_at(deployment.manifests),
                         most_bytes=MOST_JOURNAL_BYTES,
                     ),
                     clock=now,

@@ -314,6 +314,7 @@ class Manifest:
     par_hash: str | None  # base64url SHA-256 of the parent's signing input
     grants: tuple[Grant, ...]
     certificate: str | None = None  # cnf["x5t#S256"]: the client certificate it is bound to besides its key
+    passkey: bytes | None = None  # root: id of the credential whose assertion is in it; the desk's key signed it then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,15 +92,7 @@ async def open_notifier(
         Unavailable: the store does not answer.
     """
     webhooks, holds, manifests = settings.desk.webhooks, RedisHolds(server), settings.directory / "manifests"
-    updates = Updates(
-        proposals=RedisProposals(server),
-        policy=policy,
-        lifetimes=settings.authority,
-        manifests=manifests,
-        pins=settings.pinned,
-        clock=clock,
-        new_id=new_id,
-    )
+    updates = open_updates(settings, server=server, policy=policy, clock=clock, new_id=new_id)
     return Notifier(
         webhooks=webhooks,
         noticing=Noticing(
@@ -119,6 +111,26 @@ async def open_notifier(
         marks=RedisMarks(server),
         clock=clock,
         owner=new_id(),
+    )
+
+
+def open_updates(
+    settings: Settings,
+    *,
+    server: RedisServer,
+    policy: Callable[[], Policy],
+    clock: Callable[[], datetime],
+    new_id: Callable[[], str],
+) -> Updates:
+    """What is proposed, and where it is kept once its sponsor has signed it."""
+    return Updates(
+        proposals=RedisProposals(server),
+        policy=policy,
+        lifetimes=settings.authority,
+        manifests=settings.directory / "manifests",
+        pins=settings.pinned,
+        clock=clock,
+        new_id=new_id,
     )
 
 

@@ -195,6 +195,7 @@ async def test_a_proposed_manifest_is_told(hearing: Hearing, clock: Turned) -> N
         )
         message = await ops.heard("manifest.proposed")
     assert message["data"]["text"] == f"{DEPUTY} proposes a new manifest for {AGENT}; {SPONSOR} may sign it."
+    assert message["data"]["link"] == f"{DESK}/proposals/p1"
     assert b"b3cause" not in ops.origin.raw_bytes and b"dr4ft" not in ops.origin.raw_bytes
 
 

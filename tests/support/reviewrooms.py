@@ -19,6 +19,8 @@ from proxy.core.control import ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
 from proxy.core.model import Bundle, Hold, Manifest, Person
+from proxy.core.verify import Lifetimes
+from proxy.policy.chains import kept_manifests
 from proxy.ports import Journal
 from proxy.review.desk.app import build_app
 from proxy.review.desk.index import Index
@@ -32,8 +34,10 @@ from proxy.review.opened import HeldCall
 from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.review.updates import Updates
 from proxy.stores.memory_grants import MemoryGrants
 from proxy.stores.memory_holds import MemoryHolds
+from proxy.stores.memory_proposals import MemoryProposals
 from proxy.stores.vault import SecretVault
 
 ORIGIN = "http://127.0.0.1:8090"
@@ -101,6 +105,7 @@ class Room:
         )
         self.grants = MemoryGrants(now=self.time)
         self.journal = Lines()
+        self.proposals, self.pins = MemoryProposals(), self.directory / "pinned"
         self.parts = DeskParts(
             reviews=reviews,
             granter=Granter(
@@ -111,6 +116,16 @@ class Room:
                 **common,
             ),
             resolving=Resolving(reviews=reviews, holds=self.holds, policy=self.policy, **common),
+            updates=Updates(
+                proposals=self.proposals,
+                policy=self.policy,
+                lifetimes=Lifetimes(),
+                manifests=self.directory / "manifests",
+                pins=self.pins,
+                clock=self.time,
+                new_id=lambda: f"proposal-{next(numbers)}",
+            ),
+            manifests=lambda: tuple(kept.root for kept in kept_manifests(self.directory / "manifests")),
             index=Index(reviews=reviews, holds=self.holds, policy=self.policy, clock=self.time),
             policy=self.policy,
             signing=Signing(key_of=lambda person, hold: key(person.id), desk=key("desk")),

@@ -15,6 +15,7 @@ from proxy.review.desk.oidc.arriving import BACK, Arriving
 from proxy.review.desk.overseeing import Overseeing
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import Passkeys
+from proxy.review.desk.proposals import Proposals
 from proxy.review.desk.rulings import Rulings
 from proxy.review.desk.views import Views
 from proxy.review.desk.visits import Endpoint, Handler, guarded, not_found, signed_in
@@ -32,7 +33,7 @@ def build_app(parts: DeskParts) -> ASGIApp:
 def desk_routes(parts: DeskParts) -> list[BaseRoute]:
     """Every address of the desk. Tests look at each page that is here."""
     views = Views()
-    passkeys, overseeing = Passkeys(parts, views), Overseeing()
+    passkeys, overseeing, proposals = Passkeys(parts, views), Overseeing(), Proposals(parts)
     rulings, entering, arriving = Rulings(views, passkeys), Entering(parts), Arriving(parts)
 
     def read(path: str, handler: Handler) -> BaseRoute:
@@ -71,6 +72,12 @@ def desk_routes(parts: DeskParts) -> list[BaseRoute]:
         read("/passkeys", passkeys.mine),
         said("/passkeys", passkeys.make),
         said("/passkeys/made", passkeys.made),
+        read("/proposals", proposals.waiting),
+        said("/proposals", proposals.renew),
+        read("/proposals/{proposal}", proposals.one),
+        said("/proposals/{proposal}/sign", proposals.ask),
+        said("/proposals/{proposal}/signed", proposals.sign),
+        said("/proposals/{proposal}/decline", proposals.decline),
         *(Route(f"/static/{file.name}", _file(file), methods=["GET"]) for file in sorted(STATIC.iterdir())),
     ]
 

@@ -1,11 +1,12 @@
 """What the desk is made of, as whoever starts it puts it together."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
+from proxy.core.model import Manifest
 from proxy.ports import Journal
 from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
@@ -17,6 +18,7 @@ from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.review.updates import Updates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,8 @@ class DeskParts:
     reviews: ReviewService
     granter: Granter
     resolving: Resolving
+    updates: Updates
+    manifests: Callable[[], Sequence[Manifest]]  # those that sponsors left here, root by root; not verified
     index: Index
     policy: Callable[[], Policy]
     signing: Signing

@@ -38,7 +38,7 @@ _NAME = re.compile(r"[\w.()-]+( [\w.()-]+)*")
 _MAX_NAME_CHARS = 60
 
 _UNANSWERED = "Your browser asked no passkey: that needs script. Nothing was signed."
-_GONE = (
+GONE = (
     f"That was asked more than {LIVES.seconds // 60} minutes ago, or answered already, or the desk was restarted: "
     "open the page again. Nothing was recorded by this."
 )
@@ -102,10 +102,10 @@ class Passkeys:
     async def sign(self, visit: Visit) -> Response:
         """What the browser answered: put into the statement that was kept, and recorded if it counts."""
         form = await read_form(visit.request, visit.session)
-        answer = _answer(form)
+        answer = answer_of(form)
         saying, key = self._sayings.take(visit.session.id, form.text("asked")), visit.parts.signing.desk
         if saying is None or key is None or saying.hold_id != visit.request.path_params["hold"]:
-            raise Refused(409, _GONE)
+            raise Refused(409, GONE)
         try:
             statement = saying.drafted.draft.attested(key, signed(answer))
             outcome = await saying.drafted.record(statement)
@@ -138,9 +138,9 @@ class Passkeys:
     async def made(self, visit: Visit) -> Response:
         """The new one, for an operator to enrol. Until one has, it counts nowhere, and nothing of it is kept here."""
         form = await read_form(visit.request, visit.session)
-        answer, making = _answer(form), self._makings.take(visit.session.id, form.text("asked"))
+        answer, making = answer_of(form), self._makings.take(visit.session.id, form.text("asked"))
         if making is None:
-            raise Refused(409, _GONE)
+            raise Refused(409, GONE)
         try:
             new = made(answer, origin=making.origin, challenge=making.challenge, name=making.name)
         except Rejected as fault:
@@ -157,7 +157,7 @@ class Passkeys:
         )
 
 
-def _answer(form: Form) -> Mapping[str, Json]:
+def answer_of(form: Form) -> Mapping[str, Json]:
     """What the browser's script put into the form.
 
     Raises:

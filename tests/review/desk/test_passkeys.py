@@ -3,7 +3,6 @@
 In a real browser, and on a real node: test_passkeys_browser.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -18,15 +17,15 @@ from filing import OUTSIDE
 from identities import DEPUTY, REVIEWER, SPONSOR, key
 from passkeyrooms import PasskeyRoom
 from reviewrooms import Browser, Room, hidden, text_of
+from touches import answer, asked, challenge, credential, form_of
 
-from proxy.core.encoding import Json, b64u, unb64u
+from proxy.core.encoding import Json, b64u
 from proxy.core.errors import Code
 from proxy.core.grants import GRANT_TYP
 from proxy.core.holds import Event
 from proxy.core.jws import open_one_of
 from proxy.core.model import Hold, HoldState, Means, Review, Verdict
 from proxy.core.notes import NOTE_TYP
-from proxy.core.passkeys import Assertion
 from proxy.core.release import RELEASE_TYP, read_release
 from proxy.policy.passkeys import read_passkey_line
 from proxy.review.desk.once import LIVES, MOST_EACH, Once
@@ -48,40 +47,6 @@ def room_of(tmp_path: Path, *, without: Sequence[str] = (), **about: object) -> 
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
     return room_of(tmp_path)
-
-
-def asked(page: httpx.Response) -> dict[str, Json]:
-    """What a page asks the browser for."""
-    found = re.search(r'data-passkey(?:-new)?="([^"]*)"', page.text)
-    assert found is not None, text_of(page.text)
-    options = json.loads(unescape(found[1]))
-    assert isinstance(options, dict)
-    return options
-
-
-def challenge(page: httpx.Response) -> bytes:
-    return unb64u(str(asked(page)["challenge"]), code=Code.RELEASE_INVALID, field="challenge")
-
-
-def answer(assertion: Assertion) -> str:
-    """As `PublicKeyCredential.toJSON` writes it."""
-    response = {
-        "authenticatorData": b64u(assertion.authenticator_data),
-        "clientDataJSON": b64u(assertion.client_data),
-        "signature": b64u(assertion.signature),
-        "userHandle": None,
-    }
-    return _credential(assertion.credential, response)
-
-
-def _credential(credential: bytes, response: Mapping[str, object]) -> str:
-    about = {"id": b64u(credential), "rawId": b64u(credential), "type": "public-key", "response": response}
-    return json.dumps({**about, "authenticatorAttachment": "cross-platform", "clientExtensionResults": {}})
-
-
-def form_of(page: httpx.Response) -> dict[str, str]:
-    """The hidden fields of the page's passkey form."""
-    return hidden(page.text[page.text.index("data-passkey") :])
 
 
 async def touched(
@@ -595,7 +560,7 @@ async def made(browser: Browser, name: str = "blue stick", **changes: object) ->
     stick = authenticator("new stick")
     client_data, data = stick.make(challenge(page), **changes)
     response = {"clientDataJSON": b64u(client_data), "authenticatorData": b64u(data), "transports": ["usb"]}
-    return await browser.post("/passkeys/made", {**form_of(page), "answer": _credential(stick.id, response)})
+    return await browser.post("/passkeys/made", {**form_of(page), "answer": credential(stick.id, response)})
 
 
 async def test_a_passkey_is_made_and_shown_as_the_line_that_an_operator_signs(room: Room) -> None:
@@ -658,7 +623,7 @@ async def test_what_was_asked_to_be_made_is_made_once_and_in_its_session(room: R
         stick = authenticator("new stick")
         client_data, data = stick.make(challenge(page))
         response = {"clientDataJSON": b64u(client_data), "authenticatorData": b64u(data)}
-        fields = {**form_of(page), "answer": _credential(stick.id, response)}
+        fields = {**form_of(page), "answer": credential(stick.id, response)}
         token = hidden((await ben.get("/passkeys")).text)["form_token"]
         assert (await ben.post("/passkeys/made", {**fields, "form_token": token})).status_code == 409
         assert (await ada.post("/passkeys/made", {**fields, "form_token": "x"})).status_code == 403
