@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,31 +16,36 @@ from proxy.audit.recent import recent_lines
 from proxy.audit.records import policy_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.cli.deployment import Deployment, new_id, nonce, now
-from proxy.cli.deskplace import desk_links
+from proxy.cli.deskplace import desk_links, desk_tokens
 from proxy.cli.proposing import proposal_for
 from proxy.cli.store import open_secret, open_store
+from proxy.core.clusters import Policy
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 from proxy.edge.node import load_policy, node_identity, node_name
 from proxy.edge.notifying import open_notifier
+from proxy.policy.chains import kept_manifests
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
-from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.parts import ApiParts, DeskParts, Earlier, Proposed
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import with_desk_key
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.review.updates import Updates
 from proxy.stores.files import StatementFile, private_dir
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_checkpoints import RedisCheckpoints
 from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.redis_proposals import RedisProposals
 from proxy.stores.statements import Statements
 
 logger = logging.getLogger(__name__)
@@ -131,6 +136,7 @@ async def open_parts(
                 earlier=_Before(state / "journal"),
                 propose=lambda held: _proposed(held, policy().bundle),
                 clock=now,
+                api=_api(deployment, server, policy),
                 origins=origins,
                 config=config,
             )
@@ -168,6 +174,26 @@ async def _journal(
         clock=now,
         on_dead=died.set_result,
     )
+
+
+def _api(deployment: Deployment, server: RedisServer, policy: Callable[[], Policy]) -> ApiParts:
+    """What only the API has. Its tokens are files of the state: `desk tokens` makes and removes them."""
+    settings = deployment.settings
+    updates = Updates(
+        proposals=RedisProposals(server),
+        policy=policy,
+        lifetimes=settings.authority,
+        manifests=deployment.manifests,
+        pins=settings.pinned,
+        clock=now,
+        new_id=new_id,
+    )
+    oversight = Oversight(
+        journal=settings.state / "journal",
+        policy=policy,
+        manifests=lambda: tuple(kept.root for kept in kept_manifests(deployment.manifests)),
+    )
+    return ApiParts(tokens=desk_tokens(settings), oversight=oversight, proposals=updates.listing)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,16 @@ from proxy.ports import Journal
 from proxy.review.desk.app import build_app
 from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
-from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.parts import ApiParts, DeskParts, Earlier, Proposed
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
+from proxy.review.desk.tokens import Tokens
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.review.updates import Proposal
 from proxy.stores.memory_grants import MemoryGrants
 from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.vault import SecretVault
@@ -63,6 +66,7 @@ class Room:
     now: datetime = NOW
     view: ControlView = field(default_factory=ControlView)
     earlier: tuple[Earlier, ...] = ()
+    proposals: tuple[Proposal, ...] = ()
     clock: Callable[[], datetime] | None = None  # else the one to turn
 
     def policy(self) -> Policy:
@@ -109,6 +113,11 @@ class Room:
                 where="clusters.yaml:1", lines=("- id: x",), then=("intent-proxy bundle sign",)
             ),
             clock=self.time,
+            api=ApiParts(
+                tokens=Tokens(self.directory / "desk" / "tokens", clock=self.time),
+                oversight=Oversight(journal=self.directory / "journal", policy=self.policy, manifests=lambda: ()),
+                proposals=self._proposals,
+            ),
             origins=self.origins,
         )
         self.app = build_app(self.parts)
@@ -121,6 +130,9 @@ class Room:
             sessions=Sessions(clock=self.time, file=self.directory / "sessions.json"),
         )
         self.app = build_app(self.parts)
+
+    async def _proposals(self) -> tuple[Proposal, ...]:
+        return self.proposals
 
     async def _earlier(self, held: HeldCall) -> tuple[Earlier, ...]:
         return self.earlier

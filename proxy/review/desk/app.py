@@ -8,6 +8,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from proxy.review.desk.api.routes import api_routes
 from proxy.review.desk.entering import Entering
 from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
@@ -52,6 +53,7 @@ def build_app(parts: DeskParts) -> ASGIApp:
         said("/holds/{hold}/notes/{act}", rulings.note),
         read("/groups/{group}", views.group),
         said("/groups/{group}/{verb}", rulings.group),
+        *([] if parts.api is None else api_routes(parts, parts.api)),
         *(Route(f"/static/{file.name}", _file(file), methods=["GET"]) for file in sorted(STATIC.iterdir())),
     ]
     router = Router(routes, default=_endpoint(not_found(parts)), redirect_slashes=False)

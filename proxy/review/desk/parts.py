@@ -10,10 +10,13 @@ from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
+from proxy.review.desk.tokens import Tokens
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.review.updates import Proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +39,15 @@ class Proposed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """What the desk's API has besides: its tokens, and what only lists."""
+
+    tokens: Tokens
+    oversight: Oversight
+    proposals: Callable[[], Awaitable[tuple[Proposal, ...]]]  # manifests that wait for their sponsors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
     """The services that have the rules, and what the desk keeps for itself: who is signed in, and a list of holds."""
 
@@ -52,6 +64,7 @@ class DeskParts:
     propose: Callable[[HeldCall], Proposed]
     clock: Callable[[], datetime]
     origins: tuple[str, ...]  # where its pages are, the one to print first: "http://localhost:8090"
+    api: ApiParts | None = None  # None: there is no API
     config: str = ""  # what to add to a command for a terminal, such as "-c mine"
 
     @property
