@@ -39,7 +39,7 @@ async def listing(asking: Asking) -> Response:
     place, states = _place(asking.first("cursor")), frozenset(map(HoldState, asking.query.get("state", ())))
     rows, places = await (_over(asking, states) if states else _queue(asking))
     if place is not None and places and len(place) != len(places[0]):
-        raise Problem("api.parameter", "cursor must be `next` of the same list")
+        raise Problem("api.cursor", "cursor must be `next` of the same list")
     after = [number for number, each in enumerate(places) if place is None or each > place][:limit]
     found = [rows[number] for number in after]
     await _open(asking, found)
@@ -205,7 +205,7 @@ async def _over(asking: Asking, states: frozenset[HoldState]) -> tuple[list[Row]
     """Holds in these states, the newest first, as the store has them. The other filters are those of a list."""
     for name in ("search", "group", "which", "order"):
         if name in asking.query:
-            raise Problem("api.parameter", f"{name} belongs to what waits: leave state out")
+            raise Problem("api.together", f"{name} belongs to what waits: leave state out")
     found = await asking.parts.reviews.listing(
         states=states,
         agent=asking.first("agent") or None,
@@ -234,11 +234,11 @@ def _place(cursor: str) -> Place | None:
     try:
         place = parse_json(unb64u(cursor, code=_WHERE, field="cursor"), code=_WHERE, what="the cursor")
     except Rejected:
-        raise Problem("api.parameter", "cursor must be `next` of a list") from None
+        raise Problem("api.cursor", "cursor must be `next` of a list") from None
     match place:
         case [int(), int(), str(), str()] | [int(), str()]:
             return [each for each in place if isinstance(each, int | str)]
-    raise Problem("api.parameter", "cursor must be `next` of a list")
+    raise Problem("api.cursor", "cursor must be `next` of a list")
 
 
 async def _open(asking: Asking, rows: list[Row]) -> None:

@@ -36,6 +36,8 @@ GUIDES_HERE: Mapping[str, Guide] = {
     "api.unknown": Guide(404, "There is no such place", "/api/v1/openapi.json lists all there are."),
     "api.method": Guide(405, "Not with this method", "Use a method that Allow names."),
     "api.parameter": Guide(400, "A parameter is wrong", "Correct it as described."),
+    "api.cursor": Guide(422, "No list goes on there", "Begin the list anew, without cursor."),
+    "api.together": Guide(422, "Parameters that exclude each other", "Leave one of them out."),
     "api.type": Guide(415, "Not JSON", "Send application/json."),
     "api.too_large": Guide(413, "Too large", "Send less."),
     "api.headers": Guide(431, "Too many headers", "Send fewer."),

@@ -51,7 +51,7 @@ def operations() -> tuple[Operation, ...]:
             handler=handler,
             answer=answer,
             query=query,
-            statuses=_OF_A_HOLD if path.startswith(hold) else (),
+            statuses=_OF_A_HOLD if path.startswith(hold) else (422,) if path == "/holds" else (),
         )
 
     return (

@@ -53,7 +53,7 @@ STATE = one_of(state.value for state in HoldState)
 RISK = one_of(risk.value for risk in Risk)
 _MEANS = many(one_of(means.value for means in Means))
 _REASON: Schema = {"type": "string", "maxLength": MAX_REASON_CHARS}
-_JWS: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_TOKEN_BYTES}
+_JWS: Schema = {"type": "string", "pattern": "^[A-Za-z0-9_.-]+$", "maxLength": MAX_TOKEN_BYTES}
 _SECONDS: Schema = {"type": "number", "minimum": 0}
 _NUMBER: Schema = {"type": "integer"}
 
