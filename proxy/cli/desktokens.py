@@ -1,6 +1,7 @@
 """`intent-proxy desk tokens`: bearer tokens for the desk's API."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,7 @@ from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import instant, read_span, until
 from proxy.core.encoding import Json
 from proxy.policy.enrolled import person_in
+from proxy.policy.files import write_whole
 from proxy.review.desk.tokens import USUAL, Scope, Token
 
 app = typer.Typer(help="Tokens for the review desk's API.")
@@ -26,6 +28,9 @@ def add(
         typer.Option("--for", parser=read_span, metavar="90d", help="How long; else 90 days.", show_default=False),
     ] = None,
     label: Annotated[str, typer.Option("--name", help="What it is for.", show_default=False)] = "",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to this file (0600) instead.", show_default=False)
+    ] = None,
     config: Config = None,
     dev: Dev = False,
     as_json: AsJson = False,
@@ -38,7 +43,7 @@ def add(
     call. decide: have the desk's key sign routine calls for the person.
 
     Examples:
-      intent-proxy desk tokens add --as maria --scope read > maria.token
+      intent-proxy desk tokens add --as maria --scope read -o maria.token
       intent-proxy desk tokens add --as maria --scope read --scope decide --for 30d --name ci
     """
     deployment = open_deployment(config)
@@ -46,16 +51,17 @@ def add(
     tokens = desk_tokens(deployment.settings)
     length = lasting or USUAL
     text = tokens.add(person.id, frozenset(scope), lasting=length, name=label)
+    if output is not None:
+        write_whole(output, f"{text}\n".encode("ascii"), mode=0o600)
     if as_json:
         made = tokens.find(text)
         assert made is not None
-        document({"token": text, **_json(made)})
+        document({"token": text, **_json(made)} if output is None else _json(made))
         return
-    Screen().say(text)
+    screen, until_then = Screen(), until(now() + length, now())
+    screen.say(text if output is None else str(output))
     may = " ".join(sorted(each.value for each in set(scope)))
-    Screen().note(
-        f"names {person.id}, may {may}, until {until(now() + length, now())}; it is not shown again", style=NOTE
-    )
+    screen.note(f"names {person.id}, may {may}, until {until_then}; it is not shown again", style=NOTE)
 
 
 @app.command("list")

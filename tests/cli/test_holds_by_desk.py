@@ -153,12 +153,18 @@ def test_who_may_not_is_told_so(desk: ServedRoom, monkeypatch: pytest.MonkeyPatc
     assert desk.state(hold) == "held"
 
 
-def test_nothing_is_signed_unseen(desk: ServedRoom, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_is_signed_unseen(desk: ServedRoom) -> None:
     hold = file(desk, "unseen")
     ran = cli("holds", "release", hold.id, "--key", "ada.pem")
     assert (ran.code, "--digest" in ran.err) == (Exit.CANNOT_TELL, True)
     ran = cli("holds", "release", hold.id, "--key", "ada.pem", "--digest", "A" * 43)
     assert (ran.code, "not the one that was named" in ran.err) == (Exit.REFUSED, True)
+    assert desk.state(hold) == "held"
+
+
+@pytest.mark.system
+def test_on_a_terminal_a_person_is_asked(desk: ServedRoom) -> None:
+    hold = file(desk, "asked")
     said = on_terminal("holds", "release", hold.id, "--key", "ada.pem", typed="n\n")
     assert "What would be sent" in said and "nothing was signed" in said
     assert desk.state(hold) == "held"
@@ -236,9 +242,7 @@ def _other_person(path: str, document: dict[str, Any]) -> None:
         pytest.param(
             of_call(lambda d: d["call"]["filed"]["call"].update(headers=[])), "digest", id="it leaves headers out"
         ),
-        pytest.param(
-            of_call(lambda d: d["hold"].update(call_digest="A" * 43)), "digest", id="it names another digest"
-        ),
+        pytest.param(of_call(lambda d: d["hold"].update(call_digest="A" * 43)), "digest", id="it names another digest"),
         pytest.param(of_call(lambda d: d["hold"].update(id="another")), "another", id="it answers another hold"),
         pytest.param(of_call(lambda d: d["hold"].update(risk="routine")), "record", id="it says a call is harmless"),
         pytest.param(
@@ -313,7 +317,10 @@ def ask(url: str, *, deadline_s: float = 20) -> Rejected | Unavailable:
         pytest.param((OK + b"Content-Length: 13\r\n\r\n" + b'{"a":1,"a":2}',), False, "twice", id="a member twice"),
         pytest.param((b"SSH-2.0-OpenSSH\r\n",), False, "not HTTP", id="another protocol"),
         pytest.param(
-            (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi",), False, "no JSON", id="a page"
+            (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi",),
+            False,
+            "no JSON",
+            id="a page",
         ),
         pytest.param(
             (b"HTTP/1.1 503 x\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",),
@@ -425,5 +432,3 @@ def test_a_deployment_that_is_named_comes_before_the_environments_desk(
     monkeypatch.delenv(DESK)
     ran = cli("holds", "list", "--token-file", "x")
     assert (ran.code, "belongs to --desk" in ran.err) == (Exit.CANNOT_TELL, True)
-
-

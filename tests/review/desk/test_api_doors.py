@@ -1,10 +1,8 @@
 """The desk's API: who is let in, with what, and from where."""
 
-import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-
 
 import identities
 import pytest
@@ -80,7 +78,12 @@ def test_there_is_a_last_token(tmp_path: Path) -> None:
     first = tokens.listing()[0]
     about = (tmp_path / "desk" / "tokens" / f"{first.id}.json").read_bytes()
     for number in range(MOST - 1):
-        path = tmp_path / "desk" / "tokens" / f"{str(number).translate(str.maketrans('0123456789', 'abcdefghij')):z<16}.json"
+        path = (
+            tmp_path
+            / "desk"
+            / "tokens"
+            / f"{str(number).translate(str.maketrans('0123456789', 'abcdefghij')):z<16}.json"
+        )
         path.write_bytes(about)
         path.chmod(0o600)
     with pytest.raises(Rejected, match="already"):
@@ -99,7 +102,7 @@ def test_a_file_that_others_may_read_is_no_token(tmp_path: Path) -> None:
     assert tokens.find(text) is not None
     path.write_bytes(b"{")
     assert tokens.find(text) is None and tokens.listing() == ()
-    os.unlink(path)
+    path.unlink()
     with pytest.raises(Rejected, match="there is no token"):
         tokens.remove(path.stem)
 
@@ -157,7 +160,7 @@ async def test_a_token_ends_by_its_time_its_removal_and_its_persons_leaving(room
 
 async def test_wrong_tokens_are_told_to_wait_and_right_ones_never(room: Room) -> None:
     right = make(room)
-    async with caller(room, token="ipd_nothing") as wrong, caller(room, token=right) as one:  # noqa: S106
+    async with caller(room, token="ipd_nothing") as wrong, caller(room, token=right) as one:
         statuses = [(await wrong.get("/me")).status_code for _ in range(MOST_WRONG + 5)]
         assert statuses == [401] * MOST_WRONG + [429] * 5
         assert (await wrong.get("/me")).headers["retry-after"] == "60"
@@ -263,7 +266,9 @@ async def test_other_methods_are_named(room: Room) -> None:
         pytest.param(b'{"verb":"release","more":1}', "application/json", 422, id="an unknown member"),
         pytest.param(b'{"verb":"release","found":"arrived"}', "application/json", 422, id="what is another verb's"),
         pytest.param(b'{"verb":"release","reason":"\\ud800"}', "application/json", 422, id="half a character"),
-        pytest.param(b'{"verb":"release","reason":"a\\u001bb"}', "application/json", 422, id="a reason nobody can show"),
+        pytest.param(
+            b'{"verb":"release","reason":"a\\u001bb"}', "application/json", 422, id="a reason nobody can show"
+        ),
         pytest.param(b'{"verb":"release","scope":{}}', "application/json", 422, id="a scope without an end"),
         pytest.param(b'{"verb":"deny"}', "application/json", 422, id="a denial without a reason"),
         pytest.param(b'{"verb":"resolve"}', "application/json", 422, id="what was found is not said"),
@@ -318,5 +323,3 @@ def test_the_page_on_the_api_names_every_code() -> None:
     page = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
     assert [code for code, guide in GUIDES_HERE.items() if f"| `{code}` | {guide.status} |" not in page] == []
     assert [each.name for each in operations() if f"`{each.method} {each.path}`" not in page] == []
-
-

@@ -240,5 +240,3 @@ async def test_what_expired_says_so(room: Room) -> None:
     async with caller(room) as one:
         answer = await one.post(f"/holds/{hold.id}/rulings", {"verb": "release", "digest": hold.call_digest})
         assert (answer.status_code, answer.json()["code"]) in ((410, "hold.expired"), (409, "hold.decided"))
-
-
