@@ -12,14 +12,12 @@ from proxy.core.digest import call_digest, is_sensitive, masked_headers, masked_
 from proxy.core.encoding import Json, canonical_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence
-from proxy.core.model import Hold, HoldState, Means, Person, Proof, Risk
+from proxy.core.model import Hold, HoldState, Means, Proof, Risk
 from proxy.core.reviewers import Rung
 from proxy.core.stored import stored_from_bytes
 from proxy.review.documents import Remark
-from proxy.review.history import Ending, Pace, Ruling, Said, Sent
 from proxy.review.opened import HeldCall, Shown
 from proxy.review.outcomes import Outcome, Result
-from proxy.review.oversight import Reviewer
 
 _KEYED = "keyed:"
 
@@ -270,50 +268,6 @@ def outcome_of(answer: Answer, shown: Shown | None) -> Outcome:
         detail=answer.text("detail"),
         hold=hold_of(answer.part("hold")) if answer.has("hold") else None,
         call=shown if result in (Result.DONE, Result.SIGNED) else None,
-    )
-
-
-def ruling_of(answer: Answer) -> Ruling:
-    """How a hold ended."""
-    ending, ended_at = answer.choice("ending", Ending), answer.moment("ended_at")
-    return Ruling(
-        hold_id=answer.text("hold"),
-        ending=ending,
-        ended_at=ended_at,
-        filed_at=answer.maybe_moment("filed_at"),
-        agent=answer.maybe_text("agent"),
-        sponsor=answer.maybe_text("sponsor"),
-        code=answer.maybe_text("code"),
-        risk=answer.maybe_text("risk"),
-        asked=answer.maybe_text("asked"),
-        said=tuple(Said(by=by, released=ending is Ending.RELEASED, at=ended_at) for by in answer.texts("by")),
-        reason=answer.maybe_text("reason"),
-        grant=answer.maybe_text("grant"),
-        lifted_by=answer.maybe_text("lifted_by"),
-        sent=answer.choice("sent", Sent) if answer.has("sent") else None,
-        status=answer.whole("status") if answer.has("status") else None,
-        error=answer.maybe_text("error"),
-    )
-
-
-def reviewer_of(answer: Answer) -> Reviewer:
-    """How somebody decides."""
-    name, until = answer.maybe_text("name"), answer.maybe_moment("certified_until")
-    person_id = answer.text("id")
-    return Reviewer(
-        id=person_id,
-        person=None
-        if name is None or until is None
-        else Person(id=person_id, name=name, role="", deputy=None, certified_until=until, keys=()),
-        pace=Pace(
-            person=person_id,
-            rulings=answer.whole("rulings"),
-            released=answer.whole("released"),
-            denied=answer.whole("denied"),
-            median=answer.seconds("median_s"),
-            hasty=answer.whole("hasty"),
-            last=answer.maybe_moment("last"),
-        ),
     )
 
 

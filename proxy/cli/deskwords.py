@@ -6,7 +6,7 @@ and a draft that says anything else is no draft of what was asked.
 
 import asyncio
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,18 +17,15 @@ from proxy.agent.keyfile import load_key
 from proxy.cli.atdesk import AtDesk
 from proxy.cli.deployment import now
 from proxy.cli.deskclient import DeskClient, NotDone
+from proxy.cli.desklooking import look
 from proxy.cli.deskread import (
     Answer,
     Me,
     Told,
     check_digest,
-    hold_of,
     lie,
     me_of,
     outcome_of,
-    reviewer_of,
-    ruling_of,
-    told_of,
 )
 from proxy.cli.heldcall import show_held
 from proxy.cli.screen import Screen
@@ -37,20 +34,16 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.grants import GRANT_TYP, LONGEST, RouteGrant, grant_claims
 from proxy.core.jws import seal
 from proxy.core.keys import PrivateKey
-from proxy.core.model import Hold, HoldState, Means, StoredCall, Verdict
+from proxy.core.model import Hold, Means, StoredCall, Verdict
 from proxy.core.notes import NOTE_TYP, NoteAct, note_claims
 from proxy.core.release import RELEASE_TYP, release_claims
 from proxy.core.resolution import RESOLUTION_TYP, resolution_claims
 from proxy.core.routes import route_of
 from proxy.review.granting import USUAL_COUNT, Width
-from proxy.review.history import Asked, Ruling
-from proxy.review.oversight import Reviewer
 from proxy.review.service import LONGEST_HOLD
-from proxy.review.times import instant
 from proxy.review.wishes import Said, Verb, Wish
 
 CLOCKS_APART = timedelta(minutes=2)
-_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,81 +54,6 @@ class _Signing:
     hold: Hold
     stored: StoredCall
     me: Me
-
-
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def list_at_desk(
-    there: AtDesk, *, states: frozenset[HoldState] | None, agent: str | None, sponsor: str | None, limit: int
-) -> list[tuple[Hold, str]]:
-    """Holds and what they ask for, as `holds list` prints them."""
-
-    async def run() -> list[tuple[Hold, str]]:
-        client, found, cursor = DeskClient(there), list[tuple[Hold, str]](), ""
-        wanted = [("state", state.value) for state in sorted(states or ())]
-        wanted += [(name, value) for name, value in (("agent", agent), ("sponsor", sponsor)) if value]
-        while len(found) < limit:
-            size = [("limit", str(min(_PAGE, limit - len(found))))]
-            answer = Answer(
-                await client.get("holds", query=[*wanted, *size, *([("cursor", cursor)] if cursor else [])])
-            )
-            rows = [(hold_of(each), each.text("asks")) for each in answer.parts("holds")]
-            found += rows
-            cursor = answer.maybe_text("next") or ""
-            if not cursor or not rows:  # a desk that never ends is left
-                break
-        return found[:limit]
-
-    return asyncio.run(run())
-
-
-def show_at_desk(there: AtDesk, hold_id: str, *, reveal: bool) -> Told:
-    """One hold. Nothing hidden is asked for unless `reveal`."""
-
-    async def run() -> Told:
-        client = DeskClient(there)
-        me = me_of(Answer(await client.get("me")))
-        told = await _look(client, hold_id, reveal=reveal)
-        if told.held.shown is not None and told.whole:
-            check_digest(told, deployment=me.deployment)
-        return told
-
-    return asyncio.run(run())
-
-
-def history_at_desk(there: AtDesk, asked: Asked, *, last: int) -> tuple[bool, tuple[Ruling, ...]]:
-    """Rulings, and whether they are all."""
-    words = [*_period(asked), ("last", str(min(last, 1000)))]
-    answer = Answer(asyncio.run(DeskClient(there).get("history", query=words)))
-    return answer.flag("whole"), tuple(ruling_of(each) for each in answer.parts("rulings"))
-
-
-def reviewers_at_desk(there: AtDesk, asked: Asked) -> tuple[Reviewer, ...]:
-    answer = Answer(asyncio.run(DeskClient(there).get("reviewers", query=_period(asked))))
-    return tuple(reviewer_of(each) for each in answer.parts("reviewers"))
-
-
-def _period(asked: Asked) -> Sequence[tuple[str, str]]:
-    since, until = asked.since, asked.until
-    named = (
-        ("reviewer", asked.reviewer),
-        ("agent", asked.agent),
-        ("sponsor", asked.sponsor),
-        ("since", None if since is None else instant(since)),
-        ("until", None if until is None else instant(until)),
-    )
-    return [(name, value) for name, value in named if value is not None]
-
-
-async def _look(client: DeskClient, hold_id: str, *, reveal: bool) -> Told:
-    told = told_of(Answer(await client.get("holds", hold_id)), hold_id=hold_id)
-    if reveal and told.hidden and told.held.shown is not None:
-        told = told_of(Answer(await client.post("holds", hold_id, "reveal")), hold_id=hold_id)
-    return told
-
-
-# --- saying ----------------------------------------------------------------------------------------------------------
 
 
 def say_at_desk(there: AtDesk, hold_id: str, wish: Wish, *, key: Path | None, name: str | None, as_json: bool) -> Said:
@@ -153,7 +71,7 @@ def say_at_desk(there: AtDesk, hold_id: str, wish: Wish, *, key: Path | None, na
         if name not in (None, me.person):
             detail = f"the token is {me.person}'s, not {name}'s"
             raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
-        told = await _look(client, hold_id, reveal=False)
+        told = await look(client, hold_id, reveal=False)
         if told.held.shown is not None and own is not None and not told.whole:
             told = await _revealed(client, hold_id, me)
         digest = _digest(told, me, own)
@@ -183,7 +101,7 @@ async def _revealed(client: DeskClient, hold_id: str, me: Me) -> Told:
             "decide it at the desk"
         )
         raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
-    told = await _look(client, hold_id, reveal=True)
+    told = await look(client, hold_id, reveal=True)
     if told.held.shown is None or not told.whole:
         raise lie("it still hides some of the call")
     return told

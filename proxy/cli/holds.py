@@ -11,7 +11,7 @@ import typer
 from proxy.cli import deciding
 from proxy.cli.atdesk import at_desk, or_at_desk
 from proxy.cli.deployment import now
-from proxy.cli.deskwords import list_at_desk, show_at_desk
+from proxy.cli.desklooking import list_at_desk, show_at_desk
 from proxy.cli.exits import Exit
 from proxy.cli.grouping import group
 from proxy.cli.heldcall import asked_for, ends, held_json, hold_json, show_held, state_words

@@ -9,7 +9,7 @@ import typer
 from proxy.cli.atdesk import at_desk, or_at_desk
 from proxy.cli.audit import Since
 from proxy.cli.deployment import Deployment, now, open_deployment
-from proxy.cli.deskwords import history_at_desk, reviewers_at_desk
+from proxy.cli.desklooking import history_at_desk, reviewers_at_desk
 from proxy.cli.screen import WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import instant, read_moment, span, until

@@ -114,6 +114,17 @@ async def test_what_is_over_is_listed_by_its_state_newest_first(room: Room) -> N
         assert (await one.get(f"/holds?cursor={first['next']}")).json()["code"] == "api.cursor", "of another list"
 
 
+async def test_a_list_that_may_be_old_is_not_told_as_that_of_now(room: Room) -> None:
+    hold = await room.file()
+    async with caller(room) as one:
+        room.parts.index.fault = "the store is away"
+        for path in ("/holds", "/groups"):
+            answer = await one.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "service.store")
+        await room.parts.index.read()
+        assert [each["id"] for each in (await one.get("/holds")).json()["holds"]] == [hold.id]
+
+
 async def test_events_have_the_streams_ids_and_one_who_was_away_is_told(room: Room) -> None:
     async with caller(room) as one:
         await room.parts.index.read()

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from proxy.audit.lines import Kind
 from proxy.audit.records import review_fields
 from proxy.core.encoding import Json, b64u, parse_json, unb64u
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Call, Hold, HoldState, Risk, StoredCall, Unread
 from proxy.core.stored import stored_to_bytes
 from proxy.review.desk.api.operations import Asking, answer
@@ -181,6 +181,13 @@ type Place = list[str | int]
 
 
 def _asked(asking: Asking) -> Queue:
+    """The whole queue, as far as it is known to be that of now: a program would not see that a list is old.
+
+    Raises:
+        Unavailable(STORE_DOWN): the list is not kept up.
+    """
+    if asking.parts.index.fault:
+        raise Unavailable(Code.STORE_DOWN, f"the list is not kept up: {asking.parts.index.fault}")
     risk = asking.first("risk")
     wish = Wish(
         search=asking.first("search"),
