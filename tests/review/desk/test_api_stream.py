@@ -1,4 +1,4 @@
-"""The event stream of the API on a real connection: under the store's ids, for whom it concerns, while the token counts."""
+"""The API's event stream on a real connection: the store's ids, for whom it concerns, while the token counts."""
 
 from collections.abc import Iterator
 from pathlib import Path
