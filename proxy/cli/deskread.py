@@ -7,6 +7,7 @@ filed; where that does not fit what the desk says of it, nothing is signed.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from proxy.core.digest import call_digest, is_sensitive, masked_headers, masked_url
 from proxy.core.encoding import Json, canonical_json
@@ -118,9 +119,9 @@ class Answer:
     def maybe_moment(self, name: str) -> datetime | None:
         return self.moment(name) if self.has(name) else None
 
-    def choice[T](self, name: str, made: "type[T]") -> T:
+    def choice[T: StrEnum](self, name: str, made: type[T]) -> T:
         try:
-            return made(self.text(name))  # type: ignore[call-arg]
+            return made(self.text(name))
         except ValueError:
             raise self._wrong("another value", name) from None
 

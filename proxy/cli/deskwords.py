@@ -181,23 +181,35 @@ def _claims(drafted: Answer, about: _Signing) -> Mapping[str, Json]:
     given, wish, hold, me = drafted.part("claims"), about.wish, _meant(about), about.me
     at, nonce = _moment(given, "iat"), given.text("nonce")
     _check_now(at)
-    common = {"hold": hold, "by": me.person, "reason": wish.reason, "deployment": me.deployment, "nonce": nonce}
+    by, reason, deployment = me.person, wish.reason, me.deployment
     made: Mapping[str, Json]
     match wish.verb:
         case Verb.RELEASE | Verb.DENY:
-            verdict = Verdict.ALLOW if wish.verb is Verb.RELEASE else Verdict.DENY
-            end = _moment(given, "exp")
+            verdict, end = Verdict.ALLOW if wish.verb is Verb.RELEASE else Verdict.DENY, _moment(given, "exp")
             if end > now() + LONGEST_HOLD + CLOCKS_APART:
                 raise lie("its draft ends later than any hold")
-            made = release_claims(verdict=verdict, now=at, not_after=end, **common)  # type: ignore[arg-type]
+            made = release_claims(
+                hold=hold,
+                verdict=verdict,
+                by=by,
+                reason=reason,
+                deployment=deployment,
+                now=at,
+                not_after=end,
+                nonce=nonce,
+            )
         case Verb.RESOLVE:
             assert wish.found is not None
-            made = resolution_claims(found=wish.found, now=at, **common)  # type: ignore[arg-type]
+            made = resolution_claims(
+                hold=hold, found=wish.found, by=by, reason=reason, deployment=deployment, now=at, nonce=nonce
+            )
         case _:
-            until = _moment(given, "until") if wish.verb is Verb.EXTEND else None
+            until, act = _moment(given, "until") if wish.verb is Verb.EXTEND else None, NoteAct(wish.verb.value)
             if until is not None and until > hold.expires_at + wish.longer:
                 raise lie("its draft extends the hold by more than was asked")
-            made = note_claims(NoteAct(wish.verb.value), now=at, until=until, **common)  # type: ignore[arg-type]
+            made = note_claims(
+                act, hold=hold, by=by, reason=reason, deployment=deployment, now=at, until=until, nonce=nonce
+            )
     return _same(drafted, made, _typ(wish))
 
 

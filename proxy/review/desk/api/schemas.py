@@ -1,6 +1,6 @@
 """The shapes of the API's documents (JSON Schema 2020-12), each written once: requests are judged by them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from proxy.core.encoding import Json
 from proxy.core.grants import LONGEST, MAX_COUNT
@@ -35,8 +35,8 @@ def maybe(of: Schema) -> Schema:
     return {"anyOf": [of, {"type": "null"}]}
 
 
-def one_of(values: object, *, what: str = "string") -> Schema:
-    return {"type": what, "enum": [str(each) for each in values]}  # type: ignore[attr-defined]
+def one_of(values: Iterable[str]) -> Schema:
+    return {"type": "string", "enum": [str(each) for each in values]}
 
 
 def record(*, optional: Mapping[str, Schema] | None = None, **members: Schema) -> Schema:
@@ -47,6 +47,13 @@ def record(*, optional: Mapping[str, Schema] | None = None, **members: Schema) -
         "required": list(members),
         "additionalProperties": False,
     }
+
+
+def wider(of: Schema, **members: Schema) -> Schema:
+    """A record with these members besides its own."""
+    properties, required = of["properties"], of["required"]
+    assert isinstance(properties, Mapping) and isinstance(required, list)
+    return {**of, "properties": {**properties, **members}, "required": [*required, *members]}
 
 
 STATE = one_of(state.value for state in HoldState)
@@ -80,11 +87,7 @@ _HOLD = record(
     decided_at=maybe(MOMENT),
     reason=maybe(TEXT),
 )
-_LISTED: Schema = {
-    **_HOLD,
-    "properties": {**_HOLD["properties"], "asks": TEXT, "may_decide": FLAG},  # type: ignore[dict-item]
-    "required": [*_HOLD["required"], "asks", "may_decide"],  # type: ignore[misc]
-}
+_LISTED = wider(_HOLD, asks=TEXT, may_decide=FLAG)
 _CALL = record(
     method=TEXT,
     url=TEXT,
@@ -137,14 +140,9 @@ _WISH = record(
         "found": one_of(found.value for found in Found),
     },
 )
-_RULING: Schema = {
-    **_WISH,
-    "properties": {
-        **_WISH["properties"],  # type: ignore[dict-item]
-        "digest": {"type": "string", "pattern": f"^{DIGEST}$", "description": "of the call that was looked at"},
-    },
-    "required": ["verb", "digest"],
-}
+_RULING = wider(
+    _WISH, digest={"type": "string", "pattern": f"^{DIGEST}$", "description": "of the call that was looked at"}
+)
 _TO_SIGN = record(typ=TEXT, claims={"type": "object"}, challenge=TEXT)
 _GRANT = record(
     id=TEXT,
