@@ -211,17 +211,25 @@ def policy_fields(bundle: Bundle) -> dict[str, Json]:
 
 
 def review_fields(
-    event: str, by: str, *, session: str, hold: Hold | None = None, via: str | None = None
+    event: str,
+    by: str,
+    *,
+    session: str | None = None,
+    token: str | None = None,
+    hold: Hold | None = None,
+    via: str | None = None,
 ) -> dict[str, Json]:
     """The fields of a `review` line: at the review desk somebody signed in (`enter`), read a held call (`read`), or had
-    what may be credentials in it shown (`reveal`). `session` tells one time there from another; it opens nothing.
-    `via`: by what somebody signed in, `link` or `oidc`.
+    what may be credentials in it shown (`reveal`); or by its API had the desk sign a word (`say`), or handed in one
+    that was signed elsewhere (`record`). `session` tells one time there from another, and `token` which token of the
+    API it was; neither opens anything. `via`: by what somebody signed in, `link` or `oidc`.
     """
     return _known(
         {
             "event": event,
             "by": _text(by),
-            "session": session[:_HASH_CHARS],
+            "session": None if session is None else session[:_HASH_CHARS],
+            "token": token,
             "via": via,
             "hold_id": None if hold is None else hold.id,
             "call_digest": None if hold is None else hold.call_digest,

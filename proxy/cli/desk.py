@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from proxy.cli import webhooks
+from proxy.cli import desktokens, webhooks
 from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.desking import open_parts
 from proxy.cli.deskplace import announce_desk, desk_origins, desk_sockets, print_link
@@ -29,6 +29,7 @@ STOPS_WITHIN_S = 3
 
 app = typer.Typer(help="The review desk: pages on which people decide.")
 app.add_typer(webhooks.app, name="webhooks", no_args_is_help=True)
+app.add_typer(desktokens.app, name="tokens", no_args_is_help=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -16,7 +16,7 @@ from proxy.audit.recent import recent_lines
 from proxy.audit.records import policy_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.cli.deployment import Deployment, new_id, nonce, now
-from proxy.cli.deskplace import desk_links
+from proxy.cli.deskplace import desk_links, desk_tokens
 from proxy.cli.oidc import oidc_provider
 from proxy.cli.proposing import proposal_for
 from proxy.cli.store import open_secret, open_store
@@ -29,7 +29,7 @@ from proxy.edge.notifying import manifests_at, open_notifier, open_updates
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
-from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.parts import ApiParts, DeskParts, Earlier, Proposed
 from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import with_desk_key
@@ -118,6 +118,12 @@ async def open_parts(
             async def record(bundle: Bundle) -> None:
                 await journal.append(Kind.POLICY, policy_fields(bundle))
 
+            oversight = Oversight(
+                journal=state / "journal",
+                policy=policy,
+                manifests=lambda: manifests_at(deployment.manifests),
+                most_bytes=MOST_JOURNAL_BYTES,
+            )
             parts = DeskParts(
                 reviews=reviews,
                 granter=Granter(
@@ -139,18 +145,11 @@ async def open_parts(
                 journal=journal,
                 earlier=_Before(state / "journal"),
                 did=_Did(state / "journal"),
-                remembered=Remembered(
-                    Oversight(
-                        journal=state / "journal",
-                        policy=policy,
-                        manifests=lambda: manifests_at(deployment.manifests),
-                        most_bytes=MOST_JOURNAL_BYTES,
-                    ),
-                    clock=now,
-                ),
+                remembered=Remembered(oversight, clock=now),
                 view=control.view,
                 propose=lambda held: _proposed(held, policy().bundle),
                 clock=now,
+                api=ApiParts(tokens=desk_tokens(settings), oversight=oversight),
                 origins=origins,
                 oidc=provider,
                 config=config,

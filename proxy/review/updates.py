@@ -119,7 +119,7 @@ class Updates:
             at=now.replace(microsecond=0),
             text=text,
         )
-        await self._proposals.put(proposal.id, _written(proposal))
+        await self._proposals.put(proposal.id, written(proposal))
         return proposal
 
     async def listing(self, *, sponsor: str | None = None) -> tuple[Proposal, ...]:
@@ -299,7 +299,8 @@ class Updates:
         return None
 
 
-def _written(proposal: Proposal) -> str:
+def written(proposal: Proposal) -> str:
+    """A proposal as it is kept."""
     return json.dumps(
         {
             "agent": proposal.agent,

@@ -384,7 +384,7 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     Kind.CONTROL: a_statement(),
     Kind.GRANT: grant_fields(A_GRANT, 2, decision_id="d-1"),
     Kind.POLICY: policy_fields(bundle()),
-    Kind.REVIEW: review_fields("read", "ada", session="s" * 43, hold=hold()),
+    Kind.REVIEW: review_fields("read", "ada", session="s" * 43, token="ab" * 8, hold=hold()),
     Kind.STOP: {},
 }
 

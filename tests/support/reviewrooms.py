@@ -25,10 +25,11 @@ from proxy.ports import Journal
 from proxy.review.desk.app import build_app
 from proxy.review.desk.index import Index
 from proxy.review.desk.links import Links
-from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.parts import ApiParts, DeskParts, Earlier, Proposed
 from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
+from proxy.review.desk.tokens import Tokens
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
 from proxy.review.oversight import Oversight
@@ -106,6 +107,7 @@ class Room:
         self.grants = MemoryGrants(now=self.time)
         self.journal = Lines()
         self.proposals, self.pins = MemoryProposals(), self.directory / "pinned"
+        oversight = Oversight(journal=self.journal_dir, policy=self.policy, manifests=lambda: self.manifests)
         self.parts = DeskParts(
             reviews=reviews,
             granter=Granter(
@@ -135,7 +137,7 @@ class Room:
             earlier=self._earlier,
             did=self._did,
             remembered=Remembered(
-                Oversight(journal=self.journal_dir, policy=self.policy, manifests=lambda: self.manifests),
+                oversight,
                 clock=self.time,
             ),
             view=lambda: self.view,
@@ -143,6 +145,10 @@ class Room:
                 where="clusters.yaml:1", lines=("- id: x",), then=("intent-proxy bundle sign",)
             ),
             clock=self.time,
+            api=ApiParts(
+                tokens=Tokens(self.directory / "desk" / "tokens", clock=self.time),
+                oversight=oversight,
+            ),
             origins=self.origins,
         )
         self.app = build_app(self.parts)

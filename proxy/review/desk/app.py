@@ -8,6 +8,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from proxy.review.desk.api.routes import api_routes
 from proxy.review.desk.entering import Entering
 from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
@@ -78,6 +79,7 @@ def desk_routes(parts: DeskParts) -> list[BaseRoute]:
         said("/proposals/{proposal}/sign", proposals.ask),
         said("/proposals/{proposal}/signed", proposals.sign),
         said("/proposals/{proposal}/decline", proposals.decline),
+        *([] if parts.api is None else api_routes(parts, parts.api)),
         *(Route(f"/static/{file.name}", _file(file), methods=["GET"]) for file in sorted(STATIC.iterdir())),
     ]
 

@@ -200,7 +200,7 @@ class Index:
 
     def listen(self, after: str, *, by: str = "") -> "Listening":
         """Hear everything that happened after this place in the stream, then whatever happens. `by`: who listens."""
-        listening = Listening(self._since(after), self._listeners, by=by)
+        listening = Listening(self.since(after), self._listeners, by=by)
         if self._ended:
             listening.tell(END)
         return listening
@@ -214,7 +214,8 @@ class Index:
         self._ended = True
         self._tell_all(END)
 
-    def _since(self, after: str) -> list[Change]:
+    def since(self, after: str) -> list[Change]:
+        """Everything that happened after this place in the stream; `RESET` alone where it is not known any more."""
         if after == self.cursor:
             return []
         events = list(self._events)

@@ -14,8 +14,10 @@ from proxy.review.desk.oidc.provider import Provider
 from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import Signing
+from proxy.review.desk.tokens import Tokens
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
 from proxy.review.updates import Updates
@@ -42,6 +44,14 @@ class Proposed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApiParts:
+    """What the desk's API has besides: its tokens, and what only lists."""
+
+    tokens: Tokens
+    oversight: Oversight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DeskParts:
     """The services that have the rules, and what the desk keeps for itself: who is signed in, and a list of holds."""
 
@@ -64,6 +74,7 @@ class DeskParts:
     clock: Callable[[], datetime]
     origins: tuple[str, ...]  # where its pages are, the one to print first: "http://localhost:8090"
     oidc: Provider | None = None  # None: nobody signs in with OpenID Connect
+    api: ApiParts | None = None  # None: there is no API
     config: str = ""  # what to add to a command for a terminal, such as "-c mine"
 
     @property

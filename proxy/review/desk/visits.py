@@ -16,13 +16,12 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle, Person
 from proxy.review.desk import words
 from proxy.review.desk.oidc.entries import place
+from proxy.review.desk.opening import opened_for
 from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
-from proxy.review.desk.seeing import Concerned, may_see
 from proxy.review.desk.sessions import LONGEST, Session
 from proxy.review.desk.signing import why_no_passkey
 from proxy.review.opened import HeldCall
-from proxy.review.outcomes import unknown
 
 LIVE = "desk-live"
 """The header with which an open page asks for itself again: that is not somebody who does something."""
@@ -91,20 +90,7 @@ class Visit:
 
     async def open(self, hold_id: str) -> HeldCall:
         """A hold, as `held`."""
-        if not hold_id.isascii() or not hold_id.isprintable():
-            raise unknown(hold_id)
-        try:
-            held = await self.parts.reviews.show(hold_id)
-        except Rejected as fault:
-            listed = self.parts.index.get(hold_id)
-            if fault.code is Code.HOLD_TAMPERED and (
-                listed is None or not Concerned(self.bundle, self.now)(self.person, listed.hold)
-            ):
-                raise unknown(hold_id) from None
-            raise
-        if not may_see(self.person, held):
-            raise unknown(hold_id)
-        return held
+        return await opened_for(self.parts, self.person, hold_id)
 
 
 type Handler = Callable[[Visit], Awaitable[Response]]
