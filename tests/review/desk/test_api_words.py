@@ -4,14 +4,17 @@ import base64
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import identities
 import pytest
-from apiclients import caller
+from apiclients import Caller, caller
 from identities import DEPUTY, SPONSOR, key
 from reviewrooms import Room
 
 from proxy.core.jws import seal
 from proxy.core.model import HoldState, Risk
+from proxy.review.desk.api.operations import Operation
+from proxy.review.desk.api.routes import operations
 from proxy.review.desk.signing import with_desk_key
 from proxy.review.desk.tokens import Scope
 from proxy.review.updates import Proposal, written
@@ -114,6 +117,24 @@ async def test_what_is_over_is_listed_by_its_state_newest_first(room: Room) -> N
         assert (await one.get(f"/holds?cursor={first['next']}")).json()["code"] == "api.cursor", "of another list"
 
 
+@pytest.mark.parametrize("asked", [each for each in operations() if "{hold}" in each.path], ids=lambda each: each.name)
+async def test_anothers_hold_answers_as_one_that_never_was(room: Room, asked: Operation) -> None:
+    hold = await room.file()
+    deny = {"verb": "deny", "reason": "x"}
+    bodies = {"Wish": deny, "Ruling": {**deny, "digest": hold.call_digest}, "Statement": {"statement": "a.b.c"}}
+    body = bodies[asked.body] if asked.body else {}
+    async with caller(room) as ada, caller(room, person=identities.REVIEWER) as cleo:
+
+        async def ask(who: Caller, hold_id: str) -> httpx.Response:
+            path = asked.path.replace("{hold}", hold_id)
+            return await (who.get(path) if asked.method == "GET" else who.post(path, body))
+
+        answers = [await ask(cleo, hold_id) for hold_id in (hold.id, hold.id[:-3] + "zzz")]
+        told = [answer.text.replace(hold.id[:-3], "").replace(hold.id[-3:], "zzz") for answer in answers]
+        assert told[0] == told[1] and {answer.status_code for answer in answers} == {404}
+        assert (await ask(ada, hold.id)).status_code != 404  # the twin: whom it concerns
+
+
 async def test_a_list_that_may_be_old_is_not_told_as_that_of_now(room: Room) -> None:
     hold = await room.file()
     async with caller(room) as one:
@@ -142,8 +163,8 @@ async def test_whose_the_token_is_and_what_else_there_is_to_see(room: Room) -> N
         assert (me["person"], me["deployment"], me["token"]["scopes"]) == (SPONSOR, identities.DEPLOYMENT, ["read"])
         assert [each["id"] for each in (await one.get("/proposals")).json()["proposals"]] == ["p1"]
         assert (await one.get("/history?since=2026-03-01T00:00:00Z")).json() == {"whole": True, "rulings": []}
-        assert SPONSOR in [each["id"] for each in (await one.get("/reviewers")).json()["reviewers"]]
-        assert {each["sponsor"] for each in (await one.get("/agents")).json()["agents"]}
+        assert (await one.get("/reviewers")).json()["reviewers"] == []  # nobody ruled
+        assert {each["sponsor"] for each in (await one.get("/agents")).json()["agents"]} == {SPONSOR}
         hold = await room.file()
         assert (await one.get(f"/holds/{hold.id}/suggestion")).json()["then"] == ["intent-proxy bundle sign"]
 
