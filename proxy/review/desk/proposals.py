@@ -14,13 +14,14 @@ from datetime import timedelta
 from starlette.responses import Response
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.model import Bundle, Manifest, Person
+from proxy.core.model import Manifest
 from proxy.core.notes import check_reason
 from proxy.review.ceremonies import signed, to_sign
 from proxy.review.desk.forms import read_form
 from proxy.review.desk.once import Once
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import GONE, answer_of
+from proxy.review.desk.seeing import whom_proposals_concern
 from proxy.review.desk.visits import Refused, Visit
 from proxy.review.manifestwords import manifest_json
 from proxy.review.tosign import ToSign
@@ -173,19 +174,13 @@ async def _found(visit: Visit) -> Proposal:
     if found is not None and _concerns(found, visit):
         return found
     ended = None if found is not None else await updates.ended(proposal_id)
-    if ended is None or visit.person.id not in _whom(ended.author, ended.sponsor, visit.bundle):
+    if ended is None or visit.person.id not in whom_proposals_concern(ended.author, ended.sponsor, visit.bundle):
         raise nothing
     raise Refused(409, f"{_begun(ended.words)}.")
 
 
-def _whom(author: str, sponsor: str, bundle: Bundle) -> frozenset[str]:
-    person: Person | None = bundle.people.get(sponsor)
-    deputy = None if person is None else person.deputy
-    return frozenset({author, sponsor} if deputy is None else {author, sponsor, deputy})
-
-
 def _concerns(proposal: Proposal, visit: Visit) -> bool:
-    return visit.person.id in _whom(proposal.author, proposal.sponsor, visit.bundle)
+    return visit.person.id in whom_proposals_concern(proposal.author, proposal.sponsor, visit.bundle)
 
 
 async def _row(proposal: Proposal, visit: Visit) -> Row:
@@ -225,7 +220,7 @@ def _theirs(visit: Visit) -> tuple[Manifest, ...]:
         each
         for each in latest.values()
         if each.sub in agents
-        and visit.person.id in _whom(agents[each.sub].sponsor, agents[each.sub].sponsor, visit.bundle)
+        and visit.person.id in whom_proposals_concern(agents[each.sub].sponsor, agents[each.sub].sponsor, visit.bundle)
     )
 
 

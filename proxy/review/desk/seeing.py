@@ -53,6 +53,13 @@ class Entitled:
         return person.id in self._known[about]
 
 
+def whom_proposals_concern(author: str, sponsor: str, bundle: Bundle) -> frozenset[str]:
+    """Who sees a proposed manifest: who wrote it, who may sign it, and that one's deputy."""
+    person = bundle.people.get(sponsor)
+    deputy = None if person is None else person.deputy
+    return frozenset({author, sponsor} if deputy is None else {author, sponsor, deputy})
+
+
 def answers_for(person: Person, agent: Agent, manifests: Iterable[Manifest], bundle: Bundle) -> bool:
     """Whether an agent concerns this person: its sponsor, their deputies, and who decides calls of its clusters."""
     granted = {grant.cluster for manifest in manifests if manifest.sub == agent.id for grant in manifest.grants}

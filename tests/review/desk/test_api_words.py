@@ -156,17 +156,20 @@ async def test_events_have_the_streams_ids_and_one_who_was_away_is_told(room: Ro
 
 async def test_whose_the_token_is_and_what_else_there_is_to_see(room: Room) -> None:
     mine = Proposal(id="p1", agent="invoice-bot", sponsor=SPONSOR, author=DEPUTY, why="more", at=room.now, text="")
-    for each in (mine, replace(mine, id="p2", sponsor="cleo", author="cleo")):
+    for each in (mine, replace(mine, id="p2", author="cleo")):
         await room.proposals.put(each.id, written(each))
     async with caller(room, frozenset({Scope.READ})) as one:
         me = (await one.get("/me")).json()
         assert (me["person"], me["deployment"], me["token"]["scopes"]) == (SPONSOR, identities.DEPLOYMENT, ["read"])
-        assert [each["id"] for each in (await one.get("/proposals")).json()["proposals"]] == ["p1"]
+        assert [each["id"] for each in (await one.get("/proposals")).json()["proposals"]] == ["p1", "p2"]
         assert (await one.get("/history?since=2026-03-01T00:00:00Z")).json() == {"whole": True, "rulings": []}
         assert (await one.get("/reviewers")).json()["reviewers"] == []  # nobody ruled
         assert {each["sponsor"] for each in (await one.get("/agents")).json()["agents"]} == {SPONSOR}
         hold = await room.file()
         assert (await one.get(f"/holds/{hold.id}/suggestion")).json()["then"] == ["intent-proxy bundle sign"]
+    async with caller(room, frozenset({Scope.READ}), identities.REVIEWER) as cleo:  # who wrote the second, and no more
+        assert [each["id"] for each in (await cleo.get("/proposals")).json()["proposals"]] == ["p2"]
+        assert (await cleo.get("/agents")).json()["agents"] == []
 
 
 # --- saying ----------------------------------------------------------------------------------------------------------

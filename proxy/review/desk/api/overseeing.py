@@ -11,7 +11,7 @@ from proxy.review.desk.api.asking import still_counts
 from proxy.review.desk.api.operations import Asking, answer
 from proxy.review.desk.events import stream
 from proxy.review.desk.index import RESET
-from proxy.review.desk.seeing import Concerned, Entitled, answers_for
+from proxy.review.desk.seeing import Concerned, Entitled, answers_for, whom_proposals_concern
 from proxy.review.documents import reviewer_json, ruling_json
 from proxy.review.history import Asked, Ruling, paces
 from proxy.review.oversight import Reviewer, Supervised
@@ -95,9 +95,11 @@ async def agents(asking: Asking) -> Response:
 
 
 async def proposals(asking: Asking) -> Response:
-    """Manifests that wait for their sponsors: those that this person wrote or may sign."""
+    """Manifests that wait for their sponsors: those that concern this person, as on the page."""
     found = await asking.parts.updates.listing()
-    mine = (each for each in found if asking.person.id in (each.author, each.sponsor))
+    mine = (
+        each for each in found if asking.person.id in whom_proposals_concern(each.author, each.sponsor, asking.bundle)
+    )
     listed: list[Json] = [
         {
             "id": each.id,
