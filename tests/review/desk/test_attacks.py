@@ -3,7 +3,6 @@
 Which addresses there are is asked of the application's own table: a new page is attacked without being named here.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,29 +13,25 @@ import httpx
 import identities
 import pytest
 from identities import REVIEWER, SPONSOR
-from providers import CLIENT, ec_key
+from providers import described
 from reviewrooms import ORIGIN, Browser, Room, Stream, hidden, kept_up, text_of
 from starlette.routing import BaseRoute, Mount, Route
 
 from proxy.core.model import Hold
-from proxy.policy.oidc import OidcProvider
 from proxy.review.desk.app import build_app
 from proxy.review.desk.events import MOST_STREAMS
 from proxy.review.desk.guard import Guard
-from proxy.review.desk.oidc.asking import Answer
-from proxy.review.desk.oidc.provider import Provider
 
 ABOUT = {"act": "comment", "verb": "deny"}
 COOKIE = "intent-desk-8090"
 DOOR = "/enter"
 BEFORE_A_SESSION = {
     DOOR: "the word of a link, which is spent once",
-    "/enter/oidc": "it begins a sign-in and signs nobody in: the answer counts in the browser that has its cookie, once",
+    "/enter/oidc": "it signs nobody in: the provider's answer counts in the browser that began, by its cookie, once",
 }
 """Forms that come before a session whose token they could bear, and what stands in its place. That another page's form
 is none of the desk's is seen by Origin and Sec-Fetch-Site, as everywhere.
 """
-ISSUER = "https://login.example"
 METHODS = ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 
 
@@ -87,23 +82,9 @@ def room(tmp_path: Path) -> Room:
     """A desk with every way in."""
     world = identities.world()
     made = Room(directory=tmp_path, bundle=world.bundle, tokens=world.tokens)
-    told = OidcProvider(issuer=ISSUER, client_id=CLIENT, name="Acme Login")
-    made.parts = replace(made.parts, oidc=Provider(told, ask=described, secret=None, clock=made.time))
+    made.parts = replace(made.parts, oidc=described(made.time))
     made.app = build_app(made.parts)
     return made
-
-
-async def described(url: str, *, body: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-    """What a provider says of itself, without a network."""
-    says = {
-        "issuer": ISSUER,
-        "authorization_endpoint": f"{ISSUER}/authorize",
-        "token_endpoint": f"{ISSUER}/token",
-        "jwks_uri": f"{ISSUER}/keys",
-        "code_challenge_methods_supported": ["S256"],
-        "keys": [ec_key().as_dict(private=False)],
-    }
-    return Answer(status=200, body=json.dumps(says).encode())
 
 
 def group_in(page: str) -> str:
