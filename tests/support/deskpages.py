@@ -15,7 +15,9 @@ from urllib.parse import quote
 import identities
 from identities import AGENT, DEPUTY, HELPER, REVIEWER, SPONSOR
 from journals import Desk
+from passkeyrooms import PasskeyRoom
 from playwright.sync_api import BrowserContext, Page
+from providers import described
 from roomservers import ServedRoom, signed_in
 from starlette.routing import BaseRoute, Route
 
@@ -24,7 +26,7 @@ from proxy.core.control import Act, ControlView, Statement
 from proxy.core.holds import Event
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Hold
-from proxy.review.desk.app import desk_routes
+from proxy.review.desk.app import build_app, desk_routes
 from proxy.review.desk.parts import Earlier
 from proxy.review.groups import group_id
 
@@ -53,6 +55,15 @@ def pages_of(routes: Iterable[BaseRoute]) -> tuple[str, ...]:
         and route.path not in NO_PAGES
         and not route.path.startswith(NO_PAGES_UNDER)
     )
+
+
+class EveryWay(PasskeyRoom):
+    """A desk with every way in, and every way to sign."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.parts = replace(self.parts, oidc=described(self.time))
+        self.app = build_app(self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +104,7 @@ def scene(desk: ServedRoom) -> Scene:
     )
     hold = desk.file(f"{ERP}/v1/customers/42?token=abc", body=BODY, headers=JSON, ttl_s=600)
     risky = desk.file(f"{ERP}/v1/customers/42", method="DELETE", ttl_s=1800)
-    two = desk.file(f"{ERP}/v1/customers/44", changed={"quorum": 2})
+    two = desk.file(f"{ERP}/v1/customers/44", quorum=2)
     for number in range(3):
         desk.file(f"{ERP}/v1/salaries/{number}")
     plain = {

@@ -53,11 +53,15 @@ class Filer:
         ttl_s: int = 600,
         task: str = identities.TASK,
         cluster: str | None = identities.CLUSTER,
+        quorum: int = 1,
         changed: Mapping[str, object] | None = None,
     ) -> Hold:
-        """File a call that is held. `changed` replaces members of the hold, as an intruder in the store would."""
+        """File a call that is held. `quorum`: so many must release it, at least. `changed` replaces members of the
+        hold, as an intruder in the store would.
+        """
         stored = self.stored(url, method=method, headers=headers, body=body, task=task, cluster=cluster)
-        review = replace(stored.decision.review, ttl_s=ttl_s)
+        review = stored.decision.review
+        review = replace(review, ttl_s=ttl_s, quorum=max(quorum, review.quorum))
         stored = replace(stored, decision=replace(stored.decision, review=review))
         decision = stored.decision
         draft = Hold(

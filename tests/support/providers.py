@@ -14,7 +14,7 @@ import json
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,9 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from proxy.core.encoding import b64u
+from proxy.policy.oidc import OidcProvider
+from proxy.review.desk.oidc.asking import Answer
+from proxy.review.desk.oidc.provider import Provider
 
 CLIENT, SECRET = "review-desk", "s3cret +/:%"
 WAIT_S = 15
@@ -234,3 +237,22 @@ def provider(
 
 def trusting(ca: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca)
+
+
+def described(clock: Callable[[], datetime]) -> Provider:
+    """A provider as a desk knows it that says what it is, and nothing else: without a network."""
+    issuer = "https://login.example"
+    says = {
+        "issuer": issuer,
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+        "jwks_uri": f"{issuer}/keys",
+        "code_challenge_methods_supported": ["S256"],
+        "keys": [ec_key().as_dict(private=False)],
+    }
+
+    async def ask(url: str, *, body: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        return Answer(status=200, body=json.dumps(says).encode())
+
+    told = OidcProvider(issuer=issuer, client_id=CLIENT, name="Acme Login")
+    return Provider(told, ask=ask, secret=None, clock=clock)

@@ -10,7 +10,10 @@ from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.visits import Visit, begin_session, common, cookie_name, door, token_of
 
-_SPENT = "This link was used, or its time is up. Ask for another where the desk runs: intent-proxy desk --link"
+_SPENT = (
+    "This link was used, has ended, or was not copied whole. "
+    "Ask for another where the desk runs: intent-proxy desk --link"
+)
 
 
 class Entering:

@@ -215,7 +215,7 @@ _TITLES = {
     401: "Sign in first",
     403: "Not permitted",
     404: "Not here",
-    409: "Not any more",
+    409: "It is not as it was",
     410: "Gone",
     413: "Too large",
     415: "Not a form",

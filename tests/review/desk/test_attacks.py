@@ -6,23 +6,32 @@ Which addresses there are is asked of the application's own table: a new page is
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import identities
 import pytest
 from identities import REVIEWER, SPONSOR
+from providers import described
 from reviewrooms import ORIGIN, Browser, Room, Stream, hidden, kept_up, text_of
 from starlette.routing import BaseRoute, Mount, Route
 
 from proxy.core.model import Hold
+from proxy.review.desk.app import build_app
 from proxy.review.desk.events import MOST_STREAMS
 from proxy.review.desk.guard import Guard
 
 ABOUT = {"act": "comment", "verb": "deny"}
 COOKIE = "intent-desk-8090"
 DOOR = "/enter"
+BEFORE_A_SESSION = {
+    DOOR: "the word of a link, which is spent once",
+    "/enter/oidc": "it signs nobody in: the provider's answer counts in the browser that began, by its cookie, once",
+}
+"""Forms that come before a session whose token they could bear, and what stands in its place. That another page's form
+is none of the desk's is seen by Origin and Sec-Fetch-Site, as everywhere.
+"""
 METHODS = ("PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "PROPFIND")
 
 
@@ -71,8 +80,12 @@ def test_the_table_is_read_whole() -> None:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Room:
+    """A desk with every way in."""
     world = identities.world()
-    return Room(directory=tmp_path, bundle=world.bundle, tokens=world.tokens)
+    made = Room(directory=tmp_path, bundle=world.bundle, tokens=world.tokens)
+    made.parts = replace(made.parts, oidc=described(made.time))
+    made.app = build_app(made.parts)
+    return made
 
 
 def group_in(page: str) -> str:
@@ -102,6 +115,7 @@ def form_of(page: Mapping[str, str], hold: Hold) -> dict[str, str | list[str]]:
         "found": "arrived",
         "minutes": "5",
         "count": "1",
+        "answer": "{}",
     }
 
 
@@ -134,7 +148,7 @@ async def test_no_forged_form_changes_anything_and_ones_own_does(room: Room, add
             answer = await maria.post(path, form, **headers)
             assert answer.status_code in (401, 403), f"{name}: {answer.status_code}"
             assert "set-cookie" not in answer.headers, name
-        if path != DOOR:  # whoever signs in has no session that a token could be of
+        if path not in BEFORE_A_SESSION:
             for token in ("", "x" * 43, page["form_token"][:-1], page["form_token"].swapcase()):
                 answer = await maria.post(path, {**form, "form_token": token})
                 assert answer.status_code in (401, 403), f"token {token}: {answer.status_code}"
@@ -210,6 +224,24 @@ async def test_anothers_hold_answers_as_one_that_never_was(room: Room, address: 
         assert twin.status_code != 404
 
 
+SIGNED = {
+    "without an answer": ({"answer": ""}, 422),
+    "with an answer that is none": ({"answer": "[]"}, 422),
+    "with an answer to a page that was never shown": ({"answer": "{}", "asked": "x" * 43}, 409),
+}
+
+
+@pytest.mark.parametrize(("fields", "status"), SIGNED.values(), ids=SIGNED)
+async def test_whose_hold_it_is_cannot_be_learnt_by_signing(room: Room, fields: dict[str, str], status: int) -> None:
+    """What was asked of this session is looked for before any hold is; so it is all the same which hold is named."""
+    hold, _ = await two_alike(room)
+    async with room.browser(REVIEWER) as cleo:
+        token = {"form_token": hidden((await cleo.get("/queue")).text)["form_token"]}
+        theirs, none = [await cleo.post(f"/holds/{each}/sign", {**token, **fields}) for each in (hold.id, "none")]
+        assert (theirs.status_code, theirs.text) == (none.status_code, none.text)
+        assert theirs.status_code == status
+
+
 async def test_lists_counts_and_searches_say_nothing_of_what_concerns_others(room: Room) -> None:
     hold, other = await two_alike(room)
     async with room.browser() as ada, room.browser(REVIEWER) as cleo:
@@ -220,7 +252,7 @@ async def test_lists_counts_and_searches_say_nothing_of_what_concerns_others(roo
             page = (await cleo.get(path)).text
             assert not words.search(text_of(page).replace(other.id, "")), path
         assert "0 of 0 held calls; 0 you may decide" in text_of((await cleo.get("/queue")).text)
-        assert "0 calls, 0 of them" in text_of((await cleo.get("/history")).text)
+        assert "0 of 0 that concern you" in text_of((await cleo.get("/history")).text)
         assert not words.search(text_of((await cleo.get("/history")).text))
         assert "1 of 1 held calls" in text_of((await ada.get("/queue")).text)  # the twins
         assert "not their task" in text_of((await ada.get("/history")).text)
@@ -272,7 +304,7 @@ async def test_the_sessions_token_is_in_its_cookie_and_nowhere_else(
     async with room.browser() as maria:
         token, texts = maria.client.cookies[COOKIE], list[str]()
         queue = await maria.get("/queue")
-        for address in (*READ, *(each for each in SAID if each.path not in (DOOR, "/leave"))):
+        for address in (*READ, *(each for each in SAID if each.path not in (*BEFORE_A_SESSION, "/leave"))):
             path = address.about(hold=hold.id, group=group_in(queue.text))
             form = form_of(hidden(queue.text), hold)
             answer = await (maria.get(path) if address.method == "GET" else maria.post(path, form))

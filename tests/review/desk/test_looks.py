@@ -13,7 +13,7 @@ pytest.importorskip("playwright")
 pytest.importorskip("axe_playwright_python")
 
 from axe_playwright_python.sync_playwright import Axe
-from deskpages import ERP, Scene, idle, pages_of, scene, stopped
+from deskpages import ERP, EveryWay, Scene, idle, pages_of, scene, stopped
 from playwright.sync_api import Browser, Page, expect
 from roomservers import CHROMIUM, ServedRoom, chromium, served, shoot, signed_in
 
@@ -40,7 +40,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Iterator[ServedRoom]:
-    with served(tmp_path) as found:
+    with served(tmp_path, EveryWay) as found:
         yield found
 
 
@@ -124,6 +124,19 @@ def an_agent_that_is_stopped(page: Page, here: Scene) -> None:
     expect(page.get_by_text("It is stopped")).to_be_visible()
 
 
+def a_word_that_a_passkey_signs(page: Page, here: Scene) -> None:
+    page.goto(f"{here.desk.origin}{here.states['risky']}")
+    page.locator("#release").click()
+    expect(page.get_by_role("heading", name="What your passkey signs")).to_be_visible()
+
+
+def a_passkey_that_is_made(page: Page, here: Scene) -> None:
+    page.goto(f"{here.desk.origin}/passkeys")
+    page.get_by_label("What it is").fill("blue stick")
+    page.get_by_role("button", name="Make a passkey").click()
+    expect(page.get_by_role("button", name="Make it")).to_be_visible()
+
+
 LED_TO: dict[str, Callable[[Page, Scene], None]] = {
     "card-form-error": a_denial_without_reason,
     "result": a_denial,
@@ -131,6 +144,8 @@ LED_TO: dict[str, Callable[[Page, Scene], None]] = {
     "revealed": credentials,
     "together": a_group,
     "card-all-open": everything_open,
+    "passkey-sign": a_word_that_a_passkey_signs,
+    "passkey-make": a_passkey_that_is_made,
     "agent-stopped": an_agent_that_is_stopped,
 }
 

@@ -263,7 +263,7 @@ async def test_who_somebody_is_stands_in_the_signed_people_file(
     if not counts:
         assert answer.status_code == 403 and session_cookie(answer) is None
         said = text_of(answer.text)
-        assert "Nobody here is you" in said and house.idp.issuer in said and "bundle sign" in said
+        assert "You are not enrolled here" in said and house.idp.issuer in said and "bundle sign" in said
         assert house.room.journal.of("enter") == []
         assert set(house.room.policy().bundle.people) == set(identities.world().bundle.people)
 

@@ -146,7 +146,7 @@ class Arriving:
 
     def _provider(self) -> Provider:
         if self._parts.oidc is None:
-            raise Refused(404, "This desk signs nobody in so.")
+            raise Refused(404, "This desk asks no provider who you are. Sign in with a link.")
         return self._parts.oidc
 
     @property
