@@ -129,7 +129,7 @@ def reviewers(
             )
             for each in found
         ),
-        empty="nobody is enrolled",
+        empty="nobody is enrolled, or has ruled on what concerns you",
     )
 
 

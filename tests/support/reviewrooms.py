@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import identities
 from filing import Filer
-from identities import NOW, SPONSOR, key
+from identities import AGENT, NOW, SPONSOR, key
 
 from proxy.core.clusters import Policy, compile_policy
 from proxy.core.control import ControlView
@@ -21,6 +21,7 @@ from proxy.core.errors import Unavailable
 from proxy.core.model import Bundle, Hold, Manifest, Person
 from proxy.core.verify import Lifetimes
 from proxy.policy.chains import kept_manifests
+from proxy.policy.drafts import draft_for, draft_text
 from proxy.ports import Journal
 from proxy.review.desk.app import build_app
 from proxy.review.desk.index import Index
@@ -175,6 +176,12 @@ class Room:
 
     def person(self, name: str) -> Person:
         return self.bundle.people[name]
+
+    def draft(self) -> str:
+        """A manifest to propose, as text."""
+        agent, cluster = self.bundle.agents[AGENT], identities.cluster()
+        draft = draft_for(agent, [cluster], purpose="Match invoices.", lifetime_s=3_600)
+        return draft_text(draft, self.bundle, sign="x")
 
     async def file(self, *args: object, **named: object) -> Hold:
         """A held call, which the desk's list knows; one that changes nothing, unless a method is named."""

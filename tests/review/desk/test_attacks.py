@@ -12,12 +12,13 @@ from pathlib import Path
 import httpx
 import identities
 import pytest
-from identities import REVIEWER, SPONSOR
+from identities import AGENT, DEPUTY, REVIEWER, SPONSOR
 from providers import described
 from reviewrooms import ORIGIN, Browser, Room, Stream, hidden, kept_up, text_of
 from starlette.routing import BaseRoute, Mount, Route
 
 from proxy.core.model import Hold
+from proxy.policy.chains import write_chain_file
 from proxy.review.desk.app import build_app
 from proxy.review.desk.events import MOST_STREAMS
 from proxy.review.desk.guard import Guard
@@ -136,10 +137,14 @@ FORGED = {
 @pytest.mark.parametrize("address", SAID, ids=str)
 async def test_no_forged_form_changes_anything_and_ones_own_does(room: Room, address: Address) -> None:
     hold, other = await two_alike(room)
+    room.pins.mkdir()
+    write_chain_file(room.directory / "manifests" / f"{AGENT}.jws", room.tokens[:1])
+    proposal = await room.parts.updates.propose(room.draft(), author=room.person(DEPUTY), why="month-end")
     async with room.browser() as maria:
         queue = await maria.get("/queue")
-        page, path = hidden(queue.text), address.about(hold=hold.id, group=group_in(queue.text))
-        form = form_of(page, hold)
+        page = hidden(queue.text)
+        path = address.about(hold=hold.id, group=group_in(queue.text), proposal=proposal.id)
+        form = {**form_of(page, hold), "agent": AGENT}
         if path == DOOR:
             assert room.parts.links is not None
             form["link"] = room.parts.links.make(SPONSOR)

@@ -21,7 +21,6 @@ from proxy.core.model import Constraints, Manifest
 from proxy.core.standing import check_standing
 from proxy.core.verify import Lifetimes, verify_chain
 from proxy.policy.chains import read_chain_file, write_chain_file
-from proxy.policy.drafts import draft_for, draft_text
 from proxy.review.desk.once import LIVES
 
 
@@ -38,10 +37,7 @@ def room_of(tmp_path: Path, **about: object) -> Room:
 
 
 def text(room: Room, change: Callable[[str], str] = lambda text: text) -> str:
-    agent, cluster = room.bundle.agents[AGENT], identities.cluster()
-    return change(
-        draft_text(draft_for(agent, [cluster], purpose="Match invoices.", lifetime_s=3_600), room.bundle, sign="x")
-    )
+    return change(room.draft())
 
 
 async def proposed(room: Room, by: str = DEPUTY, why: str = "month-end", **more: Callable[[str], str]) -> str:
