@@ -310,6 +310,16 @@ def test_on_a_phone_the_decision_is_in_reach_wherever_one_reads(desk: ServedRoom
     context.close()
 
 
+def test_on_a_phone_what_a_passkey_signs_is_as_near(desk: ServedRoom, browser: Browser) -> None:
+    hold = desk.file(f"{ERP}/v1/customers/42", quorum=2)
+    context = browser.new_context(viewport=PHONE)  # type: ignore[arg-type]
+    page = signed_in(context, desk, SPONSOR)
+    page.goto(f"{desk.origin}/holds/{hold.id}")
+    page.locator(".reach button").click()
+    expect(page.get_by_role("heading", name="What your passkey signs")).to_be_visible()
+    context.close()
+
+
 # --- for whoever reads with their ears, or wants nothing to move ------------------------------------------------------
 
 
