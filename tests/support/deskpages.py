@@ -26,6 +26,7 @@ from proxy.core.control import Act, ControlView, Statement
 from proxy.core.holds import Event
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Hold
+from proxy.policy.chains import write_chain_file
 from proxy.review.desk.app import build_app, desk_routes
 from proxy.review.desk.parts import Earlier
 from proxy.review.groups import group_id
@@ -123,6 +124,10 @@ def scene(desk: ServedRoom) -> Scene:
     desk.do(_lose(desk, lost))
     desk.do(_write_past(desk, now))
     group = _group(desk)
+    room.pins.mkdir()
+    write_chain_file(room.directory / "manifests" / f"{AGENT}.jws", room.tokens[:1])
+    updates = room.parts.updates
+    proposal = desk.do(updates.propose(room.draft(), author=room.person(DEPUTY), why="the month ends"))
     return Scene(
         desk=desk,
         hold=hold,
@@ -130,6 +135,7 @@ def scene(desk: ServedRoom) -> Scene:
             "hold": hold.id,
             "group": group,
             "agent": AGENT,
+            "proposal": proposal.id,
         },
         states={
             "risky": f"/holds/{risky.id}",
@@ -143,6 +149,7 @@ def scene(desk: ServedRoom) -> Scene:
             "no-such-page": "/none",
             "no-such-group": "/groups/none",
             "no-such-agent": "/agents/none",
+            "no-such-proposal": "/proposals/none",
             "queue-nothing-matches": "/queue?search=nothing-like-it",
             "history-nothing-matches": "/history?search=nothing-like-it",
             "history-second-page": "/history?page=2&period=all",

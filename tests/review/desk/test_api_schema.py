@@ -37,7 +37,7 @@ KIND = (("Content-Type", "application/json"),)
 )
 def test_the_document_and_the_desk_agree(tmp_path: Path, scopes: frozenset[Scope], phase: str) -> None:
     with served(tmp_path / "room") as desk:
-        (tmp_path / "room" / "journal").mkdir(parents=True)
+        (tmp_path / "room" / "journal").mkdir(parents=True, exist_ok=True)
         hold = desk.file("https://erp.example/v1/salaries/1?token=x", method="POST", body=BODY, headers=KIND)
         for number in range(3):
             desk.file(f"https://erp.example/v1/salaries/{number}")
