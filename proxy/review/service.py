@@ -22,6 +22,7 @@ from proxy.core.model import Hold, HoldState, Person, Verdict
 from proxy.core.notes import NOTE_TYP, NoteAct, note_claims, read_note
 from proxy.core.recall import check_counts, counts_under
 from proxy.core.release import RELEASE_TYP, Release, may_decide, read_release, read_releases, release_claims
+from proxy.core.reviewers import check_certified
 from proxy.core.vouching import sufficient
 from proxy.ports import Holds, Moved, Vault
 from proxy.review.drafts import Draft
@@ -325,6 +326,7 @@ class ReviewService(Reading):
         hold, bundle, now = seen.hold, self._policy().bundle, self._clock()
         try:
             said = read_note(envelope.token, hold=seen.meant, bundle=bundle, barred=seen.barred, now=now)
+            check_certified(bundle.people[said.by], at=now)  # whoever has lapsed does not write in an earlier time's name
         except Rejected as fault:
             return _not_permitted(fault, hold)
         until = said.until if said.act is NoteAct.EXTEND else None
