@@ -272,7 +272,7 @@ class Holding:
         barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
         releases = read_approval(meant, bundle=self._bundle(), barred=barred, now=self._clock())
         for release in releases:
-            check_judged(release, today, sponsor=sponsor, bundle=self._bundle())
+            check_judged(release.by, today, sponsor=sponsor, bundle=self._bundle())
             if release.not_after - release.issued_at > LONGEST_RELEASE:
                 longest, end = LONGEST_RELEASE.days, f"{release.not_after:%Y-%m-%d}"
                 detail = f"a release may count for at most {longest} days, got until {end}"

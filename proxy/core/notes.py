@@ -121,7 +121,7 @@ def read_note(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str],
     check_suffices(means, hold)
     if now + timedelta(seconds=SKEW_S) < note.at:
         raise Rejected(code, f"signed in the future, at {note.at.isoformat()}", field="iat")
-    if note.at + timedelta(seconds=SKEW_S) < hold.filed_at:  # or the lapsed would write in the time of their certificate
+    if note.at + timedelta(seconds=SKEW_S) < hold.filed_at:  # or the lapsed would date theirs back
         detail = f"a note cannot be older than its hold, filed at {hold.filed_at.isoformat()}: set the signer's clock"
         raise Rejected(code, detail, field="iat")
     check_permitted(person, hold, bundle, at=note.at)

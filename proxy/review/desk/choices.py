@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.errors import Rejected
-from proxy.core.grants import check_grantable
 from proxy.core.model import Bundle, HoldState, Person, Verdict
 from proxy.core.release import may_decide
 from proxy.review.desk.signing import (
@@ -80,6 +79,8 @@ def choices(
     def why_not(verdict: Verdict) -> str:
         try:
             may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
+            if verdict is Verdict.ALLOW and shown is not None:
+                shown.check_judged(person, hold, bundle)
         except Rejected as fault:
             return fault.detail
         return ""
@@ -104,7 +105,7 @@ def choices(
 def _grantable(held: HeldCall) -> bool:
     assert held.shown is not None
     try:
-        check_grantable(held.shown.stored.decision)
+        held.shown.check_grantable()
     except Rejected:
         return False
     return True
