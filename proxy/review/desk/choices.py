@@ -76,10 +76,10 @@ def choices(
     barred = frozenset[str]() if shown is None else shown.barred
     waits = hold.state is HoldState.HELD and now < hold.expires_at and shown is not None
 
-    def why_not(verdict: Verdict) -> str:
+    def why_not(verdict: Verdict, *, sends: bool = True) -> str:
         try:
             may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
-            if verdict is Verdict.ALLOW and shown is not None:
+            if sends and verdict is Verdict.ALLOW and shown is not None:
                 shown.check_judged(person, hold, bundle)
         except Rejected as fault:
             return fault.detail
@@ -97,7 +97,7 @@ def choices(
         route=waits and _grantable(held),
         escalate=bool(held.later),
         lift=hold.state is HoldState.DENIED and not why_not(Verdict.DENY),
-        resolve=hold.state is HoldState.UNCERTAIN and not not_release,
+        resolve=hold.state is HoldState.UNCERTAIN and not why_not(Verdict.ALLOW, sends=False),
         released=len(held.signers),
     )
 
