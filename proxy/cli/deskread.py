@@ -218,6 +218,7 @@ def _shown(answer: Answer, call: Answer) -> Shown:
     why = answer.part("explanation")
     return Shown(
         stored=stored,
+        today=None,  # the rules are not here: the desk's hold is as strict as they are, and the node asks again
         consequence=consequence(stored.decision, stored.call, None),
         explanation=Explanation(
             verdict=why.text("verdict"),

@@ -97,7 +97,7 @@ async def open_notifier(
         webhooks=webhooks,
         noticing=Noticing(
             holds=holds,
-            reader=Reader(holds=holds, vault=vault, policy=policy),
+            reader=Reader(holds=holds, vault=vault, policy=policy, clock=clock),
             policy=policy,
             clock=clock,
             view=view,

@@ -104,7 +104,7 @@ class HostileFiler(Filer):
             task=decision.intent.task or "",
             keyed_hash=self.vault.keyed_hash,
         )
-        return replace(found, call=call, decision=decision, call_digest=digest)
+        return replace(found, call=call, decision=decision, call_digest=digest, chain=())  # judged by its record alone
 
 
 @dataclass(kw_only=True)

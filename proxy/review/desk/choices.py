@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.errors import Rejected
-from proxy.core.grants import check_grantable
 from proxy.core.model import Bundle, HoldState, Person, Verdict
 from proxy.core.release import may_decide
 from proxy.review.desk.signing import (
@@ -77,9 +76,11 @@ def choices(
     barred = frozenset[str]() if shown is None else shown.barred
     waits = hold.state is HoldState.HELD and now < hold.expires_at and shown is not None
 
-    def why_not(verdict: Verdict) -> str:
+    def why_not(verdict: Verdict, *, sends: bool = True) -> str:
         try:
             may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
+            if sends and verdict is Verdict.ALLOW and shown is not None:
+                shown.check_judged(person, hold, bundle)
         except Rejected as fault:
             return fault.detail
         return ""
@@ -96,7 +97,7 @@ def choices(
         route=waits and _grantable(held),
         escalate=bool(held.later),
         lift=hold.state is HoldState.DENIED and not why_not(Verdict.DENY),
-        resolve=hold.state is HoldState.UNCERTAIN and not not_release,
+        resolve=hold.state is HoldState.UNCERTAIN and not why_not(Verdict.ALLOW, sends=False),
         released=len(held.signers),
     )
 
@@ -104,7 +105,7 @@ def choices(
 def _grantable(held: HeldCall) -> bool:
     assert held.shown is not None
     try:
-        check_grantable(held.shown.stored.decision)
+        held.shown.check_grantable()
     except Rejected:
         return False
     return True

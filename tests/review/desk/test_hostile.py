@@ -269,7 +269,7 @@ async def test_on_a_terminal_and_in_messages_no_text_is_more_than_text(text: str
     printed = out.getvalue()
     assert printed.replace("\n", "").isprintable()
     assert "".join(visible(text).split())[:40] in "".join(printed.split())
-    reader = Reader(holds=room.holds, vault=room.vault, policy=room.policy)
+    reader = Reader(holds=room.holds, vault=room.vault, policy=room.policy, clock=room.time)
     places = Places(desk="https://desk.example")
     noticing = Noticing(holds=room.holds, reader=reader, policy=room.policy, clock=room.time, places=places)
     for notice in await noticing.waiting():
