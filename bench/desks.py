@@ -9,8 +9,9 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlencode
@@ -26,9 +27,10 @@ from bench.systems import free_port
 from proxy.agent.keyfile import save_key
 from proxy.cli.deployment import nonce
 from proxy.cli.deskplace import desk_links
-from proxy.core.clusters import compile_policy
-from proxy.core.model import Hold, Verdict
+from proxy.core.clusters import Policy, compile_policy
+from proxy.core.model import Hold, Mandate, Verdict
 from proxy.policy.settings import load_settings
+from proxy.ports import HoldCaps
 from proxy.review.drafts import Draft
 from proxy.review.service import ReviewService
 from proxy.stores.files import private_dir
@@ -40,6 +42,8 @@ WAIT_S = 60.0
 OPEN_S = 3_600
 KINDS = ("salaries", "customers", "suppliers", "contracts", "budgets")
 
+_ROOTS = 100  # what one mandate has open is counted anew whenever it files: nobody has thousands
+_MANY = HoldCaps(open_per_root=50_000, open_per_sponsor=50_000, per_hour_per_root=50_000, bytes_per_root=2**30)
 _TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
 _ROW = re.compile(r'href="/holds/([\w-]+)"')
 
@@ -100,6 +104,7 @@ class Browser:
         if fields is not None:
             headers["Content-Type"], body = "application/x-www-form-urlencoded", urlencode(fields)
         began_s = time.perf_counter()
+        self._wire.close()  # the desk lets go who was silent for seconds
         self._wire.request(method, path, body, headers)
         answer = self._wire.getresponse()
         text = answer.read().decode()
@@ -189,7 +194,7 @@ class Desks:
         self.house = houses.build(folder / "office", clusters=houses.CLUSTERS.format(http=80, https=443), extra=extra)
         secret = private_dir(self.house.settings.state) / "secret.key"
         self.vault = open_vault(secret)
-        self._chain = self.house.chain()
+        self._chains = tuple(self.house.chain() for _ in range(_ROOTS))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -213,15 +218,15 @@ class Desks:
         """Do something in the store, as another process of the deployment does."""
 
         async def run(server: RedisServer) -> T:
-            return await work(Others(self, RedisHolds(server), self._chain))
+            return await work(Others(self, RedisHolds(server), self._chains))
 
         return self.house.with_store(run)
 
-    def file(self, count: int) -> tuple[Hold, ...]:
+    def file(self, many: int) -> tuple[Hold, ...]:
         """File so many calls."""
 
         async def work(others: "Others") -> tuple[Hold, ...]:
-            return tuple([await others.file() for _ in range(count)])
+            return tuple([await others.file() for _ in range(many)])
 
         return self.use(work)
 
@@ -231,15 +236,40 @@ class Desks:
             return [str(place) for place, _ in client.xrange(EVENTS)]
 
 
+@dataclass(kw_only=True)
+class _Bulk(Filer):
+    """A filer that compiles its policy and verifies its mandates once."""
+
+    compiled: Policy
+    verified: dict[tuple[str, ...], Mandate] = field(default_factory=dict)
+
+    @property
+    def policy(self) -> Policy:
+        return self.compiled
+
+    @property
+    def mandate(self) -> Mandate:
+        if self.tokens not in self.verified:
+            self.verified[self.tokens] = super().mandate
+        return self.verified[self.tokens]
+
+
 class Others:
     """The deployment's other processes: they file calls and decide about them."""
 
-    def __init__(self, desks: Desks, holds: RedisHolds, chain: tuple[str, ...]) -> None:
+    def __init__(self, desks: Desks, holds: RedisHolds, chains: Sequence[tuple[str, ...]]) -> None:
         house = desks.house
         policy = compile_policy(house.bundle)
         self._sponsor = house.bundle.people[identities.SPONSOR]
-        self._filer = Filer(
-            holds=holds, vault=desks.vault, bundle=house.bundle, tokens=chain, now=datetime.now(UTC)
+        self._chains, self._filed = chains, count(1)
+        self._filer = _Bulk(
+            compiled=policy,
+            holds=holds,
+            vault=desks.vault,
+            bundle=house.bundle,
+            tokens=chains[0],
+            now=datetime.now(UTC),
+            caps=_MANY,
         )
         self._reviews = ReviewService(
             holds=holds,
@@ -253,7 +283,7 @@ class Others:
         """One more call, of five kinds by turns."""
         number = time.monotonic_ns()
         url = f"https://erp.example/v1/{KINDS[number % len(KINDS)]}/{number}"
-        self._filer.now = datetime.now(UTC)
+        self._filer.now, self._filer.tokens = datetime.now(UTC), self._chains[next(self._filed) % len(self._chains)]
         return await self._filer.file(url, method="GET", ttl_s=OPEN_S)
 
     async def sign(self, hold: Hold) -> str:

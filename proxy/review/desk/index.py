@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 MOST = 20_000
 """So many open holds are listed; each mandate has its own, lower cap."""
 RETRY_S = 0.5
+FIRST_S = 5.0
 KEPT_EVENTS = 5_000
 BACKLOG = 1_000
 """A listener that is so many events behind reads everything again."""
@@ -94,6 +96,7 @@ class Index:
         self.fault = "nothing was read yet"  # why what is here may be old; "" while it is not
         self.read_at: datetime | None = None
         self.ready = asyncio.Event()
+        self._looked = asyncio.Event()  # what is open was read once, or could not be
 
     # --- keeping up --------------------------------------------------------------------------------------------------
 
@@ -108,6 +111,7 @@ class Index:
                     logger.warning("the list of held calls is not kept up: %s", fault.detail)
                     self._tell_all(RESET)
                 self.fault = fault.detail
+                self._looked.set()
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
@@ -134,6 +138,7 @@ class Index:
         }
         self.fault, self.read_at = "", self._clock()
         self.ready.set()
+        self._looked.set()
 
     async def _open_all(self) -> None:
         for hold_id in list(self._entries):
@@ -168,6 +173,12 @@ class Index:
     def entries(self) -> Iterable[Entry]:
         """Every open hold, oldest first."""
         return self._entries.values()
+
+    async def first_look(self) -> None:
+        """Wait for the first reading, for a while: a desk that has only just begun must not say that nothing waits."""
+        if not self._looked.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), FIRST_S)
 
     def get(self, hold_id: str) -> Entry | None:
         return self._entries.get(hold_id)
