@@ -45,6 +45,7 @@ KINDS = ("salaries", "customers", "suppliers", "contracts", "budgets")
 _ROOTS = 100  # what one mandate has open is counted anew whenever it files: nobody has thousands
 _MANY = HoldCaps(open_per_root=50_000, open_per_sponsor=50_000, per_hour_per_root=50_000, bytes_per_root=2**30)
 _TOKEN = re.compile(r'name="form_token" value="([^"]+)"')
+_PLACE = re.compile(r'data-cursor="([^"]*)"')
 _ROW = re.compile(r'href="/holds/([\w-]+)"')
 
 
@@ -55,6 +56,12 @@ class Answer:
     status: int
     text: str
     ms: float
+
+    @property
+    def place(self) -> str:
+        """How far in the stream of events it is."""
+        found = _PLACE.search(self.text)
+        return found[1] if found else ""
 
     @property
     def holds(self) -> tuple[str, ...]:
@@ -94,9 +101,9 @@ class Browser:
         fields = {"form_token": self._token, "digest": hold.call_digest, "reason": reason}
         return self._send("POST", f"/holds/{hold.id}/deny", fields)
 
-    def listen(self, after: str = "") -> "Listener":
-        """Hear the desk's events, from this place in the stream on."""
-        return Listener(self._port, self._cookie, after)
+    def listen(self, after: str | None = None) -> "Listener":
+        """Hear the desk's events: those after this place in the stream, else those after the queue as it is now."""
+        return Listener(self._port, self._cookie, self.get("/queue").place if after is None else after)
 
     def _send(self, method: str, path: str, fields: Mapping[str, str] | None = None) -> Answer:
         headers = {"Cookie": self._cookie, "Origin": f"http://127.0.0.1:{self._port}"}
