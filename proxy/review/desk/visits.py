@@ -102,7 +102,7 @@ class Visit:
             ):
                 raise unknown(hold_id) from None
             raise
-        if not may_see(self.person, held):
+        if not may_see(self.person, held, self.bundle):
             raise unknown(hold_id)
         return held
 
