@@ -29,6 +29,7 @@ MOST = 20_000
 """So many open holds are listed; each mandate has its own, lower cap."""
 RETRY_S = 0.5
 FIRST_S = 5.0
+AT_ONCE = 64
 KEPT_EVENTS = 5_000
 BACKLOG = 1_000
 """A listener that is so many events behind reads everything again."""
@@ -146,12 +147,29 @@ class Index:
             await asyncio.sleep(0)
 
     async def _take_all(self, cursor: str) -> None:
-        async for news in self._holds.news(cursor):
-            await self._take(news)
+        waiting: asyncio.Queue[HoldNews] = asyncio.Queue(AT_ONCE)
+
+        async def hear() -> None:
+            async for news in self._holds.news(cursor):
+                await waiting.put(news)
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(hear())
+            both.create_task(self._take_what(waiting))
+
+    async def _take_what(self, waiting: "asyncio.Queue[HoldNews]") -> None:
+        """Take what was heard, in its order. Holds are asked for together: the store's answers may be slow."""
+        while True:
+            some = [await waiting.get()]
+            while not waiting.empty():
+                some.append(waiting.get_nowait())
+            about = list(dict.fromkeys(news.hold_id for news in some))
+            found = dict(zip(about, await asyncio.gather(*map(self._entry, about)), strict=True))
+            for news in some:
+                self._take(news, found[news.hold_id])
             self.read_at = self._clock()
 
-    async def _take(self, news: HoldNews) -> None:
-        entry = await self._entry(news.hold_id)
+    def _take(self, news: HoldNews, entry: Entry | None) -> None:
         hold = None if entry is None else entry.hold
         if entry is None or entry.hold.state not in OPEN:
             self._entries.pop(news.hold_id, None)
