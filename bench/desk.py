@@ -147,7 +147,7 @@ def _events(office: Office, desks: Desks, desk: Desk, filed: list[Hold], seconds
     missed = listener.wait_for(places)
     listener.close()
     if missed or listener.resets:  # told to read everything again: it was too far behind
-        raise Dishonest("the desk's events do not count", [f"{len(missed)} of {len(places)} events missed"])
+        raise Dishonest("the desk's events do not count", (f"{len(missed)} of {len(places)} events missed",))
     lags = sorted(listener.heard[place] - int(place.partition("-")[0]) for place in places)
     office.checked["events"] = len(places)
     office.note("desk_event_lag_p50_ms", [percentile(lags, 50)])
@@ -168,14 +168,14 @@ def _two(office: Office, desks: Desks, one: Desk, filed: list[Hold], turns: int)
             raise Failed(f"the desk did not deny {hold.id}")
         places = [place for place in desks.places() if place not in known]
         if listener.wait_for(places):
-            raise Dishonest("two desks do not agree", [f"{hold.id}, decided at one, is not told by the other"])
+            raise Dishonest("two desks do not agree", (f"{hold.id}, decided at one, is not told by the other",))
         lags.append(max(listener.heard[place] for place in places) - began_ms)
         _race(here, there, filed.pop(), number)
     listener.close()
     office.note("desk_other_lag_ms", lags)
     lists = [each.get("/queue").holds for each in (here, there)]
     if lists[0] != lists[1]:
-        raise Dishonest("two desks do not agree", [json.dumps(lists)])
+        raise Dishonest("two desks do not agree", (json.dumps(lists),))
     office.checked |= {"races": turns, "shared": len(lists[0])}
 
 
@@ -185,7 +185,7 @@ def _race(here: Browser, there: Browser, hold: Hold, number: int) -> None:
     if sorted(answer.status for answer in answers) != [200, 409] or not re.search(
         rf"decided by ({identities.SPONSOR}|{identities.DEPUTY})", lost[0].text
     ):
-        raise Dishonest("two desks do not agree", [f"{hold.id}: {[answer.status for answer in answers]}"])
+        raise Dishonest("two desks do not agree", (f"{hold.id}: {[answer.status for answer in answers]}",))
 
 
 def both[T](one: Callable[[], T], other: Callable[[], T]) -> list[T]:
