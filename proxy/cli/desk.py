@@ -110,6 +110,7 @@ async def _serve(
         if beside:
             _end_with_parent(lambda: loop.call_soon_threadsafe(server.stop))
         chores = [asyncio.ensure_future(chore) for chore in (*opened.chores, _fail_with(opened.died))]
+        await opened.parts.index.first_look()  # it is ready when it knows what waits
         serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
         try:
             await asyncio.wait({serving, *chores}, return_when=asyncio.FIRST_COMPLETED)

@@ -17,7 +17,7 @@ from proxy.core.digest import call_digest
 from proxy.core.model import Bundle, Evidence, Hold, HoldState, Intent, Mandate, Proof, Received, StoredCall
 from proxy.core.stored import stored_to_bytes
 from proxy.core.verify import Lifetimes, verify_chain
-from proxy.ports import Holds, Vault
+from proxy.ports import HoldCaps, Holds, Vault
 
 _numbers = count()
 
@@ -34,6 +34,7 @@ class Filer:
     bundle: Bundle
     tokens: tuple[str, ...]
     now: datetime
+    caps: HoldCaps = ROOMY
 
     @property
     def policy(self) -> Policy:
@@ -85,7 +86,7 @@ class Filer:
             body_bytes=len(body),
         )
         sealed = self.vault.seal(draft.id, stored_to_bytes(stored))
-        filed = await self.holds.file(replace(draft, **(changed or {})), sealed, ttl_s=ttl_s, caps=ROOMY)  # type: ignore[arg-type]
+        filed = await self.holds.file(replace(draft, **(changed or {})), sealed, ttl_s=ttl_s, caps=self.caps)  # type: ignore[arg-type]
         assert filed.created
         return filed.hold
 

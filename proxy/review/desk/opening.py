@@ -25,6 +25,6 @@ async def opened_for(parts: DeskParts, person: Person, hold_id: str) -> HeldCall
         ):
             raise unknown(hold_id) from None
         raise
-    if not may_see(person, held):
+    if not may_see(person, held, parts.policy().bundle):
         raise unknown(hold_id)
     return held

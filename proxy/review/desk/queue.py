@@ -113,6 +113,7 @@ class Queue:
     groups: tuple[Alike, ...]  # the largest first
     agents: tuple[str, ...]
     sponsors: tuple[str, ...]
+    closed: int  # of those for this person, how many calls were not opened yet: words and groups do not find them
 
     @property
     def pages(self) -> int:
@@ -136,6 +137,7 @@ def queue_for(
         groups=_groups(found),
         agents=_names(row.hold.agent for row in seen),
         sponsors=_names(row.hold.sponsor for row in seen),
+        closed=sum(row.entry.asks is None and not row.entry.fault for row in seen),
     )
 
 

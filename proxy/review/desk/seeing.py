@@ -8,16 +8,21 @@ named to decide its calls.
 from collections.abc import Iterable
 from datetime import datetime
 
-from proxy.core.model import Agent, Bundle, Hold, Manifest, Person
+from proxy.core.model import Agent, Bundle, Hold, HoldState, Manifest, Person
 from proxy.core.reviewers import DEPUTY, SPONSOR, eligible, on_ladder
 from proxy.review.history import Ruling
 from proxy.review.opened import HeldCall
 
 
-def may_see(person: Person, held: HeldCall) -> bool:
-    """Whether an opened hold concerns this person: judged by what was sealed, whatever the store says."""
+def may_see(person: Person, held: HeldCall, bundle: Bundle) -> bool:
+    """Whether an opened hold concerns this person: judged by what was sealed, whatever the store says.
+
+    Whoever could have decided it is told who did, also when their turn had not come.
+    """
     later = {name for rung in held.later for name in rung.people}
-    return person.id in {*held.deciders, *held.told, *held.signers, held.hold.sponsor, *later}
+    meant = held.hold if held.shown is None else held.shown.meant(held.hold)
+    named = frozenset() if meant.state is HoldState.HELD else eligible(meant.who, meant.sponsor, bundle)
+    return person.id in {*held.deciders, *held.told, *held.signers, held.hold.sponsor, *later, *named}
 
 
 class Concerned:

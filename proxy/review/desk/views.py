@@ -175,6 +175,7 @@ def choices_of(visit: Visit, held: HeldCall) -> Choices:
 async def queue_of(visit: Visit, wish: Wish, *, rows: int | None = None) -> Queue:
     """A person's queue, the calls of its rows opened."""
     index = visit.parts.index
+    await index.first_look()
 
     def now() -> Queue:
         more = {} if rows is None else {"rows": rows}
