@@ -66,12 +66,16 @@ def body_view(call: Call, *, reveal: bool) -> BodyView:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         remarks.append("It is no text.")
+        hidden = not reveal and _names_a_secret(data[:DUMPED_BYTES].decode("latin-1"))
+        if hidden:
+            remarks.append("Something in it may be a credential: its bytes are shown when you ask for them.")
         return BodyView(
             size=len(call.body),
             sha256=digest,
             media=media,
             coding=coding,
-            dump=tuple(_dump(data)),
+            dump=() if hidden else tuple(_dump(data)),
+            hidden=hidden,
             remarks=tuple(remarks),
         )
     laid_out, fields, hides = _laid_out(call, text, reveal=reveal)

@@ -46,6 +46,7 @@ class Rulings:
     async def release(self, visit: Visit) -> Response:
         """Let the call pass once."""
         form, held = await _asked(visit)
+        await self._views.check_read(visit, held.hold)
         return await self._say(visit, held, ruling(visit, held.hold.id, Verdict.ALLOW, form.text("reason")))
 
     async def deny(self, visit: Visit) -> Response:
@@ -56,6 +57,7 @@ class Rulings:
     async def grant(self, visit: Visit) -> Response:
         """Let the call pass, and others like it, for so long or so often."""
         form, held = await _asked(visit)
+        await self._views.check_read(visit, held.hold)
         offered, minutes = choices_of(visit, held), form.number("minutes")
         width = Width(
             path=form.text("path") or None,

@@ -82,6 +82,14 @@ class Views:
         """The same, and what may be credentials in it. The handler of a form: it is asked for, and written down."""
         return await self.show(visit, await visit.held(), reveal=True)
 
+    async def check_read(self, visit: Visit, hold: Hold) -> None:
+        """Whoever releases a call could read it: that it was shown to them is on record, or put there now.
+
+        Raises:
+            Unavailable: it cannot be written down, so nothing of the call but its address was shown.
+        """
+        await self._readings.note(visit, "read", hold)
+
     async def show(self, visit: Visit, held: HeldCall, *, reveal: bool = False, said: str = "") -> Response:
         """A card. `said` is what a form that was sent back gets to hear."""
         hold, shown, unread = held.hold, held.shown, ""

@@ -31,7 +31,9 @@ _STANDINGS = {
     ),
     HoldState.DENIED: Standing(word="denied", sent="It was not sent.", tone="bad"),
     HoldState.EXPIRED: Standing(word="expired", sent="Nobody decided in time. It was not sent.", tone="calm"),
-    HoldState.CANCELLED: Standing(word="cancelled", sent="It was ended without a decision.", tone="calm"),
+    HoldState.CANCELLED: Standing(
+        word="cancelled", sent="It was ended without a decision. It was not sent.", tone="calm"
+    ),
 }
 
 

@@ -76,6 +76,13 @@ def test_what_was_decoded_says_so_and_what_cannot_be_is_shown_as_it_came() -> No
     assert (broken.coding, bool(broken.dump)) == ("", True) and "could not be decoded" in broken.remarks[0]
 
 
+def test_bytes_that_name_a_credential_are_shown_when_they_are_asked_for() -> None:
+    body = b"\xff\xfe authorization: Bearer s3cret \x00"
+    found, shown = view(body), view(body, reveal=True)
+    assert found.hidden and found.dump == () and "when you ask" in found.remarks[-1]
+    assert not shown.hidden and any("s3cre" in line for line in shown.dump)
+
+
 def test_bytes_that_are_no_text_are_dumped_in_part() -> None:
     found = view(bytes(range(256)) * 4)
     assert found.dump[0].startswith("00000000  00 01 02") and found.as_is == ()

@@ -279,6 +279,25 @@ async def test_what_cannot_be_written_down_is_not_shown(room: Room) -> None:
         assert (await maria.get(f"/holds/{hold.id}/body")).status_code == 503
 
 
+async def test_what_could_not_be_read_is_not_released_and_may_be_denied(room: Room) -> None:
+    hold, other = await room.file(body=b"the body"), await room.file(body=b"another body")
+    async with room.browser() as maria:
+        token = hidden((await maria.get("/queue")).text)
+        room.journal.fault = Unavailable(Code.JOURNAL_DOWN, "the disk is full")
+        for verb, more in (("release", {}), ("grant", {"minutes": "5", "count": "2"})):
+            said = await maria.post(
+                f"/holds/{hold.id}/{verb}", {**token, "digest": hold.call_digest, "reason": "x", **more}
+            )
+            assert said.status_code == 503
+        found = await room.holds.get(hold.id)
+        assert found is not None and found.state is HoldState.HELD
+        denied = await maria.post(f"/holds/{other.id}/deny", {**token, "digest": other.call_digest, "reason": "unread"})
+        assert denied.status_code == 200
+        room.journal.fault = None
+        assert (await maria.say(hold, "release")).status_code == 200  # the twin
+        assert [line["hold_id"] for line in room.journal.of("read")] == [hold.id]
+
+
 async def test_a_body_is_saved_byte_for_byte_as_nothing_that_a_browser_opens(room: Room) -> None:
     hold = await room.file(body=b"<script>alert(1)</script>\x00")
     async with room.browser() as maria:
