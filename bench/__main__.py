@@ -14,6 +14,8 @@ from pathlib import Path
 from bench import ROOT
 from bench.children import on_cores
 from bench.decisions import SIZES, Deciders
+from bench.desk import OPEN
+from bench.desk import measure as measure_desk
 from bench.failures import Failed
 from bench.https import CARRYING, LANES, Plan, Street, Tell, run
 from bench.machine import look, plan_cores
@@ -31,6 +33,7 @@ What a decision and a call cost, beside stock mitmproxy, on this machine.
      stock `mitmdump -q` that checks nothing, our proxy with enforcement off, and our proxy with full
      enforcement (a fresh signature per call, its nonce in Valkey, a durable journal line)
   3. streams: how much later the first byte of a response arrives, and the memory that 50 MB take, up and down
+  4. the review desk with 5,000 open holds: its pages, 100 live events a second, two desks (not with --quick alone)
 
 A run fails (exit 1) unless, in every round under full enforcement, the requests sent, the requests the origin got,
 the journal's allow lines and the nonces spent are the same ones, each exactly once; all answers are right; and
@@ -58,7 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds; keeps nothing")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
-    parser.add_argument("--only", choices=("decisions", "https", "streams"), help="one part only; keeps nothing")
+    parser.add_argument(
+        "--only", choices=("decisions", "https", "streams", "desk"), help="one part only; keeps nothing"
+    )
     parser.add_argument("--rules", type=_sizes, default=SIZES, metavar="N,N", help="policy sizes for the decisions")
     parser.add_argument("--rounds", type=_count, metavar="N", help="rounds over HTTPS (5; quick: 2)")
     parser.add_argument(
@@ -119,7 +124,7 @@ def measure(options: argparse.Namespace, folder: Path) -> Results:
             tell(f"building policies of {', '.join(f'{size:,}' for size in options.rules)} rules")
             deciders = Deciders(options.rules, folder)
             running.callback(deciders.end)
-        if options.only != "decisions":
+        if options.only not in ("decisions", "desk"):
             tell("starting the origin and the systems")
             lanes = () if options.only == "streams" else plan.lanes
             also = () if options.only == "https" else SYSTEMS
@@ -133,6 +138,9 @@ def measure(options: argparse.Namespace, folder: Path) -> Results:
                 results.https = run(plan, street, tell)
             if options.only != "https":
                 results.streams = _streams(street, quick=options.quick, tell=tell)
+    if options.only == "desk" or (options.only is None and not options.quick):
+        holds, seconds = (500, 4) if options.quick else (OPEN, 20)
+        results.desk = measure_desk(folder, cores, tell, holds=holds, seconds=seconds)
     tell("done")
     return results
 

@@ -111,7 +111,7 @@ def make_deployment(folder: Path, certificates: Certificates, *, ports: Sequence
     house = houses.build(
         folder / "edge",
         clusters=f"version: 1\nclusters:\n{clusters}",
-        extra=f"upstream_cas: [{certificates.ca}]\n",
+        extra=f"upstream_cas: [{certificates.ca}]\ndesk: {{start: false}}\n",  # a desk writes a journal file of its own
     )
     agent_key, manifest = folder / "agent.pem", folder / "agent.manifest"
     save_key(agent_key, identities.key(identities.AGENT))

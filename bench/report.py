@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from bench.desk import KEYS
 from bench.https import CARRYING, CONNECTIONS, LANES, Measured
 from bench.results import Results
 from bench.spread import Spread
@@ -30,6 +31,8 @@ def render(results: Results) -> str:
         parts += [_https(results), _checked(results)]
     if results.streams:
         parts.append(_streams(results))
+    if results.desk is not None:
+        parts.append(_desk(results))
     parts.append(_missing(results))
     return "\n\n".join(parts) + "\n"
 
@@ -123,6 +126,21 @@ def _streams(results: Results) -> str:
     )
     table = _table(["system", *(name for name, _, _ in columns)], rows)
     return f"## Streams\n\n{intro}\n\n{table}\n\nFirst byte, ours / stock: **{ratio}**. {checked}"
+
+
+def _desk(results: Results) -> str:
+    office, keys = results.desk, results.keys()
+    assert office is not None
+    rows = [[words, _with_range(keys[key], 2 if key.endswith("cores") else 0)] for key, words in KEYS.items()]
+    checked = (
+        f"Each of {office.checked.get('events', 0):,} events arrived, by its id in the stream. Two desks had the same "
+        f"list; in {office.checked.get('races', 0)} holds that both decided at once one won, and the other was told by "
+        "whom."
+    )
+    table = _table(["what", "measured"], rows)
+    return (
+        f"## The review desk\n\nWith {office.holds:,} open holds, filed as the gate files them.\n\n{table}\n\n{checked}"
+    )
 
 
 def _checked(results: Results) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from bench.decisions import SIZES, Decided
+from bench.desk import KEYS, Office
 from bench.https import CARRYING, LANES, Measured, Outcome
 from bench.machine import Cores, Machine
 from bench.spread import Spread
@@ -52,6 +53,7 @@ class Results:
     decisions: Mapping[int, Decided] = field(default_factory=dict)
     https: Outcome = field(default_factory=Outcome)
     streams: Mapping[str, Sequence[Streamed]] = field(default_factory=dict)
+    desk: Office | None = None
 
     def keys(self) -> dict[str, Spread | str]:
         """Every key there is, with its value or the reason why there is none."""
@@ -74,7 +76,12 @@ class Results:
         found["full_vs_stock_p99_https"] = self._ratio("full", "stock", lambda each: each.p99_us)
         found["full_vs_off_p99_https"] = self._ratio("full", "off", lambda each: each.p99_us)
         later = {key: f"this harness does not measure {what} yet" for key, what in _LATER.items()}
-        return found | self._streams() | later
+        return found | self._streams() | self._desk() | later
+
+    def _desk(self) -> dict[str, Spread | str]:
+        missing = "the desk was not measured by this command: python -m bench --only desk"
+        measured: Mapping[str, Spread] = {} if self.desk is None else self.desk.found
+        return {key: measured.get(key, missing) for key in KEYS}
 
     def _streams(self) -> dict[str, Spread | str]:
         """Ours by the plain key, stock's beside it, and the ratios within each round."""
@@ -123,7 +130,7 @@ class Results:
             "rounds": {name: [each.as_json() for each in rounds] for name, rounds in self.https.rounds.items()},
             "streams": {name: [each.as_json() for each in rounds] for name, rounds in self.streams.items()},
             "tls": self.https.tls,
-            "checked": self.https.checked,
+            "checked": self.https.checked | ({} if self.desk is None else self.desk.checked),
         }
 
 

@@ -19,7 +19,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN, Event
 from proxy.core.model import Bundle, Call, Decision, Hold, HoldState, StoredCall, Unread
 from proxy.core.recall import check_not_recalled
-from proxy.core.release import Release, bound_to, read_approval
+from proxy.core.release import Release, acts_at, read_approval
 from proxy.core.reviewed import as_held as as_held
 from proxy.core.reviewed import as_judged, as_sealed, check_judged, check_shown, ended, told
 from proxy.core.stored import stored_from_bytes, stored_to_bytes, to_send
@@ -272,13 +272,13 @@ class Holding:
         barred = frozenset(filed.chain_kids) | {link.cnf.kid for link in identity.mandate.chain}
         releases = read_approval(meant, bundle=self._bundle(), barred=barred, now=self._clock())
         for release in releases:
-            check_judged(release, today, sponsor=sponsor, bundle=self._bundle())
+            check_judged(release.by, today, sponsor=sponsor, bundle=self._bundle())
             if release.not_after - release.issued_at > LONGEST_RELEASE:
                 longest, end = LONGEST_RELEASE.days, f"{release.not_after:%Y-%m-%d}"
                 detail = f"a release may count for at most {longest} days, got until {end}"
                 raise Rejected(Code.RELEASE_INVALID, detail, field="exp")
             self._followed.check(release.issued_at)
-        here = bound_to(meant) in ("", self._node)
+        here = acts_at(self._node, releases, meant)
         return Cleared(release=releases[0], call=to_send(filed.call, call), here=here)
 
     # --- ending ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from proxy.core.holds import Event, after
 from proxy.core.model import Evidence, Hold, HoldState, Intent, Proof, StoredCall, Verdict
 from proxy.core.release import state_release
 from proxy.core.resolution import Found, state_resolution
+from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.holding import Holding, as_held
 from proxy.identify import Identity
 from proxy.ports import Followed, Holds, Journal
@@ -62,7 +63,9 @@ class Always(Followed):
 class Node:
     """One worker on a disk of its own, or on another's."""
 
-    def __init__(self, folder: Path, holds: MemoryHolds, clock: Callable[[], datetime] = system_clock) -> None:
+    def __init__(
+        self, folder: Path, holds: MemoryHolds, clock: Callable[[], datetime] = system_clock, name: str = ""
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.journal, self.holds, self.view = Lines(), holds, ControlView()
         vault = open_vault(folder.parent / "secret.key")
@@ -79,6 +82,7 @@ class Node:
             new_id=lambda: f"hold-{next(_numbers)}",
             followed=Always(),
             view=lambda: self.view,
+            node=name,
         )
 
     async def claim(self, hold: Hold) -> Claim:
@@ -375,10 +379,10 @@ async def test_what_cannot_be_noted_on_disk_is_not_claimed(tmp_path: Path) -> No
 class Reviewed:
     """A held call of a real mandate, and reviewers with real keys; everything happens at `identities.NOW`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, node: str = "") -> None:
         self.holds = MemoryHolds(now=lambda: identities.NOW)
-        self.node = Node(folder / "a", self.holds, clock=lambda: identities.NOW)
-        vault = open_vault(folder / "secret.key")
+        self.node = Node(folder / "a", self.holds, clock=lambda: identities.NOW, name=node)
+        vault = self.vault = open_vault(folder / "secret.key")
         bundle, now = identities.bundle(), identities.NOW
         self.filer = Filer(holds=self.holds, vault=vault, bundle=bundle, tokens=identities.chain(), now=now)
         mandate, intent = self.filer.mandate, Intent(cluster=identities.CLUSTER, task=identities.TASK, raw="declared")
@@ -435,6 +439,28 @@ async def test_a_release_for_longer_than_a_node_remembers_is_refused(tmp_path: P
             with pytest.raises(Rejected) as refused:
                 await checking
             assert refused.value.code is Code.RELEASE_INVALID
+
+
+@pytest.mark.parametrize("signed_for", ["a", ""], ids=["the release names a node", "it names none"])
+async def test_no_other_node_sends_what_changes_the_world_whatever_its_record_says(
+    tmp_path: Path, signed_for: str
+) -> None:
+    """A desk in an attacker's hands seals records. One without a node let every node send the call, once each."""
+    here = Reviewed(tmp_path, node="a")
+    other = Node(tmp_path / "b", here.holds, clock=lambda: identities.NOW, name="b")
+    call, filed = here.call(), await here.file()
+    statement = here.statement(replace(filed, node=signed_for), Verdict.ALLOW, identities.SPONSOR)
+    hold = (await here.holds.apply(filed.id, Event.APPROVE, statement=statement, by=identities.SPONSOR)).hold
+
+    async def passes(node: Node, hold: Hold) -> bool:
+        return (await node.holding.check_release(here.identity, call.call, hold, call.decision)).here
+
+    if signed_for:
+        assert await passes(here.node, hold)
+        assert not await passes(other, hold)
+    sealed = stored_from_bytes(here.vault.unseal(hold.id, here.holds._records[hold.id].sealed or b""))
+    here.holds._records[hold.id].sealed = here.vault.seal(hold.id, stored_to_bytes(replace(sealed, node="")))
+    assert [await passes(node, replace(hold, node="")) for node in (here.node, other)] == [bool(signed_for), False]
 
 
 async def test_a_reviewers_denial_is_told_in_their_words(tmp_path: Path) -> None:

@@ -17,9 +17,17 @@ READ_BYTES = 512 * 1024
 
 
 def recent_lines(
-    directory: Path, *, manifest: str, before: datetime, kinds: Collection[Kind], limit: int
+    directory: Path,
+    *,
+    before: datetime,
+    kinds: Collection[Kind],
+    limit: int,
+    manifest: str | None = None,
+    agent: str | None = None,
 ) -> tuple[Line, ...]:
-    """The newest lines of these kinds under a root manifest, oldest first, as far as the files' ends have them.
+    """The newest lines of these kinds, oldest first, as far as the files' ends have them.
+
+    Under a root manifest, of an agent, or both; None: of any.
 
     Raises:
         Unavailable(JOURNAL_DOWN): the directory, or a file in it, cannot be read.
@@ -29,7 +37,10 @@ def recent_lines(
         line
         for file in newest.values()
         for line in _end_of(directory / file.name)
-        if line.kind in kinds and line.fields.get("manifest") == manifest and line.at < before
+        if line.kind in kinds
+        and line.at < before
+        and manifest in (None, line.fields.get("manifest"))
+        and agent in (None, line.fields.get("agent"))
     ]
     return tuple(sorted(found, key=lambda line: line.at)[-limit:])
 

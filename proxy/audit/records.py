@@ -147,6 +147,7 @@ def hold_fields(
             "manifest": hold.root_id,
             "agent": _text(hold.agent),
             "sponsor": _text(hold.sponsor),
+            "who": [_text(name) for name in hold.who] if event == "file" else None,  # whose history it belongs to
             "cluster": _text(hold.cluster),
             "task": _text(hold.task),
             "code": hold.code.value,
@@ -209,15 +210,27 @@ def policy_fields(bundle: Bundle) -> dict[str, Json]:
     return {"bundle_sha256": bundle.sha256, "bundle_version": bundle.version, "bundle_signed": bundle.signed}
 
 
-def review_fields(event: str, by: str, *, session: str, hold: Hold | None = None) -> dict[str, Json]:
+def review_fields(
+    event: str,
+    by: str,
+    *,
+    session: str | None = None,
+    token: str | None = None,
+    hold: Hold | None = None,
+    via: str | None = None,
+) -> dict[str, Json]:
     """The fields of a `review` line: at the review desk somebody signed in (`enter`), read a held call (`read`), or had
-    what may be credentials in it shown (`reveal`). `session` tells one time there from another; it opens nothing.
+    what may be credentials in it shown (`reveal`); or by its API had the desk sign a word (`say`), or handed in one
+    that was signed elsewhere (`record`). `session` tells one time there from another, and `token` which token of the
+    API it was; neither opens anything. `via`: by what somebody signed in, `link` or `oidc`.
     """
     return _known(
         {
             "event": event,
             "by": _text(by),
-            "session": session[:_HASH_CHARS],
+            "session": None if session is None else session[:_HASH_CHARS],
+            "token": token,
+            "via": via,
             "hold_id": None if hold is None else hold.id,
             "call_digest": None if hold is None else hold.call_digest,
             "manifest": None if hold is None else hold.root_id,

@@ -49,6 +49,15 @@ def newest(directory: Path, *, since: datetime | None, most_bytes: int = MOST_BY
     return Window(rows=merged(slots), whole=left >= 0)
 
 
+def sizes(directory: Path) -> tuple[tuple[str, int], ...]:
+    """Every file of a journal by name, and its size: lines are only ever added.
+
+    Raises:
+        Unavailable(JOURNAL_DOWN): the directory, or a file in it, cannot be read.
+    """
+    return tuple((file.name, _size(directory / file.name)) for file in journal_files(directory))
+
+
 def _after(chain: Iterator[JournalFile], since: datetime | None) -> list[JournalFile]:
     """The files of one slot that can have lines at or after `since`: each ends when the next one begins."""
     files = list(chain)

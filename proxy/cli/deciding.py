@@ -6,20 +6,13 @@ from typing import Annotated
 
 import typer
 
-from proxy.cli.deployment import Deployment, now
-from proxy.cli.grants import grant_json, grant_words
-from proxy.cli.ruling import EXITS, Caller, HoldId, Signing, outcome_json, rule, signing, tell, with_desk
-from proxy.cli.screen import LABEL, Screen, document
+from proxy.cli.ruling import Caller, HoldId, rule
 from proxy.cli.signers import As, KeyFile
-from proxy.cli.store import Desk
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import read_span
-from proxy.core.grants import RouteGrant
-from proxy.core.model import Bundle
-from proxy.core.notes import NoteAct
 from proxy.core.resolution import Found
 from proxy.review.granting import Width, check_width
-from proxy.review.service import Outcome
+from proxy.review.wishes import Verb, Wish
 
 Why = Annotated[str, typer.Option("--reason", help="Why; it is signed and goes to the journal.")]
 
@@ -71,34 +64,13 @@ def release(
     caller = Caller(config=config, dev=dev, key=key, name=name)
     width = Width(path=path, vary=tuple(vary or ()), any_body=any_body, count=count, lasting=lasting)
     if scope is Scope.ROUTE:
-        return _release_route(hold, caller, reason, width, as_json=as_json)
+        check_width(width)
+        wish = Wish(verb=Verb.RELEASE, reason=reason, width=width)
+        return rule(hold, caller, wish, now_only=True, as_json=as_json)
     if width != Width():
         raise typer.BadParameter("--for, --count, --path, --vary and --any-body belong to --scope route")
 
-    async def say(desk: Desk, who: Signing) -> Outcome:
-        return await desk.reviews.release(hold, person=who.person, key=who.key, reason=reason)
-
-    return rule(hold, caller, say, now_only=True, as_json=as_json)
-
-
-def _release_route(hold: str, caller: Caller, reason: str, width: Width, *, as_json: bool) -> int:
-    check_width(width)
-
-    async def run(desk: Desk, bundle: Bundle, deployment: Deployment) -> tuple[Outcome, RouteGrant | None]:
-        held = await desk.reviews.show(hold)
-        who = signing(deployment, bundle, caller, held.deciders)
-        return await desk.granter.release(hold, person=who.person, key=who.key, reason=reason, width=width)
-
-    outcome, grant = with_desk(caller, run)
-    if as_json:
-        document({**outcome_json(outcome), "grant": None if grant is None else grant_json(grant, used=0)})
-    else:
-        tell(outcome, as_json=False)
-        if grant is not None:
-            screen = Screen()
-            screen.say(f"Grant {grant.id}", style=LABEL)
-            screen.facts(grant_words(grant, used=0, now=now()), indent=2)
-    return EXITS[outcome.result]
+    return rule(hold, caller, Wish(verb=Verb.RELEASE, reason=reason), now_only=True, as_json=as_json)
 
 
 def deny(
@@ -121,11 +93,8 @@ def deny(
       intent-proxy holds deny HOLD --as maria --reason 'salaries are not your task'
     """
 
-    async def say(desk: Desk, who: Signing) -> Outcome:
-        return await desk.reviews.deny(hold, person=who.person, key=who.key, reason=reason)
-
     caller = Caller(config=config, dev=dev, key=key, name=name)
-    return rule(hold, caller, say, now_only=False, as_json=as_json)
+    return rule(hold, caller, Wish(verb=Verb.DENY, reason=reason), now_only=False, as_json=as_json)
 
 
 def comment(
@@ -142,7 +111,7 @@ def comment(
     Example:
       intent-proxy holds comment HOLD --as jonas --text 'asked the supplier, waiting for an answer'
     """
-    return _note(NoteAct.COMMENT, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
+    return _note(Verb.COMMENT, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
 
 
 def escalate(
@@ -162,7 +131,7 @@ def escalate(
     Example:
       intent-proxy holds escalate HOLD --as maria --reason 'on the train until noon'
     """
-    return _note(NoteAct.ESCALATE, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
+    return _note(Verb.ESCALATE, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
 
 
 def extend(
@@ -181,7 +150,7 @@ def extend(
       intent-proxy holds extend HOLD --by 2h --as maria --reason 'the auditor answers at four'
     """
     caller = Caller(config=config, dev=dev, key=key, name=name)
-    return _note(NoteAct.EXTEND, hold, reason, caller, as_json=as_json, longer=by)
+    return _note(Verb.EXTEND, hold, reason, caller, as_json=as_json, longer=by)
 
 
 def cancel(
@@ -198,7 +167,7 @@ def cancel(
     Example:
       intent-proxy holds cancel HOLD --as maria --reason 'the task was withdrawn'
     """
-    return _note(NoteAct.CANCEL, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
+    return _note(Verb.CANCEL, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
 
 
 def lift(
@@ -215,7 +184,7 @@ def lift(
     Example:
       intent-proxy holds lift HOLD --as maria --reason 'it was the right supplier after all'
     """
-    return _note(NoteAct.LIFT, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
+    return _note(Verb.LIFT, hold, reason, Caller(config=config, dev=dev, key=key, name=name), as_json=as_json)
 
 
 def resolve(
@@ -247,17 +216,12 @@ def resolve(
     """
     found = Found.ARRIVED if arrived else Found.NOT_ARRIVED
 
-    async def say(desk: Desk, who: Signing) -> Outcome:
-        return await desk.resolving.resolve(hold, found, person=who.person, key=who.key, reason=reason)
-
-    return rule(hold, Caller(config=config, dev=dev, key=key, name=name), say, now_only=True, as_json=as_json)
+    wish = Wish(verb=Verb.RESOLVE, reason=reason, found=found)
+    return rule(hold, Caller(config=config, dev=dev, key=key, name=name), wish, now_only=True, as_json=as_json)
 
 
 def _note(
-    act: NoteAct, hold: str, reason: str, caller: Caller, *, as_json: bool, longer: timedelta = timedelta(0)
+    verb: Verb, hold: str, reason: str, caller: Caller, *, as_json: bool, longer: timedelta = timedelta(0)
 ) -> int:
-    async def say(desk: Desk, who: Signing) -> Outcome:
-        return await desk.reviews.note(act, hold, person=who.person, key=who.key, reason=reason, longer=longer)
-
-    now_only = act not in (NoteAct.COMMENT, NoteAct.LIFT)
-    return rule(hold, caller, say, now_only=now_only, as_json=as_json)
+    wish = Wish(verb=verb, reason=reason, longer=longer)
+    return rule(hold, caller, wish, now_only=verb not in (Verb.COMMENT, Verb.LIFT), as_json=as_json)

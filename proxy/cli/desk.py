@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 import uvicorn
 
-from proxy.cli import webhooks
+from proxy.cli import desktokens, webhooks
 from proxy.cli.deployment import Deployment, open_deployment
 from proxy.cli.desking import open_parts
 from proxy.cli.deskplace import announce_desk, desk_origins, desk_sockets, print_link
@@ -22,13 +22,14 @@ from proxy.cli.exits import Exit
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.errors import Unavailable
 from proxy.review.desk.app import build_app
+from proxy.review.desk.connections import MOST_CONNECTIONS, Prompt
 
 STOPS_WITHIN_S = 3
-MOST_CONNECTIONS = 500
 
 
 app = typer.Typer(help="The review desk: pages on which people decide.")
 app.add_typer(webhooks.app, name="webhooks", no_args_is_help=True)
+app.add_typer(desktokens.app, name="tokens", no_args_is_help=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -87,7 +88,7 @@ async def _serve(
                 build_app(opened.parts),
                 log_config=None,
                 access_log=False,
-                http="h11",
+                http=Prompt,
                 lifespan="off",
                 ws="none",
                 proxy_headers=False,
@@ -109,6 +110,7 @@ async def _serve(
         if beside:
             _end_with_parent(lambda: loop.call_soon_threadsafe(server.stop))
         chores = [asyncio.ensure_future(chore) for chore in (*opened.chores, _fail_with(opened.died))]
+        await opened.parts.index.first_look()  # it is ready when it knows what waits
         serving = asyncio.ensure_future(server.serve(sockets=list(sockets)))
         try:
             await asyncio.wait({serving, *chores}, return_when=asyncio.FIRST_COMPLETED)

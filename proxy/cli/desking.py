@@ -16,7 +16,8 @@ from proxy.audit.recent import recent_lines
 from proxy.audit.records import policy_fields
 from proxy.audit.sinks import FileCheckpoints
 from proxy.cli.deployment import Deployment, new_id, nonce, now
-from proxy.cli.deskplace import desk_links
+from proxy.cli.deskplace import desk_links, desk_tokens
+from proxy.cli.oidc import oidc_provider
 from proxy.cli.proposing import proposal_for
 from proxy.cli.store import open_secret, open_store
 from proxy.core.encoding import Json
@@ -24,15 +25,17 @@ from proxy.core.errors import Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle
 from proxy.edge.node import load_policy, node_identity, node_name
-from proxy.edge.notifying import open_notifier
+from proxy.edge.notifying import manifests_at, open_notifier, open_updates
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings
 from proxy.review.desk.index import Index
-from proxy.review.desk.parts import DeskParts, Earlier, Proposed
+from proxy.review.desk.parts import ApiParts, DeskParts, Earlier, Proposed
+from proxy.review.desk.remembered import Remembered
 from proxy.review.desk.sessions import Sessions
 from proxy.review.desk.signing import with_desk_key
 from proxy.review.granting import Granter
 from proxy.review.opened import HeldCall
+from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
 from proxy.stores.files import StatementFile, private_dir
@@ -48,6 +51,9 @@ logger = logging.getLogger(__name__)
 JOURNAL_SLOT = 9_000
 """The desk's number among those who write a node's journal; workers have lower ones."""
 MOST_EARLIER = 8
+MOST_DID = 50
+MOST_JOURNAL_BYTES = 64 * 2**20
+"""So much of the journal is read for a page: a second or two. `holds history` reads more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,11 +112,18 @@ async def open_parts(
                 max_ttl=settings.holds.max_ttl,
                 view=control.view,
             )
+            provider = oidc_provider(settings)
             index = Index(reviews=reviews, holds=holds, policy=policy, clock=now)
 
             async def record(bundle: Bundle) -> None:
                 await journal.append(Kind.POLICY, policy_fields(bundle))
 
+            oversight = Oversight(
+                journal=state / "journal",
+                policy=policy,
+                manifests=lambda: manifests_at(deployment.manifests),
+                most_bytes=MOST_JOURNAL_BYTES,
+            )
             parts = DeskParts(
                 reviews=reviews,
                 granter=Granter(
@@ -122,6 +135,8 @@ async def open_parts(
                     new_id=new_id,
                 ),
                 resolving=Resolving(reviews=reviews, holds=holds, policy=policy, clock=now, new_nonce=nonce),
+                updates=open_updates(settings, server=server, policy=policy, clock=now, new_id=new_id),
+                manifests=lambda: manifests_at(deployment.manifests),
                 index=index,
                 policy=policy,
                 signing=with_desk_key(key),
@@ -129,9 +144,14 @@ async def open_parts(
                 links=desk_links(settings) if settings.desk.links else None,
                 journal=journal,
                 earlier=_Before(state / "journal"),
+                did=_Did(state / "journal"),
+                remembered=Remembered(oversight, clock=now),
+                view=control.view,
                 propose=lambda held: _proposed(held, policy().bundle),
                 clock=now,
+                api=ApiParts(tokens=desk_tokens(settings), oversight=oversight),
                 origins=origins,
+                oidc=provider,
                 config=config,
             )
             telling = await open_notifier(
@@ -145,7 +165,8 @@ async def open_parts(
                 desk=origins[0],
                 desk_listens=(settings.desk.listen.host, settings.desk.listen.port),
             )
-            chores = (policy.follow(record), control.follow(), index.run(), telling.run())
+            signing_in = () if provider is None else (provider.follow(),)
+            chores = (policy.follow(record), control.follow(), index.run(), telling.run(), *signing_in)
             yield Opened(parts=parts, chores=chores, died=died)
         finally:
             await journal.close()
@@ -196,6 +217,23 @@ class _Before:
         return await asyncio.to_thread(read)
 
 
+@dataclass(frozen=True, slots=True)
+class _Did:
+    """What an agent did of late, under whichever mandate, from this node's journal."""
+
+    journal: Path
+
+    async def __call__(self, agent: str) -> tuple[Earlier, ...]:
+        def read() -> tuple[Earlier, ...]:
+            try:
+                lines = recent_lines(self.journal, agent=agent, before=now(), kinds=(Kind.DECISION,), limit=MOST_DID)
+            except Unavailable:
+                return ()
+            return tuple(_earlier(line.at, line.fields) for line in lines)
+
+        return await asyncio.to_thread(read)
+
+
 def _earlier(at: datetime, fields: Mapping[str, Json]) -> Earlier:
     def text(name: str) -> str:
         value = fields.get(name)
@@ -204,7 +242,7 @@ def _earlier(at: datetime, fields: Mapping[str, Json]) -> Earlier:
     query = fields.get("query")
     names = [str(pair[0]) for pair in query if isinstance(pair, list) and pair] if isinstance(query, list) else []
     asked = f"{text('method')} {text('url')}{'?' if names else ''}{'&'.join(names)}".strip()
-    return Earlier(at=at, what=text("verdict"), asked=asked or "(no call)", why=text("code"))
+    return Earlier(at=at, what=text("verdict"), asked=asked or "(no call)", why=text("code"), task=text("task"))
 
 
 def _proposed(held: HeldCall, bundle: Bundle) -> Proposed:

@@ -12,6 +12,7 @@ from proxy.edge.sockets import reserve
 from proxy.policy.enrolled import person_in
 from proxy.policy.settings import Settings
 from proxy.review.desk.links import LIVES, Links
+from proxy.review.desk.tokens import Tokens
 
 _MINUTES = int(LIVES.total_seconds() // 60)
 
@@ -19,6 +20,11 @@ _MINUTES = int(LIVES.total_seconds() // 60)
 def desk_links(settings: Settings) -> Links:
     """The one-time links of a deployment."""
     return Links(settings.state / "desk" / "links", clock=now)
+
+
+def desk_tokens(settings: Settings) -> Tokens:
+    """The tokens of a deployment's API."""
+    return Tokens(settings.state / "desk" / "tokens", clock=now)
 
 
 def desk_origins(settings: Settings, port: int) -> tuple[str, ...]:

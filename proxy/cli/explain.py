@@ -12,7 +12,7 @@ from proxy.cli.deployment import Deployment, now, open_deployment
 from proxy.cli.exits import Exit
 from proxy.cli.screen import BAD, GOOD, WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.core.addresses import OwnSurfaces
+from proxy.core.addresses import OwnSurfaces, own_by_url
 from proxy.core.bodies.coding import BodyCaps
 from proxy.core.bodies.reading import Reading
 from proxy.core.canonical import canonicalise, with_body
@@ -118,13 +118,14 @@ def _question(
     evidence = None
     if mandate is not None:
         evidence = Evidence(proof=proof, keyid=mandate.leaf.cnf.kid, created=moment, nonce=None)
-    listen = deployment.settings.listen
+    listen, desk = deployment.settings.listen, deployment.settings.desk
+    names, place = own_by_url(desk.url)
     return Question(
         decision_id="explain",
         now=moment,
         policy=policy,
         view=known_control(deployment),
-        own=OwnSurfaces(ports=frozenset({listen.port})),
+        own=OwnSurfaces(ports=frozenset({listen.port, desk.listen.port, *(port for _, port in place)}), names=names),
         grace_s=lifetimes.grace_s,
         call=None,
         mandate=mandate,

@@ -8,16 +8,16 @@ import typer
 
 from proxy.cli.agents import known_control
 from proxy.cli.deployment import now, open_deployment
+from proxy.cli.grantwords import passes
 from proxy.cli.screen import GOOD, Screen, document
 from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
 from proxy.cli.store import open_desk, publish
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.cli.words import instant, until
+from proxy.cli.words import until
 from proxy.core.control import Act, ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
-from proxy.core.grants import RouteGrant
-from proxy.core.routes import ANY_BODY
+from proxy.review.documents import grant_json
 from proxy.review.granting import Listed
 
 app = typer.Typer(help="Route grants: calls like one that was held, let pass for so long or so often.")
@@ -83,44 +83,6 @@ def revoke(
     Screen().say(f"grant {grant} is revoked, by {signer.name}", style=GOOD)
 
 
-def grant_words(grant: RouteGrant, *, used: int, now: datetime) -> list[tuple[str, str]]:
-    """A grant as labels and values."""
-    return [
-        ("lets pass", _passes(grant)),
-        ("uses", f"{used} of {grant.count}"),
-        ("until", until(grant.not_after, now)),
-        ("given by", f"{grant.by}: {grant.reason}"),
-    ]
-
-
-def grant_json(grant: RouteGrant, *, used: int) -> dict[str, Json]:
-    """A grant as the command line's JSON has it."""
-    route = grant.route
-    return {
-        "id": grant.id,
-        "by": grant.by,
-        "reason": grant.reason,
-        "hold": grant.hold_id,
-        "manifest": grant.root_id,
-        "method": route.method,
-        "origin": route.origin,
-        "path": route.path,
-        "vary": list(route.vary),
-        "any_body": route.body == ANY_BODY,
-        "used": used,
-        "count": grant.count,
-        "until": instant(grant.not_after),
-    }
-
-
-def _passes(grant: RouteGrant) -> str:
-    route = grant.route
-    query = " with the same query" if route.query and not route.vary else ""
-    varies = f", any {', '.join(route.vary)}" if route.vary else ""
-    body = f", any body of type {route.media or 'not given'}" if route.body == ANY_BODY else ""
-    return f"{route.method} {route.origin}{route.path}{query}{varies}{body}"
-
-
 def _state(each: Listed, view: ControlView) -> str:
     if each.id in view.revoked_grants:
         return "revoked"
@@ -142,4 +104,4 @@ def _row(each: Listed, view: ControlView, moment: datetime) -> tuple[str, ...]:
         return each.id, state, "", "", "", "", ""
     grant = each.grant
     used = f"{each.used} of {grant.count}"
-    return each.id, state, grant.by, _passes(grant), used, until(grant.not_after, moment), grant.reason
+    return each.id, state, grant.by, passes(grant), used, until(grant.not_after, moment), grant.reason

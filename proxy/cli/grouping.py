@@ -8,15 +8,15 @@ import typer
 from proxy.cli.deployment import Deployment
 from proxy.cli.exits import Exit
 from proxy.cli.heldcall import asked_for
-from proxy.cli.ruling import Caller, outcome_json, signing, sooner_or_later, with_desk
+from proxy.cli.ruling import Caller, signing, sooner_or_later, with_desk
 from proxy.cli.screen import BAD, GOOD, LABEL, WARN, Screen, document
 from proxy.cli.signers import As, KeyFile
 from proxy.cli.store import Desk
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Bundle, HoldState
 from proxy.core.notes import check_reason
+from proxy.review.documents import group_json, outcome_json
 from proxy.review.groups import Group, grouped
 from proxy.review.service import Outcome, Result
 from proxy.review.together import each_of
@@ -114,24 +114,13 @@ def _decide(found: Group, word: Word, reason: str, caller: Caller) -> dict[str, 
 
 def _list_groups(groups: tuple[Group, ...], *, as_json: bool) -> None:
     if as_json:
-        document([_group_json(each) for each in groups])
+        document([group_json(each) for each in groups])
         return
     Screen().table(
         ("group", "holds", "agent", "asks for", "because"),
         ((each.id, str(len(each.holds)), each.agent, f"{each.method} {each.route}", each.code) for each in groups),
         empty="nothing is held",
     )
-
-
-def _group_json(found: Group) -> Json:
-    return {
-        "id": found.id,
-        "agent": found.agent,
-        "method": found.method,
-        "route": found.route,
-        "code": found.code,
-        "holds": [held.hold.id for held in found.holds],
-    }
 
 
 def _preview(found: Group, word: Word) -> None:

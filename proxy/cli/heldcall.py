@@ -1,24 +1,27 @@
 """A held call on a terminal and as JSON: what would happen, why it stopped, and exactly what would be sent."""
 
-import base64
+from collections.abc import Sequence
 from datetime import datetime
 
 from proxy.cli.screen import BAD, LABEL, WARN, Screen
 from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
-from proxy.core.control import Statement
-from proxy.core.encoding import Json, b64u
-from proxy.core.model import Call, Hold, HoldState, Means, Risk
-from proxy.core.notes import Note
-from proxy.core.reviewed import Word, event_of
+from proxy.core.model import Hold, HoldState, Means, Risk
+from proxy.review.documents import Remark, lost_words, remarks, sha256_words
+from proxy.review.documents import held_json as held_json
+from proxy.review.documents import hold_json as hold_json
 from proxy.review.opened import HeldCall, Shown
 
 MAX_BODY_LINES = 200
 MAX_LINE_CHARS = 2_000
 
 
-def show_held(screen: Screen, held: HeldCall, *, now: datetime) -> None:
-    """Everything a reviewer needs, in the order to read it."""
+def show_held(
+    screen: Screen, held: HeldCall, *, now: datetime, said: Sequence[Remark] | None = None, laid_out: Sequence[str] = ()
+) -> None:
+    """Everything a reviewer needs, in the order to read it. `said` as for `held_json`; `laid_out` is the body where
+    some of it is hidden.
+    """
     hold, lost = held.hold, held.hold.state is HoldState.UNCERTAIN
     screen.say(f"Hold {hold.id}", style=LABEL)
     at = f" at {instant(hold.decided_at)}" if hold.decided_at else ""
@@ -38,9 +41,9 @@ def show_held(screen: Screen, held: HeldCall, *, now: datetime) -> None:
         return
     if lost:
         _show_lost(screen, hold)
-    _show_said(screen, held)
+    _show_said(screen, remarks(held) if said is None else said)
     _show_why(screen, hold, held.shown)
-    _show_call(screen, held.shown, "What may have been sent" if lost else "What would be sent")
+    _show_call(screen, held.shown, "What may have been sent" if lost else "What would be sent", laid_out)
 
 
 def state_words(hold: Hold) -> str:
@@ -62,19 +65,8 @@ def ends(hold: Hold, now: datetime) -> str:
 def _show_lost(screen: Screen, hold: Hold) -> None:
     screen.say()
     screen.say("Nobody knows whether it arrived", style=BAD)
-    for line in _lost_words(hold):
+    for line in lost_words(hold):
         screen.say(f"  {line}")
-
-
-def _lost_words(hold: Hold) -> tuple[str, ...]:
-    """What to do about an uncertain hold."""
-    return (
-        "It was released and left, and no answer came back. It is never sent again by itself.",
-        "Look at the other side, or ask whoever runs it: did the call below arrive? Then say so, signed:",
-        f"intent-proxy holds resolve {hold.id} --arrived --reason 'how you know'",
-        f"intent-proxy holds resolve {hold.id} --not-arrived --reason 'how you know'",
-        "Neither sends anything. If it did not arrive, its agent may ask anew, and it is held anew.",
-    )
 
 
 def _deciders(held: HeldCall) -> str:
@@ -82,19 +74,15 @@ def _deciders(held: HeldCall) -> str:
     return f"{', '.join(held.deciders) or 'nobody'}{several}"
 
 
-def _show_said(screen: Screen, held: HeldCall) -> None:
+def _show_said(screen: Screen, said: Sequence[Remark]) -> None:
     """What people signed about it, each on a line."""
-    if held.said:
+    if said:
         screen.say()
         screen.say("What was said", style=LABEL)
-    for one in held.said:
-        until_then = f" until {instant(one.until)}" if isinstance(one, Note) and one.until > one.at else ""
+    for one in said:
+        until_then = f" until {instant(one.until)}" if one.until is not None else ""
         why = f": {one.reason}" if one.reason else ""
-        screen.say(f"  {instant(_said_at(one))}  {one.by}, {event_of(one)}{until_then}{why}")
-
-
-def _said_at(one: Word) -> datetime:
-    return one.at if isinstance(one, Note | Statement) else one.issued_at
+        screen.say(f"  {instant(one.at)}  {one.by}, {one.event}{until_then}{why}")
 
 
 def asked_for(held: HeldCall) -> str:
@@ -102,75 +90,6 @@ def asked_for(held: HeldCall) -> str:
     if held.shown is None:
         return f"(deleted; digest {held.hold.call_digest[:12]}…)"
     return f"{held.shown.stored.call.method} {held.shown.url}"
-
-
-def hold_json(hold: Hold) -> dict[str, Json]:
-    """A hold as the command line's JSON has it."""
-    return {
-        "id": hold.id,
-        "state": hold.state.value,
-        "version": hold.version,
-        "agent": hold.agent,
-        "sponsor": hold.sponsor,
-        "cluster": hold.cluster,
-        "task": hold.task,
-        "code": hold.code.value,
-        "risk": hold.risk.value,
-        "proof": hold.proof.label,
-        "who": list(hold.who),
-        "quorum": hold.quorum,
-        "manifest": hold.root_id,
-        "call_digest": hold.call_digest,
-        "body_bytes": hold.body_bytes,
-        "filed_at": instant(hold.filed_at),
-        "expires_at": instant(hold.expires_at),
-        "decided_by": hold.decided_by,
-        "signed_with": None if hold.decided_with is None else hold.decided_with.value,
-        "decided_at": None if hold.decided_at is None else instant(hold.decided_at),
-        "reason": hold.reason,
-    }
-
-
-def held_json(held: HeldCall) -> dict[str, Json]:
-    """A hold and its call as the command line's JSON has it."""
-    shown = held.shown
-    review: dict[str, Json] = {
-        "hold": hold_json(held.hold),
-        "deciders": list(held.deciders),
-        "told": list(held.told),
-        "later": [{"since": instant(rung.since), "people": list(rung.people)} for rung in held.later],
-        "signers": list(held.signers),
-        "to_do": list(_lost_words(held.hold)) if held.hold.state is HoldState.UNCERTAIN else [],
-        "said": [
-            {"by": one.by, "event": event_of(one), "reason": one.reason, "at": instant(_said_at(one))}
-            for one in held.said
-        ],
-    }
-    if shown is None:
-        return {**review, "call": None}
-    call, why = shown.stored.call, shown.explanation
-    return {
-        **review,
-        "consequence": shown.consequence,
-        "explanation": {
-            "verdict": why.verdict,
-            "rule": why.rule,
-            "failed": list(why.failed),
-            "near": list(why.near),
-            "changes": list(why.changes),
-            "next_step": why.next_step,
-        },
-        "purpose": shown.stored.decision.purpose,
-        "call": {
-            "method": call.method,
-            "url": shown.url,
-            "headers": [[name, value] for name, value in shown.headers],
-            "credential": None if (credential := shown.stored.decision.credential) is None else credential.words,
-            "body_bytes": call.body_bytes,
-            "body_sha256": _sha256(call),
-            "body_base64": None if shown.body is None else base64.b64encode(shown.body).decode("ascii"),
-        },
-    }
 
 
 def _show_why(screen: Screen, hold: Hold, shown: Shown) -> None:
@@ -197,7 +116,7 @@ def _show_why(screen: Screen, hold: Hold, shown: Shown) -> None:
     )
 
 
-def _show_call(screen: Screen, shown: Shown, title: str) -> None:
+def _show_call(screen: Screen, shown: Shown, title: str, laid_out: Sequence[str]) -> None:
     call = shown.stored.call
     screen.say()
     screen.say(title, style=LABEL)
@@ -209,7 +128,12 @@ def _show_call(screen: Screen, shown: Shown, title: str) -> None:
     if call.body == b"":
         screen.say("  (no body)")
         return
-    screen.say(f"  body: {call.body_bytes} bytes, SHA-256 {_sha256(call)}")
+    screen.say(f"  body: {call.body_bytes} bytes, SHA-256 {sha256_words(call)}")
+    if shown.body is None and laid_out:
+        screen.say("  (some of it is hidden; --save-body FILE writes all)")
+        for line in laid_out[:MAX_BODY_LINES]:
+            screen.say(f"  | {line[:MAX_LINE_CHARS]}")
+        return
     if shown.body is None:
         screen.say("  (over the inspection cap: its bytes were not kept, and the agent has to send them again)")
         if call.body_sha256 is not None:
@@ -236,7 +160,3 @@ def _declared(shown: Shown) -> str:
         f"step {intent.step}" if intent.step is not None else "",
     ]
     return ", ".join(part for part in parts if part) or "nothing"
-
-
-def _sha256(call: Call) -> str:
-    return "unknown" if call.body_sha256 is None else b64u(call.body_sha256)

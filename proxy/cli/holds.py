@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from proxy.cli import deciding
+from proxy.cli.atdesk import at_desk, or_at_desk
 from proxy.cli.deployment import now
+from proxy.cli.desklooking import list_at_desk, show_at_desk
 from proxy.cli.exits import Exit
 from proxy.cli.grouping import group
 from proxy.cli.heldcall import asked_for, ends, held_json, hold_json, show_held, state_words
@@ -41,6 +43,7 @@ _ENDS = {
 
 
 @app.command("list")
+@or_at_desk
 def list_holds(
     config: Config = None,
     agent: Annotated[str | None, typer.Option(help="Only this agent's.", show_default=False)] = None,
@@ -74,7 +77,12 @@ def list_holds(
             holds = (*lost, *(hold for hold in holds if hold.state is not HoldState.UNCERTAIN))[:limit]
         return [(hold, await _asked(service, hold)) for hold in holds]
 
-    found = with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
+    there = at_desk()
+    if there is not None:
+        states = frozenset(state) if state else frozenset(HoldState) if every else None
+        found = list_at_desk(there, states=states, agent=agent, sponsor=sponsor, limit=limit)
+    else:
+        found = with_desk(Caller(config=config, dev=dev), lambda desk, *_: run(desk.reviews))
     if as_json:
         document([hold_json(hold) | {"asks": asks} for hold, asks in found])
         return
@@ -91,6 +99,7 @@ def list_holds(
 
 
 @app.command()
+@or_at_desk
 def show(
     hold: HoldId,
     config: Config = None,
@@ -107,7 +116,12 @@ def show(
     Example:
       intent-proxy holds show HOLD --save-body body.bin
     """
-    held = with_desk(Caller(config=config, dev=dev), lambda desk, *_: desk.reviews.show(hold))
+    there, said, laid_out = at_desk(), None, tuple[str, ...]()
+    if there is not None:
+        told = show_at_desk(there, hold, reveal=save_body is not None)
+        held, said, laid_out = told.held, told.said, told.laid_out
+    else:
+        held = with_desk(Caller(config=config, dev=dev), lambda desk, *_: desk.reviews.show(hold))
     if save_body is not None:
         if held.shown is None:
             raise Rejected(
@@ -118,22 +132,18 @@ def show(
             raise Rejected(Code.BODY_NOT_INSPECTED, detail)
         write_whole(save_body, held.shown.body, mode=0o600)
     if as_json:
-        document(held_json(held))
+        document(held_json(held, said))
     else:
-        show_held(Screen(), held, now=now())
+        show_held(Screen(), held, now=now(), said=said, laid_out=laid_out)
 
 
-app.command()(deciding.release)
-app.command()(deciding.deny)
+app.command()(or_at_desk(deciding.release, says=True))
+app.command()(or_at_desk(deciding.deny, says=True))
 app.command()(group)
-app.command()(deciding.escalate)
-app.command()(deciding.comment)
-app.command()(deciding.extend)
-app.command()(deciding.cancel)
-app.command()(deciding.lift)
-app.command()(deciding.resolve)
+for verb in (deciding.escalate, deciding.comment, deciding.extend, deciding.cancel, deciding.lift, deciding.resolve):
+    app.command()(or_at_desk(verb, says=True))
 app.command()(propose)
-app.command()(history)
+app.command()(or_at_desk(history))
 
 
 @app.command()

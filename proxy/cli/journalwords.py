@@ -75,7 +75,7 @@ def _grant(fields: Mapping[str, Json]) -> str:
 
 
 def _review(fields: Mapping[str, Json]) -> str:
-    return f"{_text(fields, 'event')} by {_text(fields, 'by')}  {_joined(fields, 'agent', 'hold_id')}"
+    return f"{_text(fields, 'event')} by {_text(fields, 'by')}  {_joined(fields, 'agent', 'hold_id', 'token')}"
 
 
 def _other(fields: Mapping[str, Json]) -> str:

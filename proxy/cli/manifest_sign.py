@@ -17,10 +17,9 @@ from proxy.cli.signers import As, KeyFile
 from proxy.cli.signing import Signing, agreed, prepare, present_root, preview, sign_and_keep
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import until
-from proxy.core.delegation import location_covers
-from proxy.core.model import Bundle, Cluster, Constraints, Grant, Manifest
+from proxy.core.model import Bundle, Constraints, Grant, Manifest
 from proxy.policy.chains import read_links
-from proxy.policy.drafts import ManifestDraft, draft_for, draft_text, locations_of, read_draft
+from proxy.policy.drafts import ManifestDraft, draft_again, draft_for, draft_text, locations_of, read_draft
 from proxy.policy.enrolled import agent_in
 from proxy.policy.files import write_whole
 
@@ -126,23 +125,11 @@ def renew(
     old = read_links(path)[0]
     agent_in(bundle, old.sub)
     length = lifetime or min(old.exp - old.iat, deployment.settings.lifetimes.root_max)
-    drafted = ManifestDraft(
-        agent=old.sub,
-        purpose=old.purpose,
-        lifetime_s=int(length.total_seconds()),
-        depth=old.del_max_depth,
-        may_delegate_to=old.may_delegate_to,
-        kid=old.cnf.kid,
+    again = draft_again(old, bundle, lifetime_s=int(length.total_seconds()))
+    drafted = replace(
+        again,
         certificate=old.certificate if certificate is None else certificate_thumbprint(certificate),
-        grants=_with_more(
-            {
-                grant.cluster: _at_present(grant, bundle.clusters[grant.cluster])
-                for grant in old.grants
-                if grant.cluster in bundle.clusters
-            },
-            granted or [],
-            bundle,
-        ),
+        grants=_with_more({grant.cluster: grant for grant in again.grants}, granted or [], bundle),
     )
     wish = Signing(deployment=deployment, bundle=bundle, draft=drafted, key=key, name=name, now=this_second())
     return _sign(wish, path, replaced=old, yes=yes, as_json=as_json)
@@ -176,20 +163,6 @@ def _drafted(
         [bundle.clusters[name] for name in dict.fromkeys(names)],
         purpose=purpose,
         lifetime_s=int((lifetime or USUAL_LIFE).total_seconds()),
-    )
-
-
-def _at_present(grant: Grant, cluster: Cluster) -> Grant:
-    """The same grant of the cluster as it is now; what the cluster no longer has is left out."""
-    reached = locations_of(cluster)
-    return Grant(
-        cluster=grant.cluster,
-        digest=cluster.digest,
-        actions=grant.actions & {operation.name for operation in cluster.operations},
-        locations=frozenset(
-            place for place in grant.locations if any(location_covers(outer, place) for outer in reached)
-        ),
-        constraints=grant.constraints,
     )
 
 

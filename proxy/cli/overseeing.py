@@ -1,22 +1,24 @@
 """`holds history` and `reviewers`: what was decided, and how people decide; read from the journal of this machine."""
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
+from proxy.cli.atdesk import at_desk, or_at_desk
 from proxy.cli.audit import Since
 from proxy.cli.deployment import Deployment, now, open_deployment
+from proxy.cli.desklooking import history_at_desk, reviewers_at_desk
 from proxy.cli.screen import WARN, Screen, document
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import instant, read_moment, span, until
 from proxy.core.clusters import compile_policy
-from proxy.core.encoding import Json
 from proxy.core.model import Bundle
 from proxy.policy.chains import kept_manifests
+from proxy.review.documents import reviewer_json, ruling_json
 from proxy.review.history import HASTY, Asked, Ending, Ruling
-from proxy.review.oversight import Oversight, Reviewer
+from proxy.review.oversight import Oversight
 
 Reviewing = Annotated[
     str | None, typer.Option("--reviewer", metavar="PERSON", help="Only what this person ruled.", show_default=False)
@@ -51,12 +53,15 @@ def history(
       intent-proxy holds history --since 7d
       intent-proxy holds history --reviewer maria --json
     """
-    deployment = open_deployment(config)
-    asked = Asked(reviewer=reviewer, agent=agent, sponsor=sponsor, since=since, until=before)
-    found = asyncio.run(_oversight(deployment, deployment.bundle(dev=dev)).history(asked))
-    rulings = found.rulings[-last:]
+    asked, there = Asked(reviewer=reviewer, agent=agent, sponsor=sponsor, since=since, until=before), at_desk()
+    if there is None:
+        deployment = open_deployment(config)
+        found = asyncio.run(_oversight(deployment, deployment.bundle(dev=dev)).history(asked))
+        whole, rulings = found.whole, found.rulings[-last:]
+    else:
+        whole, rulings = history_at_desk(there, asked, last=last)
     if as_json:
-        document({"whole": found.whole, "rulings": [ruling_json(each) for each in rulings]})
+        document({"whole": whole, "rulings": [ruling_json(each) for each in rulings]})
         return
     screen = Screen()
     screen.table(
@@ -76,9 +81,10 @@ def history(
         ),
         empty="no held call has ended",
     )
-    _note_part(screen, whole=found.whole)
+    _note_part(screen, whole=whole)
 
 
+@or_at_desk
 def reviewers(
     reviewer: Reviewing = None,
     agent: OfAgent = None,
@@ -98,9 +104,12 @@ def reviewers(
       intent-proxy reviewers --since 30d
       intent-proxy reviewers --json
     """
-    deployment = open_deployment(config)
-    asked = Asked(reviewer=reviewer, agent=agent, sponsor=sponsor, since=since, until=before)
-    found = asyncio.run(_oversight(deployment, deployment.bundle(dev=dev)).reviewers(asked))
+    asked, there = Asked(reviewer=reviewer, agent=agent, sponsor=sponsor, since=since, until=before), at_desk()
+    if there is None:
+        deployment = open_deployment(config)
+        found = asyncio.run(_oversight(deployment, deployment.bundle(dev=dev)).reviewers(asked))
+    else:
+        found = reviewers_at_desk(there, asked)
     if as_json:
         document([reviewer_json(each) for each in found])
         return
@@ -120,50 +129,8 @@ def reviewers(
             )
             for each in found
         ),
-        empty="nobody is enrolled",
+        empty="nobody is enrolled, or has ruled on what concerns you",
     )
-
-
-def ruling_json(ruling: Ruling) -> dict[str, Json]:
-    """A ruling as the command line's JSON has it."""
-    return {
-        "hold": ruling.hold_id,
-        "ending": ruling.ending.value,
-        "ended_at": instant(ruling.ended_at),
-        "filed_at": None if ruling.filed_at is None else instant(ruling.filed_at),
-        "took_s": _seconds(ruling.took),
-        "agent": ruling.agent,
-        "sponsor": ruling.sponsor,
-        "code": ruling.code,
-        "risk": ruling.risk,
-        "asked": ruling.asked,
-        "by": list(ruling.by),
-        "reason": ruling.reason,
-        "grant": ruling.grant,
-        "lifted_by": ruling.lifted_by,
-        "sent": None if ruling.sent is None else ruling.sent.value,
-        "status": ruling.status,
-        "error": ruling.error,
-    }
-
-
-def reviewer_json(reviewer: Reviewer) -> dict[str, Json]:
-    """A reviewer as the command line's JSON has it. Shares are from 0 to 1."""
-    pace, person = reviewer.pace, reviewer.person
-    return {
-        "id": reviewer.id,
-        "name": None if person is None else person.name,
-        "enrolled": person is not None,
-        "certified_until": None if person is None else instant(person.certified_until),
-        "rulings": pace.rulings,
-        "released": pace.released,
-        "denied": pace.denied,
-        "release_share": _rounded(pace.release_share),
-        "median_s": _seconds(pace.median),
-        "hasty": pace.hasty,
-        "hasty_share": _rounded(pace.hasty_share),
-        "last": None if pace.last is None else instant(pace.last),
-    }
 
 
 def _oversight(deployment: Deployment, bundle: Bundle) -> Oversight:
@@ -195,11 +162,3 @@ def _note_part(screen: Screen, *, whole: bool) -> None:
 
 def _share(number: int, share: float | None) -> str:
     return str(number) if share is None else f"{number} ({share:.0%})"
-
-
-def _seconds(length: timedelta | None) -> Json:
-    return None if length is None else round(length.total_seconds(), 3)
-
-
-def _rounded(share: float | None) -> Json:
-    return None if share is None else round(share, 4)

@@ -97,6 +97,7 @@ def _person(person: Person) -> Json:
         "certified_until": instant(person.certified_until),
         "keys": [{"kid": key.kid, "alg": key.alg} for key in person.keys],
         "passkeys": [{"name": each.name, "fingerprint": each.key.kid} for each in person.passkeys],
+        "oidc": [{"issuer": each.issuer, each.claim.value: each.value} for each in person.oidc],
     }
 
 

@@ -10,9 +10,9 @@ from proxy.cli.ruling import Caller, HoldId, with_desk
 from proxy.cli.screen import Screen, document
 from proxy.cli.store import Desk
 from proxy.cli.where import AsJson, Config, Dev
-from proxy.core.encoding import Json
-from proxy.core.model import Bundle, Hold
+from proxy.core.model import Bundle
 from proxy.policy.files import write_whole
+from proxy.review.documents import proposal_json
 from proxy.review.opened import HeldCall
 from proxy.review.proposing import Proposal, heading
 from proxy.review.proposing import proposal_for as proposal_for
@@ -46,19 +46,8 @@ def propose(
     if output is not None:
         write_whole(output, text.encode("utf-8"), mode=0o644)
     if as_json:
-        document(_json(held.hold, proposed))
+        document(proposal_json(held.hold, proposed))
     elif output is None:
         Screen().paragraph(text.rstrip("\n"))
     else:
         Screen().say(f"{proposed.where}: {output}")
-
-
-def _json(hold: Hold, proposed: Proposal) -> dict[str, Json]:
-    return {
-        "hold": hold.id,
-        "kind": proposed.kind,
-        "cluster": proposed.cluster,
-        "where": proposed.where,
-        "yaml": "\n".join(proposed.lines),
-        "then": list(proposed.then),
-    }

@@ -8,20 +8,23 @@ from typing import Annotated
 
 import typer
 
+from proxy.cli.atdesk import at_desk
 from proxy.cli.deployment import Deployment, now, open_deployment
+from proxy.cli.deskwords import say_at_desk
 from proxy.cli.exits import Exit
-from proxy.cli.heldcall import hold_json
-from proxy.cli.screen import BAD, GOOD, WARN, Screen, document
+from proxy.cli.grantwords import grant_words
+from proxy.cli.screen import BAD, GOOD, LABEL, WARN, Screen, document
 from proxy.cli.signers import OPERATOR, choose_signer
 from proxy.cli.store import Desk, open_desk
 from proxy.cli.words import until
-from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Bundle, HoldState, Person
+from proxy.review.documents import grant_json, outcome_json
 from proxy.review.opened import HeldCall
 from proxy.review.outcomes import unknown
 from proxy.review.service import Outcome, Result
+from proxy.review.wishes import Said, Wish
 
 
 def _hold_id(text: str) -> str:
@@ -95,32 +98,34 @@ def sooner_or_later(held: HeldCall) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*held.deciders, *later)))
 
 
-def rule(
-    hold_id: str, caller: Caller, say: Callable[[Desk, Signing], Awaitable[Outcome]], *, now_only: bool, as_json: bool
-) -> int:
+def rule(hold_id: str, caller: Caller, wish: Wish, *, now_only: bool, as_json: bool) -> int:
     """Sign one word about one hold and print what became of it. `now_only`: only whoever's turn it is can be meant."""
+    there = at_desk()
 
-    async def run(desk: Desk, bundle: Bundle, deployment: Deployment) -> Outcome:
+    async def run(desk: Desk, bundle: Bundle, deployment: Deployment) -> Said:
         held = await desk.reviews.show(hold_id)
         able = held.deciders if now_only else sooner_or_later(held)
-        return await say(desk, signing(deployment, bundle, caller, able))
+        who = signing(deployment, bundle, caller, able)
+        return await desk.words.say(hold_id, wish, person=who.person, key=who.key)
 
-    outcome = with_desk(caller, run)
-    tell(outcome, as_json=as_json)
+    if there is None:
+        outcome, grant = with_desk(caller, run)
+    else:
+        outcome, grant = say_at_desk(there, hold_id, wish, key=caller.key, name=caller.name, as_json=as_json)
+    if as_json:
+        given = {} if wish.width is None else {"grant": None if grant is None else grant_json(grant, used=0)}
+        document({**outcome_json(outcome), **given})
+    else:
+        tell(outcome)
+        if grant is not None:
+            screen = Screen()
+            screen.say(f"Grant {grant.id}", style=LABEL)
+            screen.facts(grant_words(grant, used=0, now=now()), indent=2)
     return EXITS[outcome.result]
 
 
-def outcome_json(outcome: Outcome) -> dict[str, Json]:
-    """An outcome as the command line's JSON has it."""
-    shown: Json = None if outcome.hold is None else hold_json(outcome.hold)
-    return {"result": outcome.result.value, "detail": outcome.detail, "hold": shown}
-
-
-def tell(outcome: Outcome, *, as_json: bool) -> None:
+def tell(outcome: Outcome) -> None:
     """Print what became of a ruling."""
-    if as_json:
-        document(outcome_json(outcome))
-        return
     screen = Screen()
     if outcome.result not in (Result.DONE, Result.SIGNED):
         screen.note(f"intent-proxy: {outcome.detail}", style=BAD)

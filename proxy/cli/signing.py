@@ -19,7 +19,7 @@ from proxy.core.model import Bundle, Manifest
 from proxy.policy.chains import read_links
 from proxy.policy.drafts import ManifestDraft
 from proxy.policy.enrolled import agent_in
-from proxy.review.updates import as_if_signed, keep, to_sign
+from proxy.review.preparing import as_if_signed, keep, to_sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

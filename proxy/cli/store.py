@@ -16,6 +16,7 @@ from proxy.edge.secret import secret_file, secret_vault
 from proxy.review.granting import Granter
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.review.wishes import Words
 from proxy.stores.clockwatch import time_of
 from proxy.stores.embedded import EmbeddedStore
 from proxy.stores.files import StatementFile
@@ -80,6 +81,10 @@ class Desk:
     reviews: ReviewService
     granter: Granter
     resolving: Resolving
+
+    @property
+    def words(self) -> Words:
+        return Words(reviews=self.reviews, granter=self.granter, resolving=self.resolving)
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import IPAddress, IPNetwork
+from proxy.core.names import INTERNAL_HOST, ip_literal, parse_authority
 
 
 class AddressClass(enum.StrEnum):
@@ -121,17 +122,39 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 class OwnSurfaces:
     """Where the proxy itself can be reached: every address of this machine's interfaces, and every port it serves.
 
-    Loopback and unspecified addresses belong to it without being listed.
+    Loopback and unspecified addresses belong to it without being listed. `names` are canonical hosts that are its own
+    wherever they lead, at every port: the review desk's, which may be on another machine.
     """
 
     addresses: frozenset[IPAddress] = frozenset()
     ports: frozenset[int] = frozenset()
+    names: frozenset[str] = frozenset()
+
+    def named(self, host: str) -> bool:
+        """Whether a canonical host is ours by its name, which is then never resolved."""
+        return host == INTERNAL_HOST or host in self.names
 
     def reached_by(self, address: IPAddress, port: int) -> bool:
         """Whether dialling this would reach one of our own listeners."""
         plain = unmapped(address)
         mine = plain in self.addresses or classify(plain) in (AddressClass.LOOPBACK, AddressClass.UNSPECIFIED)
         return mine and port in self.ports
+
+
+def own_by_url(url: str | None) -> tuple[frozenset[str], tuple[tuple[str, int], ...]]:
+    """What is ours by the URL under which browsers find the review desk: its name; or, where it has an address in place
+    of a name, or `localhost`, that address and the port.
+
+    Raises:
+        Rejected(URL_AMBIGUOUS): as `parse_authority`.
+    """
+    if url is None:
+        return frozenset(), ()
+    scheme, _, authority = url.partition("://")
+    host, port = parse_authority(authority, scheme)
+    if host == "localhost":
+        return frozenset(), (("127.0.0.1", port),)
+    return (frozenset({host}), ()) if ip_literal(host) is None else (frozenset(), ((host, port),))
 
 
 def unmapped(address: IPAddress) -> IPAddress:

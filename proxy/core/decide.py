@@ -25,7 +25,6 @@ from proxy.core.model import (
     RuleRef,
     Verdict,
 )
-from proxy.core.names import INTERNAL_HOST
 from proxy.core.readings import doubt
 from proxy.core.shown import shown
 from proxy.core.standing import check_standing
@@ -208,7 +207,7 @@ def _doubtful(question: Question, reading: Reading, there: Destination, coverage
 
 def _guarded(question: Question, there: Destination, networks: tuple[IPNetwork, ...] | None) -> _Finding | None:
     """What may never be reached. A public IP literal is only ambiguous (place 2), which is as final."""
-    if there.host == INTERNAL_HOST:
+    if question.own.named(there.host):
         return _deny(Code.GUARD_SELF, "the destination is the proxy itself")
     if is_metadata_name(there.host):
         return _deny(Code.GUARD_ADDRESS, "a metadata service is never reached through the proxy")

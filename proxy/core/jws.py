@@ -97,6 +97,15 @@ def check_signature(envelope: Signed, key: PublicKey, *, code: Code) -> None:
 
 def seal(claims: Mapping[str, Json], *, typ: str, key: PrivateKey) -> str:
     """Sign `claims` as a compact JWS in the same strict profile."""
-    header = canonical_json({"typ": typ, "alg": key.public.alg, "kid": key.public.kid})
-    signing_input = f"{b64u(header)}.{b64u(canonical_json(claims))}"
-    return f"{signing_input}.{b64u(sign(key, signing_input.encode('ascii')))}"
+    signing_input = signing_input_of(claims, typ=typ, alg=key.public.alg, kid=key.public.kid)
+    return f"{signing_input.decode('ascii')}.{b64u(sign(key, signing_input))}"
+
+
+def signing_input_of(claims: Mapping[str, Json], *, typ: str, alg: str, kid: str) -> bytes:
+    """What `seal` signs: header and payload in their RFC 8785 form. Whoever reads takes other spellings, too.
+
+    Raises:
+        ValueError: the claims have no canonical form.
+    """
+    header = canonical_json({"typ": typ, "alg": alg, "kid": kid})
+    return f"{b64u(header)}.{b64u(canonical_json(claims))}".encode("ascii")

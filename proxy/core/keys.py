@@ -92,6 +92,20 @@ def verifies_der(key: PublicKey, message: bytes, signature: bytes) -> bool:
     return verifies(key, message, low)
 
 
+def one_form(key: PublicKey, signature: bytes) -> bytes:
+    """The one form of an authenticator's signature by this key: ES256 in DER has low s, Ed25519 has one form anyway.
+
+    Not checked here: that it is one. What is none stays as it is, for `verifies_der` to refuse.
+    """
+    if key.alg == ED25519:
+        return signature
+    try:
+        r, s = decode_dss_signature(signature)
+    except ValueError:
+        return signature
+    return encode_dss_signature(r, min(s, _P256_ORDER - s)) if 0 < s < _P256_ORDER else signature
+
+
 def jwk(key: PublicKey) -> dict[str, Json]:
     """The public JWK, required members only."""
     if key.alg == ED25519:

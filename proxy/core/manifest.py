@@ -17,6 +17,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.jws import open_envelope, seal
 from proxy.core.keys import PrivateKey, from_jwk, jwk
 from proxy.core.model import Grant, Manifest, PublicKey
+from proxy.core.passkeys import WEBAUTHN, read_assertion
 
 MANIFEST_TYP = "intent-manifest+jwt"
 X5T = "x5t#S256"
@@ -31,7 +32,7 @@ _VISIBLE = re.compile(r"[\x21-\x7e]{1,128}")
 
 _REGISTERED = frozenset({"iss", "sub", "aud", "jti", "iat", "nbf", "exp", "cnf"})  # RFC 7519 §4.1, RFC 7800 §3
 _OURS = frozenset({"purpose", "sponsor", "del_depth", "del_max_depth", "authorization_details"})
-_OPTIONAL = frozenset({"may_delegate_to", "par_hash"})
+_OPTIONAL = frozenset({"may_delegate_to", "par_hash", WEBAUTHN})
 _DETAIL = frozenset({"type", "identifier", "digest", "actions", "locations", "constraints"})
 
 
@@ -92,6 +93,7 @@ def parse_manifest(token: str) -> Manifest:
         par_hash=matching(claims["par_hash"], "par_hash", SHA256_B64U, "a hash") if "par_hash" in claims else None,
         grants=_grants(claims["authorization_details"]),
         certificate=matching(cnf[X5T], f"cnf.{X5T}", SHA256_B64U, "a base64url SHA-256") if X5T in cnf else None,
+        passkey=_credential(claims[WEBAUTHN]) if WEBAUTHN in claims else None,
     )
     _check_sense(manifest)
     return manifest
@@ -218,8 +220,18 @@ def _check_sense(manifest: Manifest) -> None:
     else:
         if manifest.par_hash is None:
             raise unfit("par_hash", "the parent's hash when del_depth is not 0", None)
+        if manifest.passkey is not None:
+            raise unfit(WEBAUTHN, "absent when del_depth is not 0: a key delegates, not a person", "an assertion")
         if manifest.iss != manifest.kid:
             raise unfit("iss", f"the signing key {manifest.kid} when del_depth is not 0", manifest.iss)
+
+
+def _credential(value: Json) -> bytes:
+    """The credential whose assertion a root carries. Whether it signed the root is for `sponsoring` to say."""
+    try:
+        return read_assertion(value).credential
+    except Rejected as fault:
+        raise Rejected(Code.MANIFEST_MALFORMED, fault.detail, field=fault.field) from None
 
 
 def _grants(value: Json) -> tuple[Grant, ...]:

@@ -84,6 +84,22 @@ class Passkey:
     name: str = ""  # what its owner calls it
 
 
+class Claim(enum.StrEnum):
+    """By what an OpenID Connect provider names a person."""
+
+    SUB = "sub"  # for good
+    EMAIL = "email"  # an address that it has verified
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OidcIdentity:
+    """What one provider calls a person."""
+
+    issuer: str
+    claim: Claim
+    value: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReviewDesk:
     """What operators signed of the review desk. Without keys, no word counts that only a desk signed."""
@@ -112,6 +128,7 @@ class Person:
     certified_until: datetime
     keys: tuple[PublicKey, ...]
     passkeys: tuple[Passkey, ...] = ()
+    oidc: tuple[OidcIdentity, ...] = ()  # who may sign in as this person at the desk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,6 +314,7 @@ class Manifest:
     par_hash: str | None  # base64url SHA-256 of the parent's signing input
     grants: tuple[Grant, ...]
     certificate: str | None = None  # cnf["x5t#S256"]: the client certificate it is bound to besides its key
+    passkey: bytes | None = None  # root: id of the credential whose assertion is in it; the desk's key signed it then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -104,7 +104,7 @@ def read_note(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str],
 
     Raises:
         Rejected(RELEASE_INVALID): malformed, about another deployment, hold or call, signed with no enrolled key of
-            whom it names (see `voucher_of`), or in the future.
+            whom it names (see `voucher_of`), in the future, or before the hold was filed.
         Rejected(HOLD_NOT_PERMITTED): signed with an agent's key, by somebody who may not, or by the desk alone where
             that does not suffice.
     """
@@ -121,6 +121,9 @@ def read_note(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str],
     check_suffices(means, hold)
     if now + timedelta(seconds=SKEW_S) < note.at:
         raise Rejected(code, f"signed in the future, at {note.at.isoformat()}", field="iat")
+    if note.at + timedelta(seconds=SKEW_S) < hold.filed_at:  # or the lapsed would date theirs back
+        detail = f"a note cannot be older than its hold, filed at {hold.filed_at.isoformat()}: set the signer's clock"
+        raise Rejected(code, detail, field="iat")
     check_permitted(person, hold, bundle, at=note.at)
     if note.act in (NoteAct.ESCALATE, NoteAct.EXTEND, NoteAct.CANCEL):
         check_turn(person, hold, bundle, at=note.at)

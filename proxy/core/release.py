@@ -4,7 +4,7 @@ Rules about who may release live here and nowhere else: the command line and the
 they sign, and the proxy asks `read_release`, which asks it again, before one byte leaves.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -162,6 +162,14 @@ def bound_to(hold: Hold) -> str:
     was asked for: that node remembers what it sent, whatever the store is made to say to another.
     """
     return hold.node if hold.risk is Risk.TRANSFORMATIVE else ""
+
+
+def acts_at(node: str, releases: Iterable[Release], hold: Hold) -> bool:
+    """Whether this node may act on verified releases of `hold`: one that names a node counts there alone, and what
+    changes the world is sent only where each names it. Whoever seals records could leave the node out of one.
+    """
+    others = frozenset() if hold.risk is Risk.TRANSFORMATIVE else frozenset({""})
+    return all(release.node in others | {node} for release in releases)
 
 
 def _always(_: Release) -> bool:

@@ -98,7 +98,7 @@ def read_resolution(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset
         raise Rejected(code, f"{ascii(resolution.by)[:80]} is not an enrolled person", field="iss")
     means = voucher_of(envelope, person, bundle=bundle, barred=barred).means
     check_suffices(means, hold)
-    may_decide(person, hold, bundle, now)
+    may_decide(person, hold, bundle, now, barred=barred)
     if now + timedelta(seconds=SKEW_S) < resolution.issued_at:
         raise Rejected(code, f"signed in the future, at {resolution.issued_at.isoformat()}", field="iat")
     return replace(resolution, means=means)

@@ -110,14 +110,14 @@ def as_judged(hold: Hold, today: Decision) -> Hold:
     return replace(hold, quorum=max(hold.quorum, today.review.quorum), risk=risk)
 
 
-def check_judged(release: Release, today: Decision, *, sponsor: str, bundle: Bundle) -> None:
-    """Reject a release by somebody whom today's rules do not let decide the call, whatever its record says.
+def check_judged(by: str, today: Decision, *, sponsor: str, bundle: Bundle) -> None:
+    """Reject a release `by` somebody whom today's rules do not let decide the call, whatever its record says.
 
     Raises:
         Rejected(HOLD_NOT_PERMITTED)
     """
-    if release.by not in eligible(today.review.who, sponsor, bundle):
-        raise Rejected(Code.HOLD_NOT_PERMITTED, f"by today's rules {release.by} may not release the call", field="iss")
+    if by not in eligible(today.review.who, sponsor, bundle):
+        raise Rejected(Code.HOLD_NOT_PERMITTED, f"by today's rules {by} may not release the call", field="iss")
 
 
 type Word = Release | Note | RouteGrant | Statement

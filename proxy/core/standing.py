@@ -71,7 +71,7 @@ def check_enrolment(chain: tuple[Manifest, ...], bundle: Bundle) -> Person:
     Raises:
         Rejected(MANIFEST_AUDIENCE): for another deployment.
         Rejected(SPONSOR_UNKNOWN): the sponsor is not enrolled.
-        Rejected(MANIFEST_SIGNATURE): signed with a key that is not, or no longer, the sponsor's.
+        Rejected(MANIFEST_SIGNATURE): as `signing_key`.
         Rejected(AGENT_UNKNOWN): a subject is not in the inventory.
         Rejected(MANIFEST_SUBJECT): the root's agent has another sponsor, or a `cnf` is not its agent's key.
         Rejected(DELEGATION_WIDENED): a delegation to another agent is not, or no longer, permitted.
@@ -82,7 +82,7 @@ def check_enrolment(chain: tuple[Manifest, ...], bundle: Bundle) -> Person:
     sponsor = bundle.people.get(root.iss)
     if sponsor is None:
         raise Rejected(Code.SPONSOR_UNKNOWN, f"{root.iss} is not an enrolled person", field="iss")
-    enrolled_key(sponsor, root.kid, code=Code.MANIFEST_SIGNATURE)
+    signing_key(root, sponsor, bundle)
     _check_key(root, _agent(root, bundle))
     if bundle.agents[root.sub].sponsor != sponsor.id:
         detail = f"{sponsor.id} does not sponsor {root.sub}: only its sponsor may sign for an agent"
@@ -93,6 +93,26 @@ def check_enrolment(chain: tuple[Manifest, ...], bundle: Bundle) -> Person:
         if child.sub != parent.sub:
             _check_key(child, agent)
     return sponsor
+
+
+def signing_key(root: Manifest, sponsor: Person, bundle: Bundle) -> PublicKey:
+    """The key that signed a root, if it still may: one of its sponsor's, or the desk's beside a passkey of theirs.
+
+    Not checked here: any signature. The desk's key counts only under a root whose passkey signed it
+    (`sponsoring.check_sponsored`).
+
+    Raises:
+        Rejected(MANIFEST_SIGNATURE): that key, or that passkey, is not enrolled, or no longer.
+    """
+    code = Code.MANIFEST_SIGNATURE
+    if root.passkey is None:
+        return enrolled_key(sponsor, root.kid, code=code)
+    if all(passkey.id != root.passkey for passkey in sponsor.passkeys):
+        raise Rejected(code, f"{sponsor.id} has no such passkey enrolled", field="credential")
+    for key in bundle.desk.keys:
+        if key.kid == root.kid:
+            return key
+    raise Rejected(code, f"the review desk has no enrolled key {root.kid}", field="kid")
 
 
 def enrolled_key(person: Person, kid: str, *, code: Code) -> PublicKey:

@@ -9,7 +9,8 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.jws import check_signature
 from proxy.core.manifest import MAX_DEPTH, parse_manifest
 from proxy.core.model import Agent, AgentClass, Bundle, Cluster, Intent, Mandate, Manifest, Proof, Risk
-from proxy.core.standing import SKEW_S, answerable, check_enrolment, check_window, enrolled_key
+from proxy.core.sponsoring import check_sponsored
+from proxy.core.standing import SKEW_S, answerable, check_enrolment, check_window
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that only read (RFC 9110 §9.2.1); every other one writes. TRACE is never forwarded."""
@@ -36,7 +37,8 @@ def verify_chain(tokens: tuple[str, ...], bundle: Bundle, *, lifetimes: Lifetime
 
     1. Every token is exactly a manifest (RFC 7515 §7.1, RFC 7519 §7.2), 1 to 4 of them, the first a root.
     2. Everyone and every key the chain names is enrolled: audience (RFC 7519 §4.1.3), sponsor, agents, `cnf`.
-    3. The root is signed by its sponsor, with the algorithm of the enrolled key (RFC 8725 §3.1).
+    3. The root is signed by its sponsor: with the algorithm of the enrolled key (RFC 8725 §3.1), or with a passkey
+       inside what the review desk's key signed (WebAuthn §7.2).
     4. Every child is signed with its parent's `cnf` key (RFC 7800 §3.2), bears its hash, and only narrows.
     5. Neither the root nor the last link was made to live longer than is allowed.
     6. Every link is within its lifetime (RFC 7519 §4.1.4, §4.1.5).
@@ -60,12 +62,11 @@ def verify_chain(tokens: tuple[str, ...], bundle: Bundle, *, lifetimes: Lifetime
     # 2. Everyone is known.
     sponsor = check_enrolment(chain, bundle)
     # 3. The sponsor said so.
-    code = Code.MANIFEST_SIGNATURE
-    check_signature(root, enrolled_key(sponsor, root.kid, code=code), code=code)
+    check_sponsored(root, sponsor, bundle)
     # 4. Each link said so to the next, and less.
     for parent, child in pairwise(chain):
         check_narrows(parent, child, bundle.agents)
-        check_signature(child, parent.cnf, code=code)
+        check_signature(child, parent.cnf, code=Code.MANIFEST_SIGNATURE)
     # 5. Short credentials.
     _check_lifetime(root, "the root manifest", lifetimes.root_max_s)
     _check_lifetime(leaf, "the last link of the chain", lifetimes.leaf_max_s)

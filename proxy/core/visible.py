@@ -16,7 +16,13 @@ _BLANK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef\U0001d159]"
 )
 # What shows as an ASCII character and is another: full-width and mathematical forms, and what passes for "/", ".", ":".
-_POSING = re.compile("[\u2024\u2044\u2215\u2236\u29f8\u29f5\ua789\ufe52\ufe55\ufe68\uff01-\uff5e\U0001d400-\U0001d7ff]")
+_POSING = re.compile(
+    "[\u2024\u2044\u2215\u2236\u29f8\u29f5\u017f\u212a\u212b\ua789\ufe50-\ufe6b\uff01-\uff5e\U0001d400-\U0001d7ff]"
+)
+# What stands over, under or within the letter before it: no browser breaks a line there, and many pile up over others.
+_JOINING = "\u0e33\u0eb3"
+_MOST_JOINED = 4
+"""So many marks may stand on one letter; no writing has more."""
 _WORD = re.compile(r"[^\W_]+")
 _LATIN = re.compile("[A-Za-z]")
 _LIKE_LATIN = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU", "DESERET", "OSMANYA", "WARANG")
@@ -37,9 +43,9 @@ def visible(text: str) -> str:
     """`text` on one line of printable characters; every other one as `\\x1b`, `\\u202e` or `\\U000e0041`.
 
     Covers control characters, ANSI and OSC escapes, line breaks, bidirectional and zero-width characters, tags,
-    fillers, lone surrogates, unassigned code points, and characters that pass for others: full-width and mathematical
-    forms, and letters of another script within a word of Latin ones. Other printable text comes back as it is, so that
-    nothing is ever escaped twice.
+    fillers, lone surrogates, unassigned code points, marks piled up on one letter, and characters that pass for others:
+    full-width and mathematical forms, and letters of another script within a word of Latin ones. Other printable text
+    comes back as it is, so that nothing is ever escaped twice.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -48,7 +54,11 @@ def visible(text: str) -> str:
 
 def visible_pieces(text: str) -> tuple[Piece, ...]:
     """`visible(text)` in parts, so that what was written out can be marked."""
-    hidden = [not char.isprintable() or bool(_BLANK.match(char) or _POSING.match(char)) for char in text]
+    piled = _piled(text)
+    hidden = [
+        not char.isprintable() or place in piled or bool(_BLANK.match(char) or _POSING.match(char))
+        for place, char in enumerate(text)
+    ]
     # Words are those of the text as it is shown, where what was written out begins with a backslash: what is shown
     # stays as it is when it is shown again.
     shown = [_escaped(char) if odd else char for char, odd in zip(text, hidden, strict=True)]
@@ -69,6 +79,16 @@ def visible_pieces(text: str) -> tuple[Piece, ...]:
 def visible_lines(text: str) -> list[str]:
     """The lines of `text`, broken at line feeds only, each made visible."""
     return [visible(line.removesuffix("\r")) for line in text.split("\n")]
+
+
+def _piled(text: str) -> frozenset[int]:
+    """Where marks stand beyond those that one letter may have."""
+    found, run = set(), 0
+    for place, char in enumerate(text):
+        run = run + 1 if char in _JOINING or unicodedata.category(char).startswith("M") else 0
+        if run > _MOST_JOINED:
+            found.add(place)
+    return frozenset(found)
 
 
 def _posing(text: str) -> frozenset[int]:

@@ -62,7 +62,7 @@ async def own_places(settings: Settings, *stores: RedisServer, desk: tuple[str, 
     """Where the proxy, its desk and its stores are."""
     listens = (settings.listen, *([] if settings.tls.listen is None else [settings.tls.listen]))
     places = tuple((each.host, each.port) for each in listens)
-    return await own_surfaces((*places, *([] if desk is None else [desk])), *stores)
+    return await own_surfaces((*places, *([] if desk is None else [desk])), *stores, desk_url=settings.desk.url)
 
 
 def sample(deployment: str, *, number: str, now: datetime, desk: str = DESK) -> Notice:
@@ -92,20 +92,12 @@ async def open_notifier(
         Unavailable: the store does not answer.
     """
     webhooks, holds, manifests = settings.desk.webhooks, RedisHolds(server), settings.directory / "manifests"
-    updates = Updates(
-        proposals=RedisProposals(server),
-        policy=policy,
-        lifetimes=settings.authority,
-        manifests=manifests,
-        pins=settings.pinned,
-        clock=clock,
-        new_id=new_id,
-    )
+    updates = open_updates(settings, server=server, policy=policy, clock=clock, new_id=new_id)
     return Notifier(
         webhooks=webhooks,
         noticing=Noticing(
             holds=holds,
-            reader=Reader(holds=holds, vault=vault, policy=policy),
+            reader=Reader(holds=holds, vault=vault, policy=policy, clock=clock),
             policy=policy,
             clock=clock,
             view=view,
@@ -119,6 +111,26 @@ async def open_notifier(
         marks=RedisMarks(server),
         clock=clock,
         owner=new_id(),
+    )
+
+
+def open_updates(
+    settings: Settings,
+    *,
+    server: RedisServer,
+    policy: Callable[[], Policy],
+    clock: Callable[[], datetime],
+    new_id: Callable[[], str],
+) -> Updates:
+    """What is proposed, and where it is kept once its sponsor has signed it."""
+    return Updates(
+        proposals=RedisProposals(server),
+        policy=policy,
+        lifetimes=settings.authority,
+        manifests=settings.directory / "manifests",
+        pins=settings.pinned,
+        clock=clock,
+        new_id=new_id,
     )
 
 

@@ -237,7 +237,9 @@ async def _assemble(
         keyed_hash=vault.keyed_hash,
         settings=GateSettings(
             limits=settings.request_limits,
-            own=await own_surfaces(tuple(filter(None, (listen, listen_tls, desk))), store, fast),
+            own=await own_surfaces(
+                tuple(filter(None, (listen, listen_tls, desk))), store, fast, desk_url=settings.desk.url
+            ),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,
             challenge_connect=settings.challenge_connect,

@@ -7,21 +7,29 @@ import struct
 from contextlib import suppress
 from pathlib import Path
 
-from proxy.core.addresses import OwnSurfaces
+from proxy.core.addresses import OwnSurfaces, own_by_url
 from proxy.core.model import IPAddress
 from proxy.stores.redis import RedisServer
 
 _SIOCGIFADDR = 0x8915  # Linux; elsewhere it fails and the route look-ups below must do
 
 
-async def own_surfaces(listens: tuple[tuple[str, int], ...], *stores: RedisServer) -> OwnSurfaces:
-    """Where agents could reach the proxy itself and its stores, under every address of this machine."""
+async def own_surfaces(
+    listens: tuple[tuple[str, int], ...], *stores: RedisServer, desk_url: str | None = None
+) -> OwnSurfaces:
+    """Where agents could reach the proxy itself, its stores and its desk, under every address of this machine.
+
+    `desk_url` is where browsers find the desk. Its name is ours wherever it leads: the desk, or the server before it,
+    may be on another machine. Cookies know no ports, so no port of that name is an agent's.
+    """
+    names, place = own_by_url(desk_url)
+    listens = (*listens, *place)
     ports = {port for _, port in listens}
     for store in stores:
         ports |= {port for _, port in store.url.hosts}
         ports |= {node.host[1] for node in await store.primaries() if node.host is not None}
     ours = {ipaddress.ip_address(host) for host, _ in listens}
-    return OwnSurfaces(addresses=local_addresses() | ours, ports=frozenset(ports))
+    return OwnSurfaces(addresses=local_addresses() | ours, ports=frozenset(ports), names=names)
 
 
 def local_addresses() -> frozenset[IPAddress]:

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from proxy.core.constraints import constraint_claims
 from proxy.core.delegation import is_location, location_covers
 from proxy.core.describe import operation_words
 from proxy.core.encoding import SHA256_B64U
 from proxy.core.errors import Code, Rejected
 from proxy.core.manifest import MAX_DEPTH
-from proxy.core.model import Agent, Bundle, Cluster, Constraints, Grant
+from proxy.core.model import Agent, Bundle, Cluster, Constraints, Grant, Manifest
 from proxy.core.names import DEFAULT_PORTS
 from proxy.policy.bodies import scalars
 from proxy.policy.document import (
@@ -65,6 +66,37 @@ def draft_for(agent: Agent, clusters: Iterable[Cluster], *, purpose: str, lifeti
     )
 
 
+def draft_again(old: Manifest, bundle: Bundle, *, lifetime_s: int) -> ManifestDraft:
+    """The same grants again, of the clusters as they are now; what a cluster no longer has is left out."""
+    return ManifestDraft(
+        agent=old.sub,
+        purpose=old.purpose,
+        lifetime_s=lifetime_s,
+        depth=old.del_max_depth,
+        may_delegate_to=old.may_delegate_to,
+        kid=old.cnf.kid,
+        certificate=old.certificate,
+        grants=tuple(
+            _at_present(grant, bundle.clusters[grant.cluster])
+            for grant in old.grants
+            if grant.cluster in bundle.clusters
+        ),
+    )
+
+
+def _at_present(grant: Grant, cluster: Cluster) -> Grant:
+    reached = locations_of(cluster)
+    return Grant(
+        cluster=grant.cluster,
+        digest=cluster.digest,
+        actions=grant.actions & {operation.name for operation in cluster.operations},
+        locations=frozenset(
+            place for place in grant.locations if any(location_covers(outer, place) for outer in reached)
+        ),
+        constraints=grant.constraints,
+    )
+
+
 def locations_of(cluster: Cluster) -> list[str]:
     """Every `scheme://host[:port]` that a cluster reaches. The default port of one scheme is not meant for another."""
     found = []
@@ -100,6 +132,9 @@ def draft_text(draft: ManifestDraft, bundle: Bundle, *, sign: str) -> str:
         lines += [f"  - cluster: {grant.cluster}", "    actions:"]
         lines += [f"      - {name} # {operation_words(operations[name])}" for name in sorted(grant.actions)]
         lines += ["    locations:", *(f"      - {json.dumps(place)}" for place in sorted(grant.locations))]
+        if kept := constraint_claims(grant.constraints):
+            lines.append(f"    constraints: {json.dumps(kept)}")
+            continue
         lines += [
             "    # constraints: {methods: [GET], params: {id: ['17']}, query: {status: [open]}, body: {/payee: [17]}}"
         ]

@@ -45,6 +45,11 @@ operators:
 #  listen: 0.0.0.0:8443
 #  client_cas: [client-ca.pem]
 
+# Who signs people in at the review desk, besides links made on this machine: those whom people.yaml names under "oidc"
+# (docs/desk.md).
+#desk:
+#  oidc: {issuer: "https://login.example", client_id: review-desk, client_secret: {file: oidc.secret}}
+
 # Secrets that clusters may name in "credential": where each comes from, never what it is (docs/credentials.md).
 #secrets:
 #  erp-token: {file: erp.token}

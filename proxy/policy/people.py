@@ -3,10 +3,11 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from proxy.core.model import Passkey, Person, PublicKey, ReviewDesk
+from proxy.core.model import OidcIdentity, Passkey, Person, PublicKey, ReviewDesk
 from proxy.policy.clusters import ROLES
 from proxy.policy.document import THE_FILE, Fields, identifier, listed, moment, one_line, public_key, version
 from proxy.policy.faults import Faults, instead, shown
+from proxy.policy.oidc import read_identities
 from proxy.policy.passkeys import check_passkeys, read_desk, read_passkeys
 from proxy.policy.yaml import Table
 
@@ -26,6 +27,7 @@ class Enrolled:
         self._keys = {key.kid: "an operator" for key in operators}
         self._ids: dict[str, str] = dict.fromkeys(RESERVED, "reserved")
         self._credentials: dict[bytes, str] = {}
+        self._identities: dict[tuple[str, str, str], str] = {}
 
     def claim(self, entry: Fields, name: str, keys: Iterable[PublicKey], *, whose: str) -> None:
         """Note an id and its keys; a clash with somebody else's goes to the faults of the entry."""
@@ -53,6 +55,15 @@ class Enrolled:
             names.add(passkey.name)
             self._credentials[passkey.id] = whose
 
+    def claim_identities(self, entry: Fields, identities: Iterable[OidcIdentity], *, whose: str) -> None:
+        """Note who somebody is to a provider: one identity is one person. Case keeps none of them apart."""
+        for each in identities:
+            known = (each.issuer.rstrip("/"), each.claim.value, each.value.casefold())
+            if known in self._identities:
+                told = f"{each.claim.value} {shown(each.value)} at {each.issuer} is already {self._identities[known]}"
+                entry.fault("oidc", f"{told}; one identity is one person, and stands there once")
+            self._identities.setdefault(known, whose)
+
 
 def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> tuple[dict[str, Person], ReviewDesk]:
     """The people of the file, by id, and the review desk; what is wrong goes to `faults`."""
@@ -72,9 +83,11 @@ def read_people(root: Table, faults: Faults, enrolled: Enrolled) -> tuple[dict[s
             certified_until=entry.need("certified_until", moment, _UNKNOWN),
             keys=entry.take("keys", listed(public_key, empty=True), ()),
             passkeys=read_passkeys(entry),
+            oidc=read_identities(entry),
         )
         enrolled.claim(entry, person.id, person.keys, whose=f"person {shown(person.id)}")
         enrolled.claim_passkeys(entry, person.passkeys, whose=f"person {shown(person.id)}")
+        enrolled.claim_identities(entry, person.oidc, whose=f"person {shown(person.id)}")
         if known:
             check_passkeys(person, desk, entry)
         entry.done()

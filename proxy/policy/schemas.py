@@ -16,6 +16,7 @@ from proxy.policy.body_schemas import BODY
 from proxy.policy.clusters import MAX_QUORUM, METHOD_PATTERN, PROOFS
 from proxy.policy.credentials import CREDENTIAL
 from proxy.policy.document import DURATION_PATTERN, ID_PATTERN
+from proxy.policy.oidc import IDENTITIES
 from proxy.policy.passkeys import NAME_PATTERN, ORIGIN_PATTERN
 from proxy.policy.pieces import Schema, listing, record
 from proxy.policy.settings import Settings
@@ -258,6 +259,7 @@ _PERSON = record(
         },
         "keys": _KEYS,
         "passkeys": listing(_PASSKEY, "Passkeys, each enrolled for nobody else.", empty=True),
+        "oidc": IDENTITIES,
     },
     needed=("id", "name", "role", "certified_until"),
     description="A named human who may sponsor, deputise or review.",

@@ -13,6 +13,7 @@ from proxy.core.verify import Lifetimes
 from proxy.policy.document import THE_FILE
 from proxy.policy.faults import Faults, instead, refuse_any, shown
 from proxy.policy.files import read_guarded
+from proxy.policy.oidc import OIDC, OidcProvider
 from proxy.policy.secrets import SECRET, SecretSource
 from proxy.policy.values import (
     IDENTIFIER,
@@ -152,6 +153,9 @@ class DeskSettings(_Part):
     )
     key: Annotated[Path | None, PATH] = _optional("The desk's private key, mode 0600; else state/desk.key.")
     links: bool = _key(True, "Whether a link made on this machine (intent-proxy desk --link) signs somebody in.")
+    oidc: Annotated[OidcProvider | None, OIDC] = _optional(
+        "An OpenID Connect provider that signs people in, whom people.yaml names under it."
+    )
     webhooks: Annotated[tuple[Webhook, ...], WEBHOOKS] = _key(
         (), "Who is told of held calls, decisions and ending mandates."
     )

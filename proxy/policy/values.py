@@ -14,7 +14,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
-from proxy.core.names import ip_literal
+from proxy.core.names import ip_literal, parse_authority
 from proxy.core.store_url import read_store_url
 from proxy.policy.document import (
     DURATION_PATTERN,
@@ -198,6 +198,11 @@ def _origin(value: object, _: Path) -> str:
     if not re.fullmatch(_ORIGIN, text):
         wanted = "https://NAME or http://localhost:PORT, in lower case and with nothing after it"
         raise ValueError(f"expected {wanted}, got {shown(text)}")
+    scheme, authority = text.split("://")
+    try:
+        parse_authority(authority, scheme)
+    except Rejected as fault:
+        raise ValueError(fault.detail) from None
     return text
 
 

@@ -14,6 +14,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.model import Passkey, Person
 from proxy.core.passkeys import Assertion, is_within, read_registration
 from proxy.review.drafts import Draft
+from proxy.review.tosign import ToSign
 
 TIME_MS = 120_000
 """How long a person may take to find their passkey."""
@@ -27,7 +28,7 @@ def usable(person: Person, origin: str) -> tuple[Passkey, ...]:
     return tuple(passkey for passkey in there if passkey.rp_id == there[0].rp_id)
 
 
-def to_sign(draft: Draft, person: Person, *, origin: str) -> dict[str, Json]:
+def to_sign(draft: Draft | ToSign, person: Person, *, origin: str) -> dict[str, Json]:
     """What to ask `navigator.credentials.get` for, so that one of their passkeys signs this draft.
 
     Raises:

@@ -11,7 +11,6 @@ from proxy.core.grants import (
     LONGEST,
     MAX_COUNT,
     RouteGrant,
-    check_grantable,
     fits_the_desk,
     grant_claims,
     read_grant,
@@ -103,7 +102,7 @@ class Granter:
             return release
         assert release.call is not None
         filed, now = release.call.stored, self._clock()
-        check_grantable(filed.decision)
+        release.call.check_grantable()
         count, lasting = USUAL_COUNT if width.count is None else width.count, width.lasting or LONGEST
         claims = grant_claims(
             route_of(filed.call, path=width.path, vary=width.vary, any_body=width.any_body),
@@ -152,7 +151,7 @@ class Granter:
         """
         bundle, now, filed = self._policy().bundle, self._clock(), shown.stored
         meant, barred = shown.meant(hold), shown.barred
-        check_grantable(filed.decision)
+        shown.check_grantable()
         given = read_grant(grant, bundle=bundle, now=now)
         said = read_release(release, hold=meant, bundle=bundle, barred=barred, now=now)
         check_no_agent(given.kid, bundle, barred)

@@ -65,6 +65,9 @@ class Ruling:
     sponsor: str | None
     code: str | None
     risk: str | None
+    cluster: str | None
+    task: str | None
+    who: tuple[str, ...]  # `Hold.who`: whose turn it could have been; () when that is not known
     asked: str | None  # method and URL, without the query
     said: tuple[Said, ...]  # in their order; the last one decided it
     reason: str | None
@@ -204,6 +207,7 @@ _SENT: Mapping[str, Sent] = {
 class _Hold:
     hold_id: str
     facts: dict[str, str] = field(default_factory=dict)
+    who: tuple[str, ...] = ()
     filed_at: datetime | None = None
     asked: str | None = None
     ending: Ending | None = None
@@ -219,11 +223,12 @@ class _Hold:
     def happened(self, row: Row) -> None:
         """One line about it. Every node writes down what people say, so that a line may come more than once."""
         event, by = _text(row.fields, "event") or "", _text(row.fields, "by")
-        for name in ("agent", "sponsor", "code", "risk"):
+        for name in ("agent", "sponsor", "code", "risk", "cluster", "task"):
             if (value := _text(row.fields, name)) is not None:
                 self.facts.setdefault(name, value)
         if event == "file":
-            self.filed_at = row.at
+            self.filed_at, who = row.at, row.fields.get("who")
+            self.who = tuple(str(name) for name in who) if isinstance(who, list) else ()
         elif event == "grant":
             self.grant = _text(row.fields, "grant")
         elif event == Event.LIFT:
@@ -262,6 +267,9 @@ class _Hold:
             sponsor=self.facts.get("sponsor"),
             code=self.facts.get("code"),
             risk=self.facts.get("risk"),
+            cluster=self.facts.get("cluster"),
+            task=self.facts.get("task"),
+            who=self.who,
             asked=self.asked,
             said=tuple(self.said),
             reason=self.reason,

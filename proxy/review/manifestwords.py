@@ -60,6 +60,7 @@ def manifest_told(manifest: Manifest, bundle: Bundle, *, now: datetime, signed: 
             ("delegation", _delegation(manifest)),
             ("acting key", manifest.cnf.kid),
             ("bound to", f"client certificate {manifest.certificate}" if manifest.certificate else ""),
+            ("signed with", "a passkey, at the review desk" if manifest.passkey is not None else ""),
             ("id", manifest.id if signed else ""),
         ),
         grants=tuple(

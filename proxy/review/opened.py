@@ -15,14 +15,16 @@ from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
-from proxy.core.model import Bundle, Hold, HoldState, Person, StoredCall, Unread
+from proxy.core.grants import check_grantable
+from proxy.core.model import Bundle, Decision, Hold, HoldState, Person, StoredCall, Unread
 from proxy.core.notes import escalated_at
 from proxy.core.recall import counts_under
-from proxy.core.release import Release, may_decide
+from proxy.core.release import may_decide, read_releases
 from proxy.core.resolution import read_resolution
-from proxy.core.reviewed import Word, as_sealed, said_at
+from proxy.core.reviewed import Word, as_judged, as_sealed, check_judged, said_at
 from proxy.core.reviewers import Rung, rungs, told_of
 from proxy.core.stored import stored_from_bytes
+from proxy.core.today import decided_today
 from proxy.ports import Holds, Vault
 
 
@@ -35,6 +37,7 @@ class Shown:
     explanation: Explanation  # why it was held, and how that differs from the mandate
     url: str
     headers: tuple[tuple[str, str], ...]
+    today: Decision | None  # what today's rules say of it; None: its mandate cannot be verified any more
 
     @property
     def body(self) -> bytes | None:
@@ -47,8 +50,31 @@ class Shown:
         return frozenset(self.stored.chain_kids)
 
     def meant(self, hold: Hold) -> Hold:
-        """The hold with who may decide it, and when, as it was sealed."""
-        return as_sealed(hold, self.stored)
+        """The hold with who may decide it, and when, as it was sealed; and as strict as today's rules ask for."""
+        return self.judged(as_sealed(hold, self.stored))
+
+    def judged(self, hold: Hold) -> Hold:
+        """The hold as strict as today's rules ask for: whoever sends its call will, whatever held when it was filed."""
+        return hold if self.today is None else as_judged(hold, self.today)
+
+    def check_judged(self, person: Person, hold: Hold, bundle: Bundle) -> None:
+        """Reject a person whom today's rules do not let release the call.
+
+        Raises:
+            Rejected(HOLD_NOT_PERMITTED)
+        """
+        if self.today is not None:
+            check_judged(person.id, self.today, sponsor=self.today.sponsor or hold.sponsor, bundle=bundle)
+
+    def check_grantable(self) -> None:
+        """Reject to let calls like it pass, by its record or by today's rules.
+
+        Raises:
+            Rejected(HOLD_NOT_PERMITTED)
+        """
+        check_grantable(self.stored.decision)
+        if self.today is not None:
+            check_grantable(self.today)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,10 +93,13 @@ class HeldCall:
 class Reader:
     """Opens held calls. It has the vault, so it runs where the proxy's own secret is."""
 
-    def __init__(self, *, holds: Holds, vault: Vault, policy: Callable[[], Policy]) -> None:
+    def __init__(
+        self, *, holds: Holds, vault: Vault, policy: Callable[[], Policy], clock: Callable[[], datetime]
+    ) -> None:
         self._holds = holds
         self._vault = vault
         self._policy = policy
+        self._clock = clock
 
     async def open(self, hold: Hold) -> Shown | None:
         """The call of `hold`, or None once it was deleted.
@@ -95,26 +124,35 @@ class Reader:
         if digest != stored.call_digest or hold != _as_filed(hold, stored):
             detail = f"hold {hold.id} is not as it was filed: do not release it, and tell an operator"
             raise Rejected(Code.HOLD_TAMPERED, detail, field="hold")
+        policy = self._policy()
         return Shown(
             stored=stored,
             consequence=consequence(stored.decision, stored.call, None),
-            explanation=explain(stored.decision, stored.call, self._policy(), None),
+            explanation=explain(stored.decision, stored.call, policy, None),
             url=masked_url(stored.call, self._vault.keyed_hash),
             headers=masked_headers(stored.call, self._vault.keyed_hash),
+            today=decided_today(stored, policy, now=self._clock()),
         )
 
 
 def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, view: ControlView) -> HeldCall:
     """All there is to show of a hold at `now`."""
-    meant, barred = (hold, frozenset[str]()) if shown is None else (shown.meant(hold), shown.barred)
+    sealed, meant, barred = hold, hold, frozenset[str]()
+    if shown is not None:
+        hold, sealed, meant, barred = shown.judged(hold), as_sealed(hold, shown.stored), shown.meant(hold), shown.barred
     deciders = tuple(
-        sorted(person.id for person in bundle.people.values() if may_rule(person, meant, bundle, now, barred=barred))
+        sorted(
+            person.id
+            for person in bundle.people.values()
+            if may_rule(person, meant, bundle, now, shown=shown, barred=barred)
+        )
     )
     escalated = escalated_at(meant, bundle, barred=barred, now=now) is not None
     over = hold.state is not HoldState.HELD or escalated
-    each = (said_at(one.version, meant, bundle, barred=barred, now=now) for one in hold.said)
+    each = (said_at(one.version, sealed, bundle, barred=barred, now=now) for one in hold.said)
     said = tuple(one for one in each if one is not None)
     counts = counts_under(view, (hold.agent,) if shown is None else shown.stored.agents)
+    given = read_releases(meant, bundle=bundle, barred=barred, now=now, counts=counts)
     return HeldCall(
         hold=hold,
         shown=shown,
@@ -122,7 +160,7 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, vi
         told=told_of(meant, bundle, at=now, escalated=escalated),
         later=() if over else tuple(rung for rung in rungs(meant, bundle, at=now)[1:] if rung.since > now),
         said=said,
-        signers=tuple(dict.fromkeys(one.by for one in said if isinstance(one, Release) and counts(one))),
+        signers=tuple(dict.fromkeys(one.by for one in given)),
     )
 
 
@@ -137,11 +175,19 @@ def as_signed(hold: Hold, bundle: Bundle, *, now: datetime) -> Hold:
 
 
 def may_rule(
-    person: Person, hold: Hold, bundle: Bundle, now: datetime, *, barred: frozenset[str] = frozenset()
+    person: Person,
+    hold: Hold,
+    bundle: Bundle,
+    now: datetime,
+    *,
+    shown: Shown | None = None,
+    barred: frozenset[str] = frozenset(),
 ) -> bool:
     """Whether `person` may release this hold now, whatever its state."""
     try:
         may_decide(person, hold, bundle, now, barred=barred)
+        if shown is not None:
+            shown.check_judged(person, hold, bundle)
     except Rejected:
         return False
     return True

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from proxy.audit.window import MOST_BYTES, newest
+from proxy.audit.window import MOST_BYTES, newest, sizes
 from proxy.core.clusters import Policy
 from proxy.core.model import Agent, Manifest, Person
 from proxy.review.history import Asked, Pace, Ruling, paces, rulings
@@ -64,6 +64,18 @@ class Oversight:
             Unavailable(JOURNAL_DOWN): the journal cannot be read.
         """
         return await asyncio.to_thread(self._history, asked)
+
+    def mark(self) -> tuple[tuple[str, int], ...]:
+        """What the journal is now: as long as this is the same, everything read from it is.
+
+        Raises:
+            Unavailable(JOURNAL_DOWN): the journal cannot be read.
+        """
+        return sizes(self._journal)
+
+    def kept(self) -> tuple[Manifest, ...]:
+        """The manifests that are kept here, root links alone. Nothing in them is verified."""
+        return tuple(self._manifests())
 
     async def reviewers(self, asked: Asked) -> tuple[Reviewer, ...]:
         """How everybody rules, whoever ruled most first; those who never did come last.

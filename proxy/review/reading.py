@@ -30,7 +30,7 @@ class Reading:
     ) -> None:
         """`view` is what is stopped."""
         self._holds = holds
-        self._reader = Reader(holds=holds, vault=vault, policy=policy)
+        self._reader = Reader(holds=holds, vault=vault, policy=policy, clock=clock)
         self._policy = policy
         self._clock = clock
         self._view = view

@@ -22,6 +22,7 @@ from proxy.core.model import Hold, HoldState, Person, Verdict
 from proxy.core.notes import NOTE_TYP, NoteAct, note_claims, read_note
 from proxy.core.recall import check_counts, counts_under
 from proxy.core.release import RELEASE_TYP, Release, may_decide, read_release, read_releases, release_claims
+from proxy.core.reviewers import check_certified
 from proxy.core.vouching import sufficient
 from proxy.ports import Holds, Moved, Vault
 from proxy.review.drafts import Draft
@@ -124,6 +125,8 @@ class ReviewService(Reading):
             return not_while(stopped, seen.hold)
         try:
             may_decide(person, seen.meant, bundle, now, verdict=verdict, barred=seen.barred)
+            if verdict is Verdict.ALLOW and seen.shown is not None:
+                seen.shown.check_judged(person, seen.hold, bundle)
         except Rejected as fault:
             return _not_permitted(fault, seen.hold)
         if verdict is Verdict.ALLOW and person.id in self._signers(seen):
@@ -180,17 +183,19 @@ class ReviewService(Reading):
         shown = await self._reader.open(hold)
         if shown is None:  # it ended between two looks at it
             return late(await self._look(hold_id) or hold)
-        return _Seen(hold=hold, shown=shown, meant=shown.meant(hold), barred=shown.barred)
+        return _Seen(hold=shown.judged(hold), shown=shown, meant=shown.meant(hold), barred=shown.barred)
 
     async def _rule(self, hold_id: str, statement: str, grant: str | None) -> Outcome | None:
         """Take the step that a signed ruling means; None: somebody else was faster."""
         seen = await self._held(hold_id)
         if isinstance(seen, Outcome):
             return seen
-        hold, now = seen.hold, self._clock()
+        hold, bundle, now = seen.hold, self._policy().bundle, self._clock()
         try:
-            said = read_release(statement, hold=seen.meant, bundle=self._policy().bundle, barred=seen.barred, now=now)
+            said = read_release(statement, hold=seen.meant, bundle=bundle, barred=seen.barred, now=now)
             self._check_end(said, hold, now)
+            if said.verdict is Verdict.ALLOW and seen.shown is not None:
+                seen.shown.check_judged(bundle.people[said.by], hold, bundle)
         except Rejected as fault:
             return _not_permitted(fault, hold)
         signers = self._signers(seen)
@@ -311,7 +316,7 @@ class ReviewService(Reading):
         shown = await self._reader.open(hold)
         if shown is None:
             return _Seen(hold=hold, shown=None, meant=hold, barred=frozenset())
-        return _Seen(hold=hold, shown=shown, meant=shown.meant(hold), barred=shown.barred)
+        return _Seen(hold=shown.judged(hold), shown=shown, meant=shown.meant(hold), barred=shown.barred)
 
     async def _note(self, hold_id: str, envelope: Envelope) -> Outcome | None:
         """Take the step that a signed note means; None: somebody else was faster."""
@@ -325,6 +330,7 @@ class ReviewService(Reading):
         hold, bundle, now = seen.hold, self._policy().bundle, self._clock()
         try:
             said = read_note(envelope.token, hold=seen.meant, bundle=bundle, barred=seen.barred, now=now)
+            check_certified(bundle.people[said.by], at=now)  # whoever lapsed dates nothing back
         except Rejected as fault:
             return _not_permitted(fault, hold)
         until = said.until if said.act is NoteAct.EXTEND else None

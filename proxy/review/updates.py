@@ -1,33 +1,34 @@
-"""New manifests: an author proposes one, its sponsor reads what it changes, and signs it with their own key.
+"""New manifests: an author proposes one, its sponsor reads what it changes, and signs it, with a key or a passkey.
 
 A proposal has no authority, and nobody's signature: what counts is what the sponsor signs, which is exactly what they
 were shown. It is signed where the sponsor's key is, in two steps: `draft` says what to sign, `record` takes it.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from proxy.agent.keyfile import fresh_key
 from proxy.core.clusters import Policy
-from proxy.core.differences import manifest_difference
-from proxy.core.encoding import Json, from_epoch, to_epoch
+from proxy.core.encoding import from_epoch, to_epoch
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import open_envelope
-from proxy.core.manifest import MANIFEST_TYP, Draft, issue_root, parse_manifest, root_claims
-from proxy.core.model import Agent, Bundle, Manifest, Person, PublicKey
+from proxy.core.manifest import MANIFEST_TYP, Draft, parse_manifest, root_claims
+from proxy.core.model import Bundle, Manifest, Person
 from proxy.core.notes import check_reason
 from proxy.core.reviewers import check_certified
-from proxy.core.verify import Lifetimes, verify_chain
-from proxy.policy.chains import lasting, read_links, write_chain_file
-from proxy.policy.drafts import ManifestDraft, parse_draft
-from proxy.policy.enrolled import agent_in, person_in
-from proxy.policy.pins import write_pins
+from proxy.core.verify import Lifetimes
+from proxy.core.vouching import bare
+from proxy.policy.chains import read_links
+from proxy.policy.drafts import draft_again, draft_text, parse_draft
+from proxy.policy.enrolled import agent_in
 from proxy.ports import Proposals
-from proxy.review.manifestwords import Line, ManifestTold, difference_lines, manifest_told, texts_of
+from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text, read_ended
+from proxy.review.manifestwords import Line, ManifestTold, manifest_told
+from proxy.review.preparing import as_if_signed, differences, keep, to_sign
+from proxy.review.tosign import ToSign
 
 MOST_WAITING = 200
 MOST_CHARS = 65_536
@@ -62,14 +63,6 @@ class Update:
     differences: tuple[Line, ...]  # against the manifest it would replace
     replaces: Manifest | None
     fault: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ToSign:
-    """What the sponsor is to sign, as a compact JWS of type `typ` in the strict profile."""
-
-    typ: str
-    claims: Mapping[str, Json]
 
 
 class Updates:
@@ -126,7 +119,7 @@ class Updates:
             at=now.replace(microsecond=0),
             text=text,
         )
-        await self._proposals.put(proposal.id, _written(proposal))
+        await self._proposals.put(proposal.id, written(proposal))
         return proposal
 
     async def listing(self, *, sponsor: str | None = None) -> tuple[Proposal, ...]:
@@ -139,19 +132,48 @@ class Updates:
         found = (each for each in read if each is not None and sponsor in (None, each.sponsor))
         return tuple(sorted(found, key=lambda each: (each.at, each.id)))
 
-    async def drop(self, proposal_id: str, *, person: Person) -> Proposal:
+    async def propose_again(self, agent: str, *, author: Person, why: str) -> Proposal:
+        """Propose the manifest that an agent has once more, for as long again, of the clusters as they are now.
+
+        Raises:
+            Rejected(CONFIG_INVALID): the agent has no manifest here, or it cannot be drafted as it is.
+            Rejected, Unavailable: as `propose`.
+        """
+        old = self._present(agent)
+        if old is None:
+            raise Rejected(Code.CONFIG_INVALID, f"agent {agent} has no manifest here that could be renewed")
+        longest = timedelta(seconds=self._lifetimes.root_max_s)
+        drafted = draft_again(old, self._bundle, lifetime_s=int(min(old.exp - old.iat, longest).total_seconds()))
+        text = draft_text(drafted, self._bundle, sign="it is proposed; its sponsor signs it")
+        if parse_draft(text.encode(), self._bundle, name="draft") != drafted:  # no constraint may get lost on the way
+            raise Rejected(Code.CONFIG_INVALID, f"sign it in a terminal: intent-proxy manifest renew --agent {agent}")
+        return await self.propose(text, author=author, why=why)
+
+    async def ended(self, proposal_id: str) -> Ended | None:
+        """What became of a proposal in the last days; None: it waits, or nobody knows.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        text = await self._proposals.get(proposal_id)
+        return None if text is None else read_ended(text)
+
+    async def drop(self, proposal_id: str, *, person: Person, why: str = "") -> Proposal:
         """Take a proposal back, or turn it down: its author or its sponsor may.
 
         Raises:
-            Rejected(HOLD_UNKNOWN): there is none of that id.
+            Rejected(HOLD_UNKNOWN): there is none of that id, or no more: it says what became of it.
             Rejected(HOLD_NOT_PERMITTED): this person may not.
+            Rejected(RELEASE_INVALID): the reason is none that can be shown.
             Unavailable: the store does not answer.
         """
+        check_reason(why)
         proposal = await self._get(proposal_id)
         if person.id not in (proposal.author, proposal.sponsor):
             detail = f"only {proposal.author}, who wrote it, or {proposal.sponsor}, who may sign it, drops a proposal"
             raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
-        await self._proposals.drop(proposal_id)
+        how = How.DECLINED if person.id == proposal.sponsor else How.WITHDRAWN
+        await self._end(proposal, how, by=person.id, why=why)
         return proposal
 
     # --- reading and signing -----------------------------------------------------------------------------------------
@@ -160,16 +182,20 @@ class Updates:
         """What a proposal says in plain words, and what it changes.
 
         Raises:
-            Rejected(HOLD_UNKNOWN): there is none of that id.
+            Rejected(HOLD_UNKNOWN): there is none of that id, or no more: it says what became of it.
             Unavailable: the store does not answer.
         """
         proposal = await self._get(proposal_id)
-        replaces = self._present(proposal.agent)
         try:
             prepared = self._prepared(proposal, now=self._clock(), jti="unsigned")
         except Rejected as fault:
+            replaces = self._present(proposal.agent)
             return Update(proposal=proposal, told=None, differences=(), replaces=replaces, fault=fault.detail)
-        shown = as_if_signed(prepared)
+        return self.read(proposal, as_if_signed(prepared))
+
+    def read(self, proposal: Proposal, shown: Manifest) -> Update:
+        """A proposal as its sponsor reads it when exactly `shown` is to be signed."""
+        replaces = self._present(proposal.agent)
         return Update(
             proposal=proposal,
             told=manifest_told(shown, self._bundle, now=self._clock(), signed=False),
@@ -199,6 +225,7 @@ class Updates:
         Raises:
             Rejected(HOLD_UNKNOWN): there is no proposal of that id.
             Rejected(MANIFEST_MALFORMED): it is not what was proposed, or was not signed just now.
+            Rejected(MANIFEST_SIGNATURE): neither a key nor a passkey of the sponsor signed it.
             Rejected: the proxy would refuse it.
             Unavailable: the store does not answer.
         """
@@ -208,7 +235,7 @@ class Updates:
             detail = f"it must be signed within {SIGNED_WITHIN // timedelta(minutes=1)} minutes: ask for it anew"
             raise Rejected(Code.MANIFEST_MALFORMED, detail, field="iat")
         wanted = root_claims(self._prepared(proposal, now=signed.iat, jti=signed.jti))
-        if open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims != wanted:
+        if bare(open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims) != wanted:
             raise Rejected(Code.MANIFEST_MALFORMED, "what was signed is not what was proposed: read it again, and sign")
         kept = keep(
             token,
@@ -218,7 +245,7 @@ class Updates:
             out=self._manifests / f"{proposal.agent}.jws",
             now=max(now, signed.iat),
         )
-        await self._proposals.drop(proposal_id)
+        await self._end(proposal, How.SIGNED, by=kept.sponsor_id)
         return kept
 
     # --- what they share ---------------------------------------------------------------------------------------------
@@ -240,8 +267,23 @@ class Updates:
         text = await self._proposals.get(proposal_id)
         found = None if text is None else self._read(proposal_id, text)
         if found is None:
-            raise Rejected(Code.HOLD_UNKNOWN, f"there is no proposal {ascii(proposal_id)[1:-1][:80]}")
+            ended = None if text is None else read_ended(text)
+            told = f"there is no proposal {ascii(proposal_id)[1:-1][:80]}"
+            raise Rejected(Code.HOLD_UNKNOWN, told if ended is None else f"{told} any more: {ended.words}")
         return found
+
+    async def _end(self, proposal: Proposal, how: How, *, by: str, why: str = "") -> None:
+        """Say under the proposal's id what became of it, and forget what became of others long ago."""
+        now = self._clock()
+        ended = Ended(
+            how=how, agent=proposal.agent, sponsor=proposal.sponsor, author=proposal.author, by=by, at=now, why=why
+        )
+        await self._proposals.put(proposal.id, ended_text(ended))
+        others = {name: read_ended(text) for name, text in (await self._proposals.every()).items()}
+        over = sorted((each.at, name) for name, each in others.items() if each is not None)
+        for place, (at, name) in enumerate(over):
+            if at + REMEMBERED <= now or place < len(over) - MOST_REMEMBERED:
+                await self._proposals.drop(name)
 
     def _read(self, proposal_id: str, text: str) -> Proposal | None:
         """A proposal as it was kept. Whose it is to sign is said by the policy, never by the store."""
@@ -257,72 +299,8 @@ class Updates:
         return None
 
 
-def to_sign(draft: ManifestDraft, bundle: Bundle, *, lifetimes: Lifetimes, now: datetime, jti: str) -> Draft:
-    """The manifest to sign, with today's dates.
-
-    Raises:
-        Rejected: the proxy would refuse it: the sponsor's certification, the lifetime, the agent's key.
-    """
-    agent = agent_in(bundle, draft.agent)
-    sponsor = person_in(bundle, agent.sponsor)
-    if draft.lifetime_s > lifetimes.root_max_s:
-        detail = f"the manifest may live {lifetimes.root_max_s} s here (lifetimes.root_max), not longer"
-        raise Rejected(Code.MANIFEST_LIFETIME, detail, field="lifetime")
-    if now >= sponsor.certified_until:
-        detail = f"{sponsor.id} was certified until {sponsor.certified_until.isoformat()} and cannot sign after that"
-        raise Rejected(Code.SPONSOR_LAPSED, detail)
-    now = now.replace(microsecond=0)
-    return Draft(
-        sub=agent.id,
-        aud=bundle.deployment,
-        jti=jti,
-        sponsor_id=sponsor.id,
-        sponsor_name=sponsor.name,
-        purpose=draft.purpose,
-        cnf=_acting_key(agent, draft.kid),
-        grants=draft.grants,
-        iat=now,
-        nbf=now,
-        exp=now + timedelta(seconds=draft.lifetime_s),
-        del_max_depth=draft.depth,
-        may_delegate_to=draft.may_delegate_to,
-        certificate=draft.certificate,
-    )
-
-
-def as_if_signed(prepared: Draft) -> Manifest:
-    """What would be signed, as it would be read. A throw-away key stands in meanwhile."""
-    return parse_manifest(issue_root(prepared, key=fresh_key()))
-
-
-def differences(replaced: Manifest, shown: Manifest, bundle: Bundle) -> tuple[Line, ...]:
-    """What signing `shown` in place of `replaced` changes."""
-    texts = texts_of(bundle)
-    return difference_lines(manifest_difference(replaced, shown, texts, texts))
-
-
-def keep(token: str, bundle: Bundle, *, lifetimes: Lifetimes, pins: Path, out: Path, now: datetime) -> Manifest:
-    """Verify a signed root manifest as the proxy will, keep the cluster texts it approves, and write it to `out`.
-
-    Raises:
-        Rejected: the proxy would refuse it, or it cannot be written; nothing was.
-    """
-    mandate = verify_chain((token,), bundle, lifetimes=lasting(lifetimes), now=now)
-    write_pins(pins, {grant.cluster: bundle.clusters[grant.cluster] for grant in mandate.root.grants})
-    write_chain_file(out, (token,))
-    return mandate.root
-
-
-def _acting_key(agent: Agent, kid: str | None) -> PublicKey:
-    keys = [key for key in agent.keys if kid in (None, key.kid)]
-    if len(keys) == 1:
-        return keys[0]
-    known = ", ".join(key.kid for key in agent.keys) or "none"
-    detail = f"agent {agent.id} has the keys {known}; say with `key:` in the draft which one may act"
-    raise Rejected(Code.CONFIG_INVALID, detail, field="key")
-
-
-def _written(proposal: Proposal) -> str:
+def written(proposal: Proposal) -> str:
+    """A proposal as it is kept."""
     return json.dumps(
         {
             "agent": proposal.agent,

@@ -369,7 +369,7 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
         **whole_decision(),
         **decision_fields(decision(), keyed_hash=keyed_hash, call=call(path="/" + "x" * MAX_PATH_CHARS)),
     },
-    Kind.HOLD: hold_fields(hold(), "approve", decision_id="d-1", given=A_GRANT),
+    Kind.HOLD: {**hold_fields(hold(), "file"), **hold_fields(hold(), "approve", decision_id="d-1", given=A_GRANT)},
     Kind.OUTCOME: outcome_fields(
         "d-1",
         status=200,
@@ -384,7 +384,7 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     Kind.CONTROL: a_statement(),
     Kind.GRANT: grant_fields(A_GRANT, 2, decision_id="d-1"),
     Kind.POLICY: policy_fields(bundle()),
-    Kind.REVIEW: review_fields("read", "ada", session="s" * 43, hold=hold()),
+    Kind.REVIEW: review_fields("read", "ada", session="s" * 43, token="ab" * 8, hold=hold()),
     Kind.STOP: {},
 }
 
@@ -402,7 +402,8 @@ def test_a_hold_says_what_happened_by_whom_and_under_which_statement() -> None:
     given = hold_fields(replace(hold(), decided_by="cleo", reason="do as I say"), "grant", given=A_GRANT)
     assert [given[name] for name in ("grant", "count", "by", "reason")] == ["g-1", 5, "ada", "stock-taking"]
     assert "by" not in hold_fields(replace(hold(), decided_by=None, statement=None), "file")
-    assert "signed_with" not in fields
+    assert "signed_with" not in fields and "who" not in fields
+    assert hold_fields(hold(), "file")["who"] == list(hold().who)
     assert hold_fields(replace(hold(), decided_with=Means.DESK), "approve")["signed_with"] == "desk"
     assert given["signed_with"] == grant_fields(A_GRANT, 1, decision_id="d-1")["signed_with"] == "key"
 

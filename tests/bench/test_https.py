@@ -104,6 +104,7 @@ def test_enforcement_that_is_not_there_cannot_pass_for_it(street: Street, monkey
 
 
 def test_an_edited_journal_spoils_the_run(street: Street) -> None:
+    street.measure(FULL, **SMALL)
     (path,) = (street.deployment.settings.state / "journal").glob("*.jsonl")
     good = path.read_bytes()
     path.write_bytes(good.replace(b'"verdict":"allow"', b'"verdict":"allOw"', 1))

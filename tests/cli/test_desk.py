@@ -44,6 +44,7 @@ def test_a_link_is_for_whom_it_names_else_for_whoever_answers_for_an_agent(home:
         pytest.param(["--as", "bem"], "start: true", 'did you mean "ben"', id="nobody of that name"),
         pytest.param([], "links: false", "desk.links is false", id="links are switched off"),
         pytest.param([], 'listen: "127.0.0.1:0"', "another each time", id="nobody knows the port"),
+        pytest.param([], 'url: "https://10.0.0.999"', "four decimal numbers", id="a URL that leads nowhere"),
         pytest.param([], 'listen: "192.0.2.1:8090"', "desk.url", id="other machines would send cookies in clear"),
     ],
 )
@@ -149,3 +150,17 @@ def test_on_a_terminal_it_prints_a_link_and_elsewhere_none(home: Path, port: int
     with running("desk", errors=subprocess.STDOUT) as (_, line):
         assert "link=" not in line
     assert "link=" in on_terminal("desk", "--link")
+
+
+@pytest.mark.system
+def test_it_serves_though_its_provider_cannot_be_asked_and_says_so_at_the_door(home: Path) -> None:
+    found = free_port()
+    settings(home, f'listen: "127.0.0.1:{found}", oidc: {{issuer: "http://127.0.0.1:1", client_id: desk, name: Acme}}')
+    with running("desk") as (_, line), requests.Session() as browser:
+        assert line == f"review desk ready on http://localhost:{found} · mine\n"
+        origin = f"http://localhost:{found}"
+        assert "Sign in with Acme" in browser.get(f"{origin}/enter", timeout=10).text
+        answer = browser.post(f"{origin}/enter/oidc", {"to": "/"}, headers={"Origin": origin}, timeout=10)
+        assert answer.status_code == 503 and "Acme cannot be asked now" in answer.text
+        url = urlsplit(cli("desk", "--link", "--as", "ben", "--json").ok().json["url"])  # the other door is open
+        assert "Continue as Ben" in browser.get(f"{origin}/enter?{url.query}", timeout=10).text

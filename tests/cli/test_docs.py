@@ -36,6 +36,7 @@ class Reader:
 
     origin: Origin
     listen: int
+    desk: int = field(default_factory=free_port)
     stack: ExitStack
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -44,6 +45,7 @@ class Reader:
         command, _, remark = line.partition("    # ")
         command = command.replace("localhost:8443", f"localhost:{self.origin.port}")
         command = command.replace("localhost-8443", f"localhost-{self.origin.port}")
+        command = command.replace("localhost:8090", f"localhost:{self.desk}")
         command = command.replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}").replace(":3128", ":0")
         if " -- curl" in command and shutil.which("curl") is None:
             command = command.partition("curl")[0] + "true"
@@ -54,6 +56,9 @@ class Reader:
         if " PROPOSAL" in command:
             listed = cli("manifest", "proposals", "-c", "mine", "--json").ok().json
             command = command.replace("PROPOSAL", listed[0]["id"])
+        if " TOKEN" in command:
+            listed = cli("desk", "tokens", "list", "-c", "mine", "--json").ok().json
+            command = command.replace("TOKEN", listed[0]["id"])
         if "THUMBPRINT" in command:
             command = command.replace("THUMBPRINT", json.loads(cli("keys", "show", "robot.pem", "--json").out)["kid"])
         words = shlex.split(command)
@@ -66,7 +71,8 @@ class Reader:
 
     def _run(self, words: list[str], code: int) -> None:
         assert words[0] == "intent-proxy"
-        if words[1] in ("run", "sidecar") or (words[1] == "desk" and "--link" not in words):
+        desk_alone = words[1] == "desk" and "--link" not in words and all(word.startswith("-") for word in words[2:3])
+        if words[1] in ("run", "sidecar") or desk_alone:  # a bare word after `desk` is a subcommand
             _, line = self.stack.enter_context(running(*words[1:]))
             assert " ready on " in line, line
             return
@@ -82,7 +88,7 @@ class Reader:
             Path(target).write_text(ran.out)
         if words[1] == "init":
             settings = Path(words[2]) / "proxy.yaml"
-            desk = f"\ndesk:\n  listen: 127.0.0.1:{free_port()}\n"
+            desk = f"\ndesk:\n  listen: 127.0.0.1:{self.desk}\n"
             settings.write_text(settings.read_text().replace("127.0.0.1:8080", f"127.0.0.1:{self.listen}") + desk)
 
     def _curl(self, url: str, status: int) -> None:
@@ -189,3 +195,14 @@ def test_the_page_on_the_desk_names_every_key_that_works() -> None:
     page, help_page = DESK.read_text(), (ROOT / "proxy/review/desk/templates/help.html").read_text()
     (keys,) = re.findall(r'if \("([^"]+)"\.includes\(event\.key\)\)', script)
     assert [key for key in keys if f"`{key}`" not in page or f"<kbd>{key}</kbd>" not in help_page] == []
+
+
+API = DOCS.with_name("api.md")
+
+
+def test_the_page_on_the_api_is_right(reader: Reader) -> None:
+    reader.do("intent-proxy init mine --allow 'GET https://localhost:8443/v1/invoices/{id}' --yes")
+    lines = shown(API)
+    assert len(lines) == 8
+    for line in lines:
+        reader.do(line)

@@ -136,6 +136,15 @@ def test_what_is_never_allowed_is_denied_with_its_code(home: Path, url: str, cod
     assert explain("GET", READ)[0] == Exit.OK
 
 
+def test_the_desk_is_the_proxy_itself_under_its_name_and_its_address(home: Path) -> None:
+    file = home / "proxy.yaml"
+    file.write_text(file.read_text() + "\ndesk: {url: 'https://erp.example', listen: '127.0.0.1:8097'}\n")
+    assert explain("GET", READ)[1]["code"] == "guard.self"
+    assert explain("GET", "http://127.0.0.1:8097/")[1]["code"] == "guard.self"
+    file.write_text(file.read_text().replace("erp.example'", "desk.example'"))
+    assert explain("GET", READ)[0] == Exit.OK  # the twin
+
+
 def test_a_query_alone_after_the_host_is_understood(home: Path) -> None:
     assert explain("GET", "https://erp.example?page=1")[1]["url"] == "https://erp.example/?page=1"
 

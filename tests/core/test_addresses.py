@@ -15,6 +15,7 @@ from proxy.core.addresses import (
     check_addresses,
     classify,
     is_metadata_name,
+    own_by_url,
     unmapped,
 )
 from proxy.core.errors import Code, Rejected
@@ -277,6 +278,27 @@ def test_another_port_of_the_same_machine_is_not_the_proxy(text: str) -> None:
 
 def test_the_same_port_of_another_machine_is_not_the_proxy() -> None:
     assert check_addresses((ip_address("10.0.0.6"),), WIDE, port=8080, own=OURS) == (ip_address("10.0.0.6"),)
+
+
+@pytest.mark.parametrize(
+    ("url", "names", "places"),
+    [
+        pytest.param(None, set(), (), id="no URL"),
+        pytest.param("https://desk.example", {"desk.example"}, (), id="a name, wherever it leads"),
+        pytest.param("https://desk.example:8443", {"desk.example"}, (), id="a name with a port, at every port"),
+        pytest.param("https://10.0.0.9", set(), (("10.0.0.9", 443),), id="an address and its port"),
+        pytest.param("http://localhost:8090", set(), (("127.0.0.1", 8090),), id="this machine and that port"),
+    ],
+)
+def test_what_is_ours_by_the_desks_url(url: str | None, names: set[str], places: tuple[tuple[str, int], ...]) -> None:
+    assert own_by_url(url) == (frozenset(names), places)
+
+
+@pytest.mark.parametrize("host", ["desk.example", "intent.internal"])
+def test_a_name_of_ours_is_ours_and_its_neighbours_are_not(host: str) -> None:
+    own = OwnSurfaces(names=frozenset({"desk.example"}))
+    assert own.named(host)
+    assert not own.named(f"x.{host}") and not own.named(f"x{host}") and not own.named("erp.example")
 
 
 addresses = st.one_of(

@@ -327,6 +327,13 @@ def test_guardrails(of: Cluster, url: str, expected: Code | None) -> None:
     assert verdict is {None: Verdict.ALLOW, Code.NOT_COVERED: Verdict.HOLD}.get(expected, Verdict.DENY)
 
 
+def test_the_desks_name_is_guarded_at_every_port_and_without_any_address() -> None:
+    own = OwnSurfaces(names=frozenset({"erp.example"}))
+    for url in (f"https://erp.example{PATH}", f"http://erp.example:9{PATH}", f"https://ERP.example.{PATH}"):
+        assert outcome(question(url=url, own=own)) == (Verdict.DENY, Code.GUARD_SELF)
+    assert outcome(question(own=OwnSurfaces(names=frozenset({"desk.example"})))) == ALLOWED
+
+
 def test_an_address_of_our_own_is_guarded_by_name_of_its_port() -> None:
     own = OwnSurfaces(addresses=frozenset({ip_address("8.8.8.8")}), ports=frozenset({443}))
     assert outcome(question(url=f"https://8.8.8.8{PATH}", own=own)) == (Verdict.DENY, Code.GUARD_SELF)

@@ -138,6 +138,16 @@ def test_a_note_outlasts_its_writers_certificate() -> None:
     assert refusal(TOKEN, bundle=bundle(timedelta(0))).code is Code.HOLD_NOT_PERMITTED
 
 
+@pytest.mark.parametrize("act", list(NoteAct))
+def test_nobody_dates_a_note_back_into_the_time_of_their_certificate(act: NoteAct) -> None:
+    """What is written after a lapse is not from before it: no note is older than the hold that it is about."""
+    lapsed = identities.bundle(people=[person(certified_until=NOW - timedelta(hours=1))])
+    fault = refusal(noted(act, at=timedelta(hours=-2)), bundle=lapsed)
+    assert (fault.code, fault.field) == (Code.RELEASE_INVALID, "iat")
+    assert refusal(noted(act, at=timedelta(seconds=-6))).field == "iat"
+    assert read(noted(act, at=timedelta(seconds=-5))).by == SPONSOR  # a clock may be that far behind
+
+
 def test_an_escalation_counts_from_the_first_that_verifies() -> None:
     def since(*tokens: str) -> object:
         hold = replace(HOLD, said=tuple(Said(version=2, statement=token) for token in tokens))

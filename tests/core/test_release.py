@@ -15,7 +15,7 @@ from proxy.core.jws import seal
 from proxy.core.keys import ES256, PrivateKey, sign
 from proxy.core.model import Bundle, Hold, Risk, Said, Verdict
 from proxy.core.notes import NoteAct, state_note
-from proxy.core.release import RELEASE_TYP, Release, may_decide, read_approval, read_release, state_release
+from proxy.core.release import RELEASE_TYP, Release, acts_at, may_decide, read_approval, read_release, state_release
 
 BUNDLE = identities.bundle()
 HOLD = identities.hold()
@@ -429,3 +429,19 @@ def test_the_deciding_release_must_hold_whoever_else_released(deciding: str | No
     with pytest.raises(Rejected) as refused:
         approved(stated(by=DEPUTY), stated(), deciding=deciding)
     assert refused.value.code is code
+
+
+@pytest.mark.parametrize(
+    ("risk", "named", "acts"),
+    [
+        pytest.param(Risk.ROUTINE, ("", ""), True, id="anywhere, what changes nothing"),
+        pytest.param(Risk.ROUTINE, ("here", ""), True, id="here, where one names it"),
+        pytest.param(Risk.ROUTINE, ("", "there"), False, id="not here, where one names another"),
+        pytest.param(Risk.TRANSFORMATIVE, ("here", "here"), True, id="here, where each names it"),
+        pytest.param(Risk.TRANSFORMATIVE, ("here", ""), False, id="not here, where one names none"),
+        pytest.param(Risk.TRANSFORMATIVE, ("there", "there"), False, id="not here, where each names another"),
+    ],
+)
+def test_where_a_release_is_acted_on(risk: Risk, named: tuple[str, ...], acts: bool) -> None:
+    release = read(stated())
+    assert acts_at("here", [replace(release, node=each) for each in named], replace(HOLD, risk=risk)) is acts

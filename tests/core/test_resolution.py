@@ -7,12 +7,13 @@ import identities
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from identities import AGENT, DEPLOYMENT, NOW, REVIEWER, SPONSOR, key, nonce, resealed
+from identities import AGENT, DEPLOYMENT, DEPUTY, NOW, REVIEWER, SPONSOR, key, nonce, resealed
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.holds import Event
-from proxy.core.model import Bundle, Hold
+from proxy.core.model import Bundle, Hold, Said
+from proxy.core.notes import NoteAct, state_note
 from proxy.core.resolution import RESOLUTION_TYP, Found, Resolution, read_resolution, state_resolution
 
 BUNDLE = identities.bundle()
@@ -111,3 +112,21 @@ def test_whatever_is_claimed_only_rejected_is_raised(changed: dict[str, Json]) -
         read(changed_to(**changed))
     except Rejected as fault:
         assert fault.code in (Code.RELEASE_INVALID, Code.HOLD_NOT_PERMITTED)
+
+
+def test_what_a_key_of_the_chain_escalated_lets_no_deputy_say_it_before_their_turn() -> None:
+    escalation = state_note(
+        NoteAct.ESCALATE,
+        hold=HOLD,
+        by=SPONSOR,
+        reason="I am away",
+        deployment=DEPLOYMENT,
+        key=key(SPONSOR),
+        now=NOW,
+        nonce=nonce("note"),
+    )
+    hold = replace(HOLD, said=(Said(version=2, statement=escalation),))
+    assert read(stated(by=DEPUTY), hold=hold).by == DEPUTY
+    with pytest.raises(Rejected) as refused:
+        read(stated(by=DEPUTY), hold=hold, barred=frozenset({key(SPONSOR).public.kid}))
+    assert refused.value.code is Code.HOLD_NOT_PERMITTED

@@ -238,10 +238,10 @@ def test_who_released_it_may_do_so_by_todays_rules_too(who: tuple[str, ...], pas
     release = read_release(str(hold.statement), hold=hold, bundle=BUNDLE, barred=frozenset(), now=NOW)
     today = replace(DECISION, review=Review(who=who))
     if passes:
-        check_judged(release, today, sponsor=SPONSOR, bundle=BUNDLE)
+        check_judged(release.by, today, sponsor=SPONSOR, bundle=BUNDLE)
     else:
         with pytest.raises(Rejected) as refused:
-            check_judged(release, today, sponsor=SPONSOR, bundle=BUNDLE)
+            check_judged(release.by, today, sponsor=SPONSOR, bundle=BUNDLE)
         assert refused.value.code is Code.HOLD_NOT_PERMITTED
 
 

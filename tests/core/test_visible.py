@@ -23,6 +23,10 @@ MIXED = st.text(st.sampled_from("aZ0_ .\\u\u0430\u03bf\u0561\u13aa\uff41\u200b\u
         pytest.param("\U0001d41admin", "\\U0001d41admin", id="a mathematical letter"),
         pytest.param("/a\u2044b\u2215c\u29f8d", "/a\\u2044b\\u2215c\\u29f8d", id="strokes that pass for a slash"),
         pytest.param("erp\u2024example", "erp\\u2024example", id="a dot that is none"),
+        pytest.param("Z" + "\u0301" * 6 + "a", "Z" + "\u0301" * 4 + "\\u0301\\u0301a", id="marks piled up on a letter"),
+        pytest.param("\u0e33" * 6, "\u0e33" * 4 + "\\u0e33\\u0e33", id="a letter that joins onto itself"),
+        pytest.param("\u212aey pa\u017fs", "\\u212aey pa\\u017fs", id="signs that become letters in lower case"),
+        pytest.param("\ufe64b\ufe65", "\\ufe64b\\ufe65", id="small forms"),
         pytest.param("\x1b[2Jb", "\\x1b[2Jb", id="an escape sequence"),
         pytest.param("a\u202eb", "a\\u202eb", id="a right-to-left override"),
         pytest.param("a\ufe0f", "a\\ufe0f", id="a variation selector"),
@@ -36,7 +40,20 @@ def test_what_passes_for_something_else_is_written_out(text: str, shown: str) ->
 
 @pytest.mark.parametrize(
     "text",
-    ["", "plain", "Ångström – ünïcode 日本語 🚀", "Привет, мир", "Καλημέρα", "AWSの日本", "ж a", "C:\\x1b is text"],
+    [
+        "",
+        "plain",
+        "Ångström – ünïcode 日本語 🚀",
+        "Привет, мир",
+        "Καλημέρα",
+        "AWSの日本",
+        "ж a",
+        "שָׁלוֹם",
+        "ที่นี่",
+        "क्षत्रिय",
+        "tiếng Việt",
+        "C:\\x1b is text",
+    ],
 )
 def test_texts_of_one_script_and_of_scripts_that_do_not_look_alike_stay(text: str) -> None:
     assert visible(text) == text

@@ -269,7 +269,16 @@ def test_links_lead_somewhere(page: str) -> None:
     folder = ROOT if page is README else ROOT / "docs"
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert links
-    assert [link for link in links if not (folder / link).exists()] == []
+    assert [link for link in links if not _leads(folder, *link.partition("#")[::2])] == []
+
+
+def _leads(folder: Path, page: str, part: str) -> bool:
+    """Whether there is such a page, with such a heading where one is named."""
+    there = folder / page
+    if not part:
+        return there.exists()
+    headings = re.findall(r"^#+ (.*)$", there.read_text("utf-8"), re.MULTILINE) if there.is_file() else []
+    return part in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.long

@@ -4,6 +4,8 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import identities
 import pytest
@@ -14,7 +16,7 @@ from towns import Town, open_town
 
 from proxy.core.keys import jwk
 from proxy.core.model import Means
-from proxy.policy.bundle import sign_bundle
+from proxy.policy.bundle import load_bundle, sign_bundle
 from proxy.policy.passkeys import passkey_line
 from proxy.review.service import Result
 
@@ -44,12 +46,16 @@ def redeem(town: Town, hold_id: str, chain: tuple[str, str]) -> tuple[int, str]:
 
 def without(town: Town, text: str) -> Iterator[None]:
     """The policy without this text in people.yaml, in force at the node; and with it again."""
-    path = town.house.settings.people
+    return changed(town, town.house.settings.people, text, "")
+
+
+def changed(town: Town, path: Path, text: str, other: str) -> Iterator[None]:
+    """The policy with another text in this file, in force at the node; and with the first again."""
     before = path.read_text()
     assert text in before
-    for changed in (before.replace(text, ""), before):
+    for written in (before.replace(text, other), before):
         told = len(town.house.journal("policy"))
-        path.write_text(changed)
+        path.write_text(written)
         sign_bundle(town.house.settings, identities.key("operator"), now=town.now())
         deadline_s = time.monotonic() + 10
         while len(town.house.journal("policy")) == told:
@@ -78,3 +84,23 @@ def test_what_is_taken_away_releases_nothing_any_more(town: Town, text: str, met
     next(policies)
     assert redeem(town, twin, chain) == (200, "")
     assert len(town.plain.since(before).requests) == 1
+
+
+def test_a_call_that_may_change_things_by_todays_rules_is_decided_by_todays_rules(town: Town) -> None:
+    """Else the desk's word is recorded, no node sends the call, and nobody can decide it any more."""
+    chain, before = town.house.chain(), town.plain.mark()
+    hold_id, twin = held(town, chain, "GET"), held(town, chain, "GET")
+    assert HouseDesk(house=town.house).release_with(Means.DESK, twin).result is Result.DONE
+    policies = changed(town, town.house.folder / "clusters.yaml", "risk: routine", "risk: transformative")
+    next(policies)
+    settings = town.house.settings
+    desk = HouseDesk(house=replace(town.house, bundle=load_bundle(settings, dev=False, floor=0)))
+    refused = desk.release_with(Means.DESK, hold_id)
+    assert (refused.result, "not the desk's" in refused.detail) == (Result.NOT_PERMITTED, True)
+    assert redeem(town, twin, chain) == (403, "release.invalid")  # by today's rules it must name its node
+    assert redeem(town, hold_id, chain)[0] == 403
+    assert town.plain.since(before).nothing
+    assert desk.release_with(Means.PASSKEY, hold_id).result is Result.DONE
+    assert redeem(town, hold_id, chain) == (200, "")
+    assert len(town.plain.since(before).requests) == 1
+    next(policies)

@@ -7,7 +7,7 @@ What is left to such a person is on the page of promises.
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,8 +19,10 @@ from survivors import kill, revive
 from proxy.core.holds import Event
 from proxy.core.model import HoldState, Verdict
 from proxy.core.release import state_release
+from proxy.core.stored import stored_from_bytes, stored_to_bytes
 from proxy.stores.redis import PREFIX
 from proxy.stores.redis_holds import RedisHolds
+from proxy.stores.vault import open_vault
 
 pytestmark = pytest.mark.system  # two nodes, and a call for every value of every field
 
@@ -239,6 +241,24 @@ def test_a_release_is_of_no_use_to_another_hold_of_the_same_call(nodes: Nodes) -
     assert again.id != first.id
     nodes.write(again.id, state="approved", statement=old, decided_by=identities.SPONSOR)
     assert asked_in_vain(nodes, again) & TAMPERING
+
+
+def test_a_record_without_a_node_lets_no_other_node_send_what_a_release_names_one_for(nodes: Nodes) -> None:
+    """Who has the secret, too, seals records as they like, as somebody who took the review desk over (THREATS F07)."""
+    call, before = nodes.file(), nodes.origin.mark()
+    approve(nodes, call)
+    vault, name = open_vault(nodes.house.settings.state / "secret.key"), f"{PREFIX}sealed:{call.id}"
+    sealed = nodes.command("GET", name)
+    assert isinstance(sealed, bytes)
+    filed = stored_from_bytes(vault.unseal(call.id, sealed))
+    assert filed.node and nodes.read(call.id)["node"] == filed.node
+    nodes.command("SET", name, vault.seal(call.id, stored_to_bytes(replace(filed, node=""))), "KEEPTTL")
+    nodes.write(call.id, node=None)
+    for answer in (nodes.redeem(call, nodes.other), nodes.repeat(call, nodes.other)):
+        assert (answer.status, "released for the node it was filed at" in answer.body.decode()) == (403, True), answer
+    assert nodes.origin.since(before).nothing
+    assert nodes.redeem(call).status == 200
+    assert len(nodes.origin.since(before).requests) == 1
 
 
 def test_a_denial_that_is_deleted_lets_nothing_pass(nodes: Nodes) -> None:

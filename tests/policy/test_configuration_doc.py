@@ -45,7 +45,7 @@ def keys(node: object, definitions: dict[str, object], prefix: str) -> Iterator[
         yield from keys(definitions[reference.rpartition("/")[2]], definitions, prefix)
     for name, inner in (node.get("properties") or {}).items():
         yield prefix + name, inner
-        deeper = "$ref" in inner or (prefix and "items" in inner)
+        deeper = "$ref" in inner or (prefix and "items" in inner) or (prefix.count(".") == 1 and "properties" in inner)
         yield from keys(inner, definitions, f"{prefix}{name}." if deeper else prefix)
     for step, inner in node.items():
         if step not in ("properties", "$defs"):

@@ -134,6 +134,15 @@ WHOLE: dict[str, dict[str, object]] = {
             "url": "https://desk.example:8443",
             "key": "desk.key",
             "links": False,
+            "oidc": {
+                "issuer": "https://login.example",
+                "client_id": "desk",
+                "client_secret": {"file": "oidc.secret"},
+                "name": "Acme",
+                "scopes": ["openid"],
+                "max_age": "8h",
+                "ca": "login-ca.pem",
+            },
             "webhooks": [
                 {
                     "name": "ops",
@@ -256,6 +265,10 @@ WHOLE: dict[str, dict[str, object]] = {
                         "rp_id": "desk.example",
                         "name": "the blue stick",
                     }
+                ],
+                "oidc": [
+                    {"issuer": "https://login.example", "sub": "u-1"},
+                    {"issuer": "https://login.example", "email": "ada@example.com"},
                 ],
             },
             {"id": "ben", "name": "Ben", "role": "Head", "certified_until": "2027-06-30T10:00:00+02:00"},

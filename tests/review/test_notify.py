@@ -195,6 +195,7 @@ async def test_a_proposed_manifest_is_told(hearing: Hearing, clock: Turned) -> N
         )
         message = await ops.heard("manifest.proposed")
     assert message["data"]["text"] == f"{DEPUTY} proposes a new manifest for {AGENT}; {SPONSOR} may sign it."
+    assert message["data"]["link"] == f"{DESK}/proposals/p1"
     assert b"b3cause" not in ops.origin.raw_bytes and b"dr4ft" not in ops.origin.raw_bytes
 
 
@@ -431,6 +432,9 @@ async def test_the_proxy_itself_is_no_receiver(hearing: Hearing) -> None:
     with pytest.raises(Rejected) as refused:
         await post(hearing, ops)
     assert refused.value.code is Code.GUARD_SELF
+    hearing.own = OwnSurfaces(names=frozenset({"localhost"}))
+    with pytest.raises(Rejected):  # nor the desk, under its own name
+        await post(hearing, ops)
     hearing.own = OwnSurfaces(ports=frozenset({1}))
     assert await post(hearing, ops) == 204
 

@@ -18,6 +18,7 @@ from proxy.core.notes import NoteAct
 from proxy.core.release import read_approval, read_release
 from proxy.core.reviewed import event_of
 from proxy.core.stored import stored_to_bytes
+from proxy.review.drafts import Draft
 from proxy.review.service import Outcome, Result, ReviewService
 from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.vault import SecretVault
@@ -444,6 +445,22 @@ async def test_one_release_of_a_quorum_outlasts_an_extension() -> None:
 
 
 # --- what is said without deciding -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("act", [act for act in NoteAct if act is not NoteAct.LIFT])
+async def test_whoever_lapsed_since_they_signed_a_note_records_it_no_more(act: NoteAct) -> None:
+    """Else somebody whose certificate ended writes on, in the name of an earlier time."""
+    ends = NOW + timedelta(minutes=5)
+    desk = Desk(bundle=identities.bundle(people=[identities.person(certified_until=ends)]))
+    hold = await desk.filer.file()
+    longer = timedelta(hours=1) if act is NoteAct.EXTEND else timedelta(0)
+    drafted = await desk.service.draft_note(act, hold.id, person=desk.person(SPONSOR), reason="soon", longer=longer)
+    assert isinstance(drafted, Draft)
+    desk.now = ends
+    late = await desk.service.record(hold.id, drafted.signed(key(SPONSOR)))
+    assert (late.result, "certified until" in late.detail) == (Result.NOT_PERMITTED, True)
+    desk.now = ends - timedelta(seconds=1)
+    assert (await desk.service.record(hold.id, drafted.signed(key(SPONSOR)))).result is Result.DONE
 
 
 async def test_a_comment_is_kept_and_changes_nothing_else(desk: Desk) -> None:

@@ -9,17 +9,22 @@ from typing import Any
 
 import identities
 import pytest
+from authenticators import ORIGIN, authenticator
 from identities import AGENT, CLUSTER, DEPUTY, NOW, REVIEWER, SPONSOR, key
 
 from proxy.core.clusters import compile_policy
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import seal
-from proxy.core.manifest import parse_manifest
-from proxy.core.model import Bundle, Person
+from proxy.core.keys import one_form
+from proxy.core.manifest import issue_root, parse_manifest
+from proxy.core.model import Bundle, Constraints, Person, ReviewDesk
 from proxy.core.verify import Lifetimes
 from proxy.policy.chains import read_chain_file, write_chain_file
 from proxy.policy.drafts import draft_for, draft_text
-from proxy.review.updates import MOST_WAITING, ToSign, Updates
+from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text
+from proxy.review.manifestwords import manifest_told
+from proxy.review.tosign import ToSign
+from proxy.review.updates import MOST_WAITING, Updates
 from proxy.stores.memory_proposals import MemoryProposals
 
 
@@ -257,3 +262,144 @@ async def test_what_stands_there_and_is_no_manifest_is_not_compared_with(room: R
     write_chain_file(room.manifests / f"{AGENT}.jws", (identities.world().tokens[0],))
     replaced = (await room.updates.show(await room.propose())).replaces
     assert replaced == parse_manifest(identities.world().tokens[0])
+
+
+# --- by passkey ------------------------------------------------------------------------------------------------------
+
+STICK = authenticator(SPONSOR)
+
+
+def desk_room(home: Path) -> Room:
+    ada = identities.person(SPONSOR, deputy=DEPUTY, passkeys=[STICK.passkey])
+    people = (ada, identities.person(DEPUTY), identities.person(REVIEWER))
+    desk = ReviewDesk(keys=(key("desk").public,), origins=(ORIGIN,))
+    return Room(home=home, bundle=identities.bundle(people=people, desk=desk))
+
+
+async def test_a_passkey_signs_what_was_proposed_whichever_s_it_writes(tmp_path: Path) -> None:
+    room = desk_room(tmp_path)
+    seen: set[bool] = set()
+    while seen != {True, False}:  # an authenticator's s is low or high by chance
+        proposal = await room.propose()
+        wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+        assertion = STICK.sign(wanted.challenge)
+        seen.add(one_form(STICK.key.public, assertion.signature) == assertion.signature)
+        signed = await room.updates.record(proposal, wanted.attested(key("desk"), assertion, room.person(SPONSOR)))
+        assert signed.passkey == STICK.id
+        told = dict(manifest_told(signed, room.bundle, now=NOW).facts)
+        assert told["signed with"] == "a passkey, at the review desk"
+        assert read_chain_file(room.manifests / f"{AGENT}.jws") == (signed.token,)
+
+
+async def test_the_desk_alone_and_a_foreign_passkey_sign_nothing(tmp_path: Path) -> None:
+    room = desk_room(tmp_path)
+    proposal = await room.propose()
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+    foreign = authenticator("mallory").sign(wanted.challenge)
+    for token in (wanted.signed(key("desk")), wanted.attested(key("desk"), foreign, room.person(SPONSOR))):
+        with pytest.raises(Rejected) as refused:
+            await room.updates.record(proposal, token)
+        assert refused.value.code is Code.MANIFEST_SIGNATURE
+    assert not room.manifests.exists() and not list(room.pins.iterdir())
+
+
+async def test_what_a_passkey_signed_must_be_what_was_proposed(tmp_path: Path) -> None:
+    room = desk_room(tmp_path)
+    proposal = await room.propose()
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+    other = ToSign(typ=wanted.typ, claims=widened(wanted))
+    token = other.attested(key("desk"), STICK.sign(other.challenge), room.person(SPONSOR))
+    with pytest.raises(Rejected, match="not what was proposed"):
+        await room.updates.record(proposal, token)
+
+
+# --- what became of it -----------------------------------------------------------------------------------------------
+
+
+async def test_what_became_of_a_proposal_is_remembered_for_a_while(room: Room) -> None:
+    signed, dropped, taken = await room.propose(), await room.propose(), await room.propose()
+    await room.updates.record(signed, await room.sign(signed))
+    await room.updates.drop(dropped, person=room.person(SPONSOR), why="not now")
+    await room.updates.drop(taken, person=room.person(DEPUTY))
+    for proposal, how, by, why in (
+        (signed, How.SIGNED, SPONSOR, ""),
+        (dropped, How.DECLINED, SPONSOR, "not now"),
+        (taken, How.WITHDRAWN, DEPUTY, ""),
+    ):
+        ended = await room.updates.ended(proposal)
+        assert ended is not None and (ended.how, ended.by, ended.why) == (how, by, why)
+        with pytest.raises(Rejected, match=f"there is no proposal {proposal} any more: .* was {how.value} by {by}"):
+            await room.updates.draft(proposal, person=room.person(SPONSOR))
+    assert await room.updates.listing() == ()
+    assert await room.updates.ended("x") is None
+    room.now += REMEMBERED
+    last = await room.propose()
+    assert await room.updates.ended(last) is None
+    await room.updates.drop(last, person=room.person(DEPUTY))
+    assert list(await room.store.every()) == [last]
+
+
+async def test_only_so_many_are_remembered(room: Room) -> None:
+    old = Ended(how=How.SIGNED, agent=AGENT, sponsor=SPONSOR, author=DEPUTY, by=SPONSOR, at=room.now, why="")
+    for number in range(MOST_REMEMBERED + 5):
+        await room.store.put(f"old-{number:04}", ended_text(old))
+    await room.updates.drop(await room.propose(), person=room.person(DEPUTY))
+    assert len(await room.store.every()) == MOST_REMEMBERED
+
+
+@pytest.mark.parametrize("why", ["two\nlines", "x" * 1_000])
+async def test_a_reason_that_cannot_be_shown_turns_nothing_down(room: Room, why: str) -> None:
+    proposal = await room.propose()
+    with pytest.raises(Rejected) as refused:
+        await room.updates.drop(proposal, person=room.person(SPONSOR), why=why)
+    assert refused.value.code is Code.RELEASE_INVALID
+    assert len(await room.updates.listing()) == 1
+
+
+@pytest.mark.parametrize("text", ['{"ended": "lost"}', "[", "{}", "null"])
+async def test_what_cannot_be_read_as_an_ending_is_none(room: Room, text: str) -> None:
+    await room.store.put("x", text)
+    assert await room.updates.ended("x") is None
+    whole = ended_text(Ended(how=How.SIGNED, agent="a", sponsor="b", author="c", by="d", at=room.now, why=""))
+    await room.store.put("y", whole)
+    await room.store.put("z", whole.replace("signed", "sold"))
+    assert (await room.updates.ended("y") is None, await room.updates.ended("z") is None) == (False, True)
+
+
+# --- once more -------------------------------------------------------------------------------------------------------
+
+
+async def test_a_manifest_is_proposed_again_with_all_that_narrows_it(room: Room) -> None:
+    constraints = Constraints(
+        methods=frozenset({"GET"}),
+        params={"id": frozenset({"17", "a b"})},
+        query={"page": frozenset({"1"})},
+        body={"/payee/id": frozenset({"88", '"88"', "true"}), "note": frozenset({'"a"'})},
+    )
+    grants = [identities.grant(constraints=constraints)]
+    draft = identities.draft(grants=grants, iat=NOW, exp=NOW + timedelta(days=2))
+    write_chain_file(room.manifests / f"{AGENT}.jws", (issue_root(draft, key=key(SPONSOR)),))
+    room.now += timedelta(days=1)
+    proposal = await room.updates.propose_again(AGENT, author=room.person(DEPUTY), why="still needed")
+    update = await room.updates.show(proposal.id)
+    (line,) = update.differences
+    assert "expiry" in line.text and not update.fault
+    signed = await room.updates.record(proposal.id, await room.sign(proposal.id))
+    assert signed.grants == tuple(grants)
+    assert (signed.iat, signed.exp) == (room.now, room.now + timedelta(days=2))
+
+
+async def test_nothing_is_proposed_again_that_is_not_there(room: Room) -> None:
+    with pytest.raises(Rejected, match="no manifest here"):
+        await room.updates.propose_again(AGENT, author=room.person(DEPUTY), why="x")
+
+
+async def test_what_a_draft_cannot_say_is_renewed_elsewhere(room: Room) -> None:
+    """An empty set of values permits nothing; a draft cannot say that, and must not say less."""
+    grants = [identities.grant(constraints=Constraints(params={"id": frozenset()}))]
+    draft = identities.draft(grants=grants, iat=NOW, exp=NOW + timedelta(days=2))
+    write_chain_file(room.manifests / f"{AGENT}.jws", (issue_root(draft, key=key(SPONSOR)),))
+    with pytest.raises(Rejected) as refused:
+        await room.updates.propose_again(AGENT, author=room.person(DEPUTY), why="x")
+    assert refused.value.code is Code.CONFIG_INVALID
+    assert await room.updates.listing() == ()

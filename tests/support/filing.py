@@ -17,7 +17,7 @@ from proxy.core.digest import call_digest
 from proxy.core.model import Bundle, Evidence, Hold, HoldState, Intent, Mandate, Proof, Received, StoredCall
 from proxy.core.stored import stored_to_bytes
 from proxy.core.verify import Lifetimes, verify_chain
-from proxy.ports import Holds, Vault
+from proxy.ports import HoldCaps, Holds, Vault
 
 _numbers = count()
 
@@ -34,6 +34,7 @@ class Filer:
     bundle: Bundle
     tokens: tuple[str, ...]
     now: datetime
+    caps: HoldCaps = ROOMY
 
     @property
     def policy(self) -> Policy:
@@ -53,11 +54,15 @@ class Filer:
         ttl_s: int = 600,
         task: str = identities.TASK,
         cluster: str | None = identities.CLUSTER,
+        quorum: int = 1,
         changed: Mapping[str, object] | None = None,
     ) -> Hold:
-        """File a call that is held. `changed` replaces members of the hold, as an intruder in the store would."""
+        """File a call that is held. `quorum`: so many must release it, at least. `changed` replaces members of the
+        hold, as an intruder in the store would.
+        """
         stored = self.stored(url, method=method, headers=headers, body=body, task=task, cluster=cluster)
-        review = replace(stored.decision.review, ttl_s=ttl_s)
+        review = stored.decision.review
+        review = replace(review, ttl_s=ttl_s, quorum=max(quorum, review.quorum))
         stored = replace(stored, decision=replace(stored.decision, review=review))
         decision = stored.decision
         draft = Hold(
@@ -81,7 +86,7 @@ class Filer:
             body_bytes=len(body),
         )
         sealed = self.vault.seal(draft.id, stored_to_bytes(stored))
-        filed = await self.holds.file(replace(draft, **(changed or {})), sealed, ttl_s=ttl_s, caps=ROOMY)  # type: ignore[arg-type]
+        filed = await self.holds.file(replace(draft, **(changed or {})), sealed, ttl_s=ttl_s, caps=self.caps)  # type: ignore[arg-type]
         assert filed.created
         return filed.hold
 

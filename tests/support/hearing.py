@@ -204,7 +204,7 @@ class Hearing:
 
         return Noticing(
             holds=self.holds,
-            reader=Reader(holds=self.holds, vault=self.vault, policy=lambda: policy),
+            reader=Reader(holds=self.holds, vault=self.vault, policy=lambda: policy, clock=self.now),
             policy=lambda: policy,
             clock=self.now,
             places=Places(desk=DESK),

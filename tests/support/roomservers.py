@@ -136,10 +136,10 @@ def served(directory: Path, room_of: type[Room] = Room, **about: object) -> Iter
 
 
 @contextlib.contextmanager
-def chromium() -> Iterator[Browser]:
-    """Debian's Chromium."""
+def chromium(*more: str) -> Iterator[Browser]:
+    """Debian's Chromium; `more` are further flags."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=[*FLAGS, *more])
         try:
             yield browser
         finally:

@@ -194,7 +194,10 @@ def send(wire: rawclient.Wire, street: Street, way: str, shot: Shot) -> Answer:
     """Make one call on a connection that is ready for it."""
     shot = filled(shot, street, way)
     street.resolve(**({_host(shot.authority): shot.resolves_to} if shot.resolves_to else {}))
-    wire.send(shot.head(street, way))
+    try:
+        wire.send(shot.head(street, way))
+    except ConnectionError:  # it was ended before
+        return Answer(status=0, code=CLOSED)
     return answer_of(wire, to=shot.method)
 
 

@@ -40,6 +40,7 @@ NAMES: Mapping[str, Sequence[object]] = {
     for name in (
         "erp.example",
         "self.example",
+        "desk.example",
         "localhost",
         "partner.example",
         "open.partner.example",
@@ -128,7 +129,7 @@ clusters:
     operations: [{{name: ask, methods: [GET], path: "/{{any:rest}}"}}]
   - id: loopback-service
     risk: routine
-    hosts: [self.example, 127.0.0.1, "::1"]
+    hosts: [self.example, desk.example, 127.0.0.1, "::1"]
     schemes: [http, https]
     ports: [{http}, {https}, {proxy}, {desk}]
     addresses: [127.0.0.0/8, "::1/128"]
@@ -337,7 +338,8 @@ def open_street(folder: Path) -> Iterator[Street]:
             port = free.getsockname()[1]
         clusters = CLUSTERS.format(http=home["plain"].port, https=home["tls"].port, proxy=port, desk=DESK)
         secrets = f"secrets:\n  vault-key: {{file: {folder / 'vault-key'}}}\n"
-        settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{secrets}"
+        desk = "desk: {url: 'https://desk.example'}\n"
+        settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{secrets}{desk}"
         upstream = f"http://127.0.0.1:{trap.port}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         variables = {name: upstream for upper in names for name in (upper, upper.lower())} | {"NO_PROXY": ""}

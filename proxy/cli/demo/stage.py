@@ -25,6 +25,7 @@ from proxy.stores.files import write_atomically
 CLUSTER, OTHER_CLUSTER = "supplier-invoices", "payroll"
 PURPOSE = "Match the invoices of suppliers with orders."
 TASK = "T-4711"
+NAME = "Maria Brandt"
 
 type Address = tuple[str, int]
 
@@ -116,7 +117,7 @@ def _deployment(stage: Stage, port: int) -> Deployment:
         agent=AGENT,
         agent_class=AgentClass.EMBEDDED,
         owner="accounts payable",
-        sponsor=Somebody(id=SPONSOR, name="Maria Brandt", role="Head of accounts payable"),
+        sponsor=Somebody(id=SPONSOR, name=NAME, role="Head of accounts payable"),
         reviewer=Somebody(id=REVIEWER, name="Jonas Weber", role="Financial controller"),
         certified_until=(this_second() + timedelta(days=365)).date(),
         clusters={
@@ -139,6 +140,11 @@ def _deployment(stage: Stage, port: int) -> Deployment:
 def sign_in_link(stage: Stage, person: str) -> str:
     """The word of a link that signs somebody in at the review desk, once."""
     return desk_links(load_settings(stage.edge / "proxy.yaml")).make(person)
+
+
+def still_signs_in(stage: Stage, word: str) -> bool:
+    """Whether a link was not used yet, and has not ended."""
+    return desk_links(load_settings(stage.edge / "proxy.yaml")).look(word) is not None
 
 
 def _whole(bundle: Bundle, cluster: str) -> Grant:

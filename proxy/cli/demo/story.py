@@ -1,12 +1,9 @@
 """The story of the semantic pivot, told while it happens. What the text says of a step is checked before it is said."""
 
 import json
-import select
-import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from proxy.cli.demo.actors import PROGRAM, Child, Edge, as_typed, run
 from proxy.cli.demo.agent import METADATA_URL, Reply
@@ -14,8 +11,10 @@ from proxy.cli.demo.claims import Claims
 from proxy.cli.demo.evidence import ServerLog, allowed_in, problem_of
 from proxy.cli.demo.forgery import copy_deployment, forge
 from proxy.cli.demo.origin import FORBIDDEN, HOST
-from proxy.cli.demo.stage import PURPOSE, Address, Stage, prepare_edge, prepare_server, sign_in_link
-from proxy.cli.demo.teller import PASSED, PLAIN, PROMPT, REFUSED, STOPPED, Teller
+from proxy.cli.demo.reader import Reader
+from proxy.cli.demo.replies import asked_in, doors_in, outcome_of, reply_in, task_in
+from proxy.cli.demo.stage import NAME, PURPOSE, Address, Stage, prepare_edge, prepare_server
+from proxy.cli.demo.teller import REFUSED, Teller
 from proxy.cli.exits import Exit
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
@@ -23,8 +22,6 @@ from proxy.core.model import HoldState
 from proxy.policy.example import AGENT, SPONSOR
 
 READ, STUCK, PIVOT = "GET /v1/invoices/2043", "GET /v1/invoices/2044", "GET /v1/payroll/88"
-POLL_S = 1.0
-
 _SHORTENED = ("title", "detail", "code", "retry")
 
 
@@ -38,7 +35,7 @@ class Story:
         self._title = ""
         self._passed: list[str] = []  # what the server saw by way of the proxy
         self._held: Mapping[str, Json] = {}  # what the agent was told of the held call
-        self._desk: str | None = None  # where the review desk is
+        self._reader: Reader | None = None  # whoever is at the terminal
 
     def play(self) -> None:
         """Tell all of it.
@@ -50,18 +47,22 @@ class Story:
         with ExitStack() as actors:
             prepare_server(self._stage)
             server = actors.enter_context(Child("proxy.cli.demo.origin", self._stage.server))
-            doors = _doors(server.hear())
+            doors = doors_in(server.hear())
             prepare_edge(self._stage, doors)
             edge = actors.enter_context(Edge(self._stage.edge, self._stage.folder / "proxy.log", desk=self._tell.asks))
             agent = actors.enter_context(Child("proxy.cli.demo.agent", self._stage.folder))
             self._without(agent)
             with self._tell.waiting("the proxy is starting"):
                 proxy = edge.ready()
-                self._desk = edge.desk()
+                desk = edge.desk()
+            if self._tell.asks:
+                self._reader = Reader(self._stage, self._tell, desk=desk, person=SPONSOR, name=NAME)
             self._through(agent, proxy)
             self._two_views()
-            self._released(agent)
+            self._decided(agent)
             self._never(agent, doors)
+            if self._reader is not None:
+                self._reader.looks_around()
             self._recorded(edge)
 
     # --- chapters ----------------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ class Story:
         agent.tell({"do": "use_proxy", "host": proxy[0], "port": proxy[1], "ca": str(self._stage.ca)})
         self._chapter("2  Through the proxy")
         self._tell.say(
-            f"Maria Brandt, who answers for {AGENT}, signed what it is for: “{PURPOSE}” Here that is "
+            f"{NAME}, who answers for {AGENT}, signed what it is for: “{PURPOSE}” Here that is "
             "GET /v1/invoices/{id}. Same agent, same key; each call now carries her manifest and a fresh signature."
         )
         self._call(agent, "next", READ, 200)
@@ -97,7 +98,7 @@ class Story:
         self._tell.say("The agent is told what to do next (shortened):")
         self._tell.quote(json.dumps({name: self._held[name] for name in _SHORTENED}, indent=2))
         self._tell.say("Maria sees why it was held and what would be sent. The API key is shown as a hash:")
-        shown = run(self._shown(("holds", "show", _hold_id(self._held)), self._stage.edge))
+        shown = run(self._shown(("holds", "show", task_in(self._held, "id")), self._stage.edge))
         api_key = (self._stage.server / "api.key").read_text("ascii").strip()
         self.claims.check(
             "the reviewer sees the call, and no secret",
@@ -110,26 +111,58 @@ class Story:
         )
         self._tell.quote(shown.output)
 
-    def _released(self, agent: Child) -> None:
-        self._chapter("4  Released, once")
-        self._tell.say("Payee 88 is on the staff, Maria knows. She lets this one call pass:")
-        words = ("holds", "release", _hold_id(self._held), "--as", SPONSOR, "--reason", "payee 88 is on the staff")
+    def _decided(self, agent: Child) -> None:
+        self._chapter("4  A person decides")
+        reader, by_hand = self._reader, False
+        if reader is None:
+            self._tell.say("Payee 88 is on the staff, Maria knows. She lets this one call pass:")
+        else:
+            self._tell.say("Payee 88 is on the staff, Maria knows. So this one call may pass.")
+            reader.is_shown_the_desk()
+        words = ("holds", "release", task_in(self._held, "id"), "--as", SPONSOR, "--reason", "payee 88 is on the staff")
         command = self._shown(words, self._stage.edge)
-        by_hand = self._tell.asks and self._by_hand(agent)
-        self._tell.quote("released in another terminal, or on the desk" if by_hand else run(command).output)
+        if reader is not None:
+            by_hand = reader.decides(lambda: self._hold_state(agent))
+        if not by_hand:
+            self._tell.quote(run(command).output)
+        state = self._hold_state(agent)
+        if by_hand and state != HoldState.APPROVED.value:
+            self._not_released(agent, state)
+            return
         self.claims.check(
-            "the reviewer's command releases the hold",
+            "the release is taken",
             expected={"hold": HoldState.APPROVED.value},
-            seen={"hold": self._hold_state(agent)},
+            seen={"hold": state},
         )
-        self._tell.say("The agent sends its call again, and then once more:")
+        self._released(agent, by_hand=by_hand, more=by_hand and reader is not None and reader.let_more_pass())
+
+    def _released(self, agent: Child, *, by_hand: bool, more: bool) -> None:
+        """What the reader's release lets pass, or the story's own: one call, and `more` where they said so."""
+        self._tell.say(f"{'You released it. ' if by_hand else ''}The agent sends its call again, and then once more:")
         self._call(agent, "again", PIVOT, 200)
+        if more:
+            self._call(agent, "again", PIVOT, 200)
+            self._tell.say("You let calls like it pass, too: so the second one did.")
+            return
         again = problem_of(self._call(agent, "again", PIVOT, 403, Code.NOT_COVERED))
         self.claims.check(
             "a release is good for one call",
             expected={"first hold": HoldState.RELEASED.value, "held anew": True},
-            seen={"first hold": self._hold_state(agent), "held anew": _hold_id(again) != _hold_id(self._held)},
+            seen={
+                "first hold": self._hold_state(agent),
+                "held anew": task_in(again, "id") != task_in(self._held, "id"),
+            },
         )
+
+    def _not_released(self, agent: Child, state: Json) -> None:
+        """The reader denied it, or ended it otherwise."""
+        denied = state == HoldState.DENIED.value
+        said = "You denied it. The agent sends its call again, and reads why it may not:"
+        self._tell.say(said if denied else f"It is {state}. The agent sends its call again:")
+        code = Code.HOLD_DENIED if denied else Code.NOT_COVERED
+        problem = problem_of(self._call(agent, "again", PIVOT, 403, code))
+        self._tell.quote(str(problem["detail"]))
+        self._tell.say("Of this one, too, the server saw nothing.")
 
     def _never(self, agent: Child, doors: Mapping[str, Address]) -> None:
         self._chapter("5  What nobody can release")
@@ -163,7 +196,7 @@ class Story:
     def _forged(self) -> None:
         copy = self._stage.folder / "copy"
         copy_deployment(self._stage.edge, copy)
-        filed = (_hold_id(self._held).encode(), b'"verdict":"hold"')
+        filed = (task_in(self._held, "id").encode(), b'"verdict":"hold"')
         forged = forge(copy / "state" / "journal", filed, b"/v1/payroll/88", b"/v1/invoices/88")
         self._tell.say(
             f"In a copy, somebody rewrites line {forged.line}, the held call, as an invoice call, and makes every hash "
@@ -190,7 +223,7 @@ class Story:
 
         A call that is refused, with `code`, must not reach the server: not by a connection, not by a byte.
         """
-        reply = _reply(agent.tell({"do": do}))
+        reply = reply_in(agent.tell({"do": do}))
         problem, arrived = problem_of(reply), self._server.news()
         self.claims.check(
             f"{self._title}: {asked} ({do})",
@@ -202,7 +235,7 @@ class Story:
                 "requests": [] if code is not None else [asked],
             },
             seen={
-                "asked": _asked(reply),
+                "asked": asked_in(reply),
                 "status": reply.status,
                 "code": problem.get("code"),
                 "connections": arrived.connections,
@@ -210,7 +243,7 @@ class Story:
             },
         )
         self._passed += arrived.requests
-        self._tell.call(asked, status, *_outcome(reply, problem, style))
+        self._tell.call(asked, status, *outcome_of(reply, problem, style))
         return reply
 
     def _shown(self, words: tuple[str, ...], deployment: Path) -> list[str]:
@@ -219,68 +252,9 @@ class Story:
         self._tell.command(as_typed(command, self._tell.width - 6))
         return command
 
-    def _by_hand(self, agent: Child) -> bool:
-        """Wait for the reader: for Enter, or until the hold was released in another terminal (True)."""
-        self._tell.say("Press Enter to run it here; or run it yourself, in another terminal.", PROMPT)
-        if self._desk is not None:
-            self._tell.say("Or release it as she would, on the review desk. This link signs her in, once:", PROMPT)
-            self._tell.quote(f"{self._desk}/enter?link={sign_in_link(self._stage, SPONSOR)}")
-        while self._hold_state(agent) == HoldState.HELD.value:
-            readable, _, _ = select.select([sys.stdin], [], [], POLL_S)
-            if readable:
-                sys.stdin.readline()
-                return False
-        return True
-
     def _hold_state(self, agent: Child) -> Json:
         """What the proxy tells the agent about its hold."""
-        task = self._held["task"]
-        assert isinstance(task, Mapping)
-        document: Json = json.loads(_reply(agent.tell({"do": "ask", "url": task["status_endpoint"]})).body)
+        where = task_in(self._held, "status_endpoint")
+        document: Json = json.loads(reply_in(agent.tell({"do": "ask", "url": where})).body)
         assert isinstance(document, Mapping)
         return document["status"]
-
-
-def _asked(reply: Reply) -> str:
-    """Method and path; the whole URL when it is not the ERP system's."""
-    parts = urlsplit(reply.url)
-    return f"{reply.method} {parts.path if parts.hostname == HOST else reply.url}"
-
-
-def _outcome(reply: Reply, problem: Mapping[str, Json], style: str | None) -> tuple[str, str]:
-    """What came back in few words, and in which colour."""
-    if problem:
-        held = "task" in problem
-        return f"{'held' if held else 'denied'}: {problem['code']}", STOPPED if held else REFUSED
-    words = "; ".join(f"{name} {value}" for name, value in json.loads(reply.body).items())
-    return words, style or (PASSED if reply.status == 200 else PLAIN)
-
-
-def _hold_id(problem: Mapping[str, Json]) -> str:
-    task = problem["task"]
-    assert isinstance(task, Mapping)
-    return str(task["id"])
-
-
-def _reply(said: Json) -> Reply:
-    """A reply as the agent's process writes it."""
-    assert isinstance(said, Mapping)
-    headers = said["headers"]
-    assert isinstance(headers, Mapping)
-    return Reply(
-        method=str(said["method"]),
-        url=str(said["url"]),
-        status=int(str(said["status"])),
-        headers={name: str(value) for name, value in headers.items()},
-        body=str(said["body"]),
-    )
-
-
-def _doors(said: Json) -> dict[str, Address]:
-    """Where the server listens, as its process writes it."""
-    assert isinstance(said, Mapping)
-    return {
-        name: (str(place["host"]), int(str(place["port"])))
-        for name, place in said.items()
-        if isinstance(place, Mapping)
-    }

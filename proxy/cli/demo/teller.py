@@ -36,9 +36,9 @@ class Teller:
         self._line(text, HEADING)
         self._fresh = True
 
-    def say(self, text: str, style: str = PLAIN) -> None:
-        """A sentence or two, apart from what was told before."""
-        if not self._fresh:
+    def say(self, text: str, style: str = PLAIN, *, apart: bool = True) -> None:
+        """A sentence or two; apart from what was told before, unless told otherwise."""
+        if apart and not self._fresh:
             self._line()
         self._fresh = False
         for line in textwrap.wrap(visible(text), self.width - 2, break_on_hyphens=False):
@@ -53,6 +53,11 @@ class Teller:
         """A command as one would type it."""
         for number, line in enumerate(lines):
             self._line(f"  {'  ' if number else '$ '}{visible(line)}", COMMAND)
+
+    def line(self, text: str) -> None:
+        """What is copied as it is: never folded, however narrow the terminal, and with nothing beside it."""
+        self._line()
+        self._line(f"  {visible(text)}", COMMAND)
 
     def quote(self, text: str) -> None:
         """What somebody else reads, word for word; long lines are folded."""

@@ -5,6 +5,7 @@ until they are asked for, and with them the body as it came. Every line is made 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
@@ -22,6 +23,10 @@ MAX_LAID_OUT_BYTES = 262_144
 DUMPED_BYTES = 512
 _DUMP_WIDTH = 16
 _MOST_FIELDS = 200
+# Names as they stand before a value in text that is not laid out: JSON that is broken or comes in lines, XML, YAML,
+# settings, and the parts of a multipart form. Bounded and possessive: a long body is looked through in one pass.
+_BEFORE_A_VALUE = re.compile(r"""(?<![\w.\-])([\w.\-]{1,64}+)\\?["']?[ \t]{0,4}[:=>]""")
+_PART_NAME = re.compile(r"""name="([^"\r\n]{1,64}+)\"""")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +66,25 @@ def body_view(call: Call, *, reveal: bool) -> BodyView:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         remarks.append("It is no text.")
+        hidden = not reveal and _names_a_secret(data[:DUMPED_BYTES].decode("latin-1"))
+        if hidden:
+            remarks.append("Something in it may be a credential: its bytes are shown when you ask for them.")
         return BodyView(
             size=len(call.body),
             sha256=digest,
             media=media,
             coding=coding,
-            dump=tuple(_dump(data)),
+            dump=() if hidden else tuple(_dump(data)),
+            hidden=hidden,
             remarks=tuple(remarks),
         )
     laid_out, fields, hides = _laid_out(call, text, reveal=reveal)
+    if len(laid_out) > MAX_LINES:
+        # Also where the text as it came is hidden: else what stands last would be released unseen, and unsaid.
+        remarks.append(f"{len(laid_out) - MAX_LINES} more lines are not laid out here: save the body to read them.")
     hidden = hides and not reveal
+    if hidden and not laid_out and not fields:
+        remarks.append("Something in it may be a credential: its text is shown when you ask for it.")
     as_is, more = ((), 0) if hidden else _lines(text)
     if more:
         remarks.append(f"{more} more lines are not shown here: save the body to read them.")
@@ -79,7 +93,7 @@ def body_view(call: Call, *, reveal: bool) -> BodyView:
         sha256=digest,
         media=media,
         coding=coding,
-        laid_out=laid_out,
+        laid_out=tuple(map(_cut, laid_out[:MAX_LINES])),
         fields=fields,
         as_is=as_is,
         hidden=hidden,
@@ -98,17 +112,22 @@ def _laid_out(call: Call, text: str, *, reveal: bool) -> tuple[tuple[str, ...], 
         hides = any(is_sensitive(name) for name, _ in pairs)
         return (), tuple((name, value if reveal else _masked(name, value)) for name, value in pairs), hides
     if len(text) > MAX_LAID_OUT_BYTES:
-        return (), (), kind == "json"
+        return (), (), kind == "json" or _names_a_secret(text)
     if kind != "json" and not text.lstrip(" \t\r\n").startswith(("{", "[")):
-        return (), (), False
+        return (), (), _names_a_secret(text)
     try:
         value = json.loads(
             text, object_pairs_hook=_Members, parse_float=_Literal, parse_int=_Literal, parse_constant=_Literal
         )
         written = list(_written(value, reveal=reveal))
     except (ValueError, RecursionError):
-        return (), (), False
-    return tuple(line[:MAX_LINE_CHARS] for line in written[:MAX_LINES]), (), _has_secret(value)
+        return (), (), _names_a_secret(text)
+    return tuple(written), (), _has_secret(value)
+
+
+def _names_a_secret(text: str) -> bool:
+    """Whether text that is not laid out names something that may be a credential, right before a value."""
+    return any(is_sensitive(found[1]) for form in (_BEFORE_A_VALUE, _PART_NAME) for found in form.finditer(text))
 
 
 def _kind(call: Call) -> str:

@@ -8,10 +8,12 @@ from proxy.audit.records import review_fields
 from proxy.review.desk.forms import read_form
 from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
-from proxy.review.desk.sessions import LONGEST
-from proxy.review.desk.visits import Visit, common, cookie_name, door, token_of
+from proxy.review.desk.visits import Visit, begin_session, common, cookie_name, door, token_of
 
-_SPENT = "This link was used, or its time is up. Ask for another where the desk runs: intent-proxy desk --link"
+_SPENT = (
+    "This link was used, has ended, or was not copied whole. "
+    "Ask for another where the desk runs: intent-proxy desk --link"
+)
 
 
 class Entering:
@@ -39,20 +41,9 @@ class Entering:
         person = None if link is None else parts.policy().bundle.people.get(link.person)
         if person is None:
             return door(parts, refused=_SPENT, status=403)
-        token = parts.sessions.begin(person.id, instead_of=token_of(request, parts))
-        session = parts.sessions.find(token)
-        assert session is not None
-        await parts.journal.append(Kind.REVIEW, review_fields("enter", person.id, session=session.id))
         answer = RedirectResponse("/", status_code=303)
-        answer.set_cookie(
-            cookie_name(parts),
-            token,
-            max_age=int(LONGEST.total_seconds()),
-            path="/",
-            secure=parts.secure,
-            httponly=True,
-            samesite="strict",
-        )
+        session = begin_session(answer, parts, person, request)
+        await parts.journal.append(Kind.REVIEW, review_fields("enter", person.id, session=session.id, via="link"))
         return answer
 
     async def leave(self, visit: Visit) -> Response:

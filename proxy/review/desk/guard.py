@@ -13,6 +13,8 @@ from traceback import extract_tb
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from proxy.review.desk.api.problems import MEDIA, problem
+
 logger = logging.getLogger(__name__)
 
 HEADERS: Mapping[str, str] = {
@@ -40,6 +42,8 @@ HEADERS: Mapping[str, str] = {
 SECURE_HEADERS: Mapping[str, str] = {"strict-transport-security": "max-age=31536000"}
 
 _READS = frozenset({"GET", "HEAD"})
+_PARTS_OF_PAGES = frozenset({"iframe", "frame", "object", "embed", "fencedframe"})
+"""What a browser asks for to put it into a page (Sec-Fetch-Dest), though it calls that a navigation."""
 _MOST_HEADER_BYTES = 16_384
 
 
@@ -72,14 +76,16 @@ class Guard:
 
         refusal = self._refusal(scope)
         if refusal is not None:
-            await _say(guarded, *refusal)
+            await _say(guarded, *refusal, api=is_api(scope))
             return
         try:
             await self._app(scope, receive, guarded)
         except Exception as fault:  # noqa: BLE001 (the last line of defence: a person gets a line, not a stack trace)
             logger.error("the desk failed at %s: %s", place_of(fault), type(fault).__name__)
             if not began:
-                await _say(guarded, 500, "Something failed here. It was noted; nothing was decided by it.")
+                await _say(
+                    guarded, 500, "Something failed here. It was noted; nothing was decided by it.", api=is_api(scope)
+                )
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Why a request is not even looked at; None when it is."""
@@ -90,9 +96,14 @@ class Guard:
         if sum(len(name) + len(value) for name, value in scope["headers"]) > _MOST_HEADER_BYTES:
             return 431, "Too many headers."
         site, sent_from = headers.get("sec-fetch-site"), headers.get("origin")
+        if is_api(scope):
+            # A token is what counts there; no browser adds one by itself, and what a browser adds counts for nothing.
+            foreign = bool(sent_from or headers.get("cookie")) or site not in ("", "none")
+            return (403, "The API serves programs that bear a token, and no browser.") if foreign else None
         if scope["method"] in _READS:
             # Whoever links here may; nobody else's page may load parts of ours.
             foreign = site not in ("", "same-origin", "none") and headers.get("sec-fetch-mode") != "navigate"
+            foreign = foreign or headers.get("sec-fetch-dest") in _PARTS_OF_PAGES
             return (403, "Only this desk's own pages may ask for that.") if foreign else None
         if scope["method"] != "POST":
             return 405, "The desk knows GET and POST."
@@ -121,8 +132,20 @@ def place_of(fault: BaseException) -> str:
     return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "an unknown place"
 
 
-async def _say(send: Send, status: int, text: str) -> None:
-    body = f"{text}\n".encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+def is_api(scope: Scope) -> bool:
+    """Whether a request is for the API: as the router sees its path, which is decoded once."""
+    path = str(scope["path"])
+    return path == "/api" or path.startswith("/api/")
+
+
+_API_CODES = {403: "api.browser", 421: "api.host", 431: "api.headers"}
+
+
+async def _say(send: Send, status: int, text: str, *, api: bool) -> None:
+    body, kind = f"{text}\n".encode(), b"text/plain; charset=utf-8"
+    if api:
+        answer = problem(_API_CODES.get(status, "api.broken"), text)
+        body, kind = bytes(answer.body), MEDIA.encode()
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

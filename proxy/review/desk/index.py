@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 MOST = 20_000
 """So many open holds are listed; each mandate has its own, lower cap."""
 RETRY_S = 0.5
+FIRST_S = 5.0
+AT_ONCE = 64
 KEPT_EVENTS = 5_000
 BACKLOG = 1_000
 """A listener that is so many events behind reads everything again."""
@@ -94,6 +97,7 @@ class Index:
         self.fault = "nothing was read yet"  # why what is here may be old; "" while it is not
         self.read_at: datetime | None = None
         self.ready = asyncio.Event()
+        self._looked = asyncio.Event()  # what is open was read once, or could not be
 
     # --- keeping up --------------------------------------------------------------------------------------------------
 
@@ -108,6 +112,7 @@ class Index:
                     logger.warning("the list of held calls is not kept up: %s", fault.detail)
                     self._tell_all(RESET)
                 self.fault = fault.detail
+                self._looked.set()
             await asyncio.sleep(RETRY_S)
 
     async def _follow(self) -> None:
@@ -134,6 +139,7 @@ class Index:
         }
         self.fault, self.read_at = "", self._clock()
         self.ready.set()
+        self._looked.set()
 
     async def _open_all(self) -> None:
         for hold_id in list(self._entries):
@@ -141,12 +147,29 @@ class Index:
             await asyncio.sleep(0)
 
     async def _take_all(self, cursor: str) -> None:
-        async for news in self._holds.news(cursor):
-            await self._take(news)
+        waiting: asyncio.Queue[HoldNews] = asyncio.Queue(AT_ONCE)
+
+        async def hear() -> None:
+            async for news in self._holds.news(cursor):
+                await waiting.put(news)
+
+        async with asyncio.TaskGroup() as both:
+            both.create_task(hear())
+            both.create_task(self._take_what(waiting))
+
+    async def _take_what(self, waiting: "asyncio.Queue[HoldNews]") -> None:
+        """Take what was heard, in its order. Holds are asked for together: the store's answers may be slow."""
+        while True:
+            some = [await waiting.get()]
+            while not waiting.empty():
+                some.append(waiting.get_nowait())
+            about = list(dict.fromkeys(news.hold_id for news in some))
+            found = dict(zip(about, await asyncio.gather(*map(self._entry, about)), strict=True))
+            for news in some:
+                self._take(news, found[news.hold_id])
             self.read_at = self._clock()
 
-    async def _take(self, news: HoldNews) -> None:
-        entry = await self._entry(news.hold_id)
+    def _take(self, news: HoldNews, entry: Entry | None) -> None:
         hold = None if entry is None else entry.hold
         if entry is None or entry.hold.state not in OPEN:
             self._entries.pop(news.hold_id, None)
@@ -168,6 +191,12 @@ class Index:
     def entries(self) -> Iterable[Entry]:
         """Every open hold, oldest first."""
         return self._entries.values()
+
+    async def first_look(self) -> None:
+        """Wait for the first reading, for a while: a desk that has only just begun must not say that nothing waits."""
+        if not self._looked.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), FIRST_S)
 
     def get(self, hold_id: str) -> Entry | None:
         return self._entries.get(hold_id)
@@ -198,19 +227,24 @@ class Index:
 
     # --- listening ---------------------------------------------------------------------------------------------------
 
-    def listen(self, after: str) -> "Listening":
-        """Hear everything that happened after this place in the stream, then whatever happens."""
-        listening = Listening(self._since(after), self._listeners)
+    def listen(self, after: str, *, by: str = "") -> "Listening":
+        """Hear everything that happened after this place in the stream, then whatever happens. `by`: who listens."""
+        listening = Listening(self.since(after), self._listeners, by=by)
         if self._ended:
             listening.tell(END)
         return listening
+
+    def listeners_of(self, name: str) -> int:
+        """How many of those who listen do it under this name."""
+        return sum(listening.by == name for listening in self._listeners)
 
     def end(self) -> None:
         """Let whoever listens go: the desk is about to stop."""
         self._ended = True
         self._tell_all(END)
 
-    def _since(self, after: str) -> list[Change]:
+    def since(self, after: str) -> list[Change]:
+        """Everything that happened after this place in the stream; `RESET` alone where it is not known any more."""
         if after == self.cursor:
             return []
         events = list(self._events)
@@ -227,7 +261,8 @@ class Index:
 class Listening:
     """One who listens. What is heard may come twice, never not at all; `close` it in the end."""
 
-    def __init__(self, before: Iterable[Change], among: "set[Listening]") -> None:
+    def __init__(self, before: Iterable[Change], among: "set[Listening]", *, by: str = "") -> None:
+        self.by = by
         self._waiting: asyncio.Queue[Change] = asyncio.Queue()
         self._among = among
         among.add(self)

@@ -113,6 +113,7 @@ class Queue:
     groups: tuple[Alike, ...]  # the largest first
     agents: tuple[str, ...]
     sponsors: tuple[str, ...]
+    closed: int  # of those for this person, how many calls were not opened yet: words and groups do not find them
 
     @property
     def pages(self) -> int:
@@ -125,7 +126,7 @@ def queue_for(
     """The queue of one person at one moment."""
     concerned = Concerned(bundle, now)
     seen = [_row(entry, person, bundle, now) for entry in entries if concerned(person, entry.hold)]
-    found = sorted((row for row in seen if _matches(row, wish)), key=lambda row: _place(row, wish.order))
+    found = sorted((row for row in seen if _matches(row, wish)), key=lambda row: place_of(row, wish.order))
     page = min(wish.page, max(1, -(-len(found) // rows)))
     return Queue(
         wish=wish,
@@ -136,6 +137,7 @@ def queue_for(
         groups=_groups(found),
         agents=_names(row.hold.agent for row in seen),
         sponsors=_names(row.hold.sponsor for row in seen),
+        closed=sum(row.entry.asks is None and not row.entry.fault for row in seen),
     )
 
 
@@ -177,7 +179,7 @@ def _says(row: Row, words: Collection[str]) -> bool:
     return all(word in text for word in words)
 
 
-def _place(row: Row, order: Order) -> tuple[int, int, datetime, str]:
+def place_of(row: Row, order: Order) -> tuple[int, int, datetime, str]:
     """What is uncertain first: it waits for ever. Then by time, of two at once the graver; or the graver first."""
     hold = row.hold
     risk = 0 if hold.risk is Risk.TRANSFORMATIVE else 1

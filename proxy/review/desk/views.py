@@ -11,9 +11,9 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Hold
 from proxy.review.desk import words
 from proxy.review.desk.bodies import body_view
-from proxy.review.desk.choices import choices
-from proxy.review.desk.history import DECIDED, MOST, history_for
+from proxy.review.desk.choices import Choices, choices
 from proxy.review.desk.queue import Queue, Row, Which, Wish, queue_for, read_wish
+from proxy.review.desk.statements import Statement
 from proxy.review.desk.visits import Refused, Visit
 from proxy.review.groups import group_id
 from proxy.review.opened import HeldCall
@@ -22,6 +22,16 @@ NEXT_ROWS = 6
 MOST_IN_GROUP = 200
 """So many of a group are decided together: as many as somebody can look at."""
 _READS_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a page asks a person's passkey to sign."""
+
+    word: str  # under which the desk keeps it
+    statement: Statement
+    options: str  # for `navigator.credentials.get`, in JSON
+    left: int  # how many of a group come after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,14 @@ class Views:
         """The same, and what may be credentials in it. The handler of a form: it is asked for, and written down."""
         return await self.show(visit, await visit.held(), reveal=True)
 
+    async def check_read(self, visit: Visit, hold: Hold) -> None:
+        """Whoever releases a call could read it: that it was shown to them is on record, or put there now.
+
+        Raises:
+            Unavailable: it cannot be written down, so nothing of the call but its address was shown.
+        """
+        await self._readings.note(visit, "read", hold)
+
     async def show(self, visit: Visit, held: HeldCall, *, reveal: bool = False, said: str = "") -> Response:
         """A card. `said` is what a form that was sent back gets to hear."""
         hold, shown, unread = held.hold, held.shown, ""
@@ -96,7 +114,7 @@ class Views:
             hides=shown is not None and _hides(held),
             reveal=reveal,
             unread=unread,
-            choices=choices(held, visit.person, visit.bundle, visit.parts.signing, now=visit.now),
+            choices=choices_of(visit, held),
             earlier=() if shown is None else await visit.parts.earlier(held),
             queue=queue,
             following=tuple(row for row in queue.rows if row.hold.id != hold.id)[:NEXT_ROWS],
@@ -119,15 +137,22 @@ class Views:
         return await show_group(visit)
 
     async def release(self, visit: Visit) -> Response:
-        """The second step before a call is released that may change things, or that several people must release."""
+        """How a call is decided for which the desk's key is not enough."""
         return await self.confirm(visit, await visit.held())
 
     async def confirm(self, visit: Visit, held: HeldCall, *, status: int = 200) -> Response:
-        """How this person decides a hold that the desk does not sign for."""
-        offered = choices(held, visit.person, visit.bundle, visit.parts.signing, now=visit.now)
-        if held.shown is None or not offered.open or not offered.own_key:
+        """The same: with a passkey, from the card, or with a key of one's own, in a terminal."""
+        offered = choices_of(visit, held)
+        if not offered.open or not offered.own_key:
             return RedirectResponse(f"/holds/{held.hold.id}", status_code=303)
-        await self._readings.note(visit, "read", held.hold)
+        return await self.show_confirm(visit, held, status=status)
+
+    async def show_confirm(
+        self, visit: Visit, held: HeldCall, *, status: int = 200, asked: Asked | None = None
+    ) -> Response:
+        """The second step. `asked`: what is to be signed, and what the browser is to ask a passkey for."""
+        if held.shown is not None:
+            await self._readings.note(visit, "read", held.hold)
         return visit.page(
             "confirm.html",
             status=status,
@@ -135,7 +160,8 @@ class Views:
             hold=held.hold,
             shown=held.shown,
             standing=words.standing(held.hold, visit.now),
-            choices=offered,
+            choices=choices_of(visit, held),
+            asked=asked,
         )
 
     async def propose(self, visit: Visit) -> Response:
@@ -143,24 +169,21 @@ class Views:
         held = await visit.held()
         return visit.page("propose.html", held=held, hold=held.hold, proposed=visit.parts.propose(held))
 
-    async def history(self, visit: Visit) -> Response:
-        """What was decided, by whom, and how fast."""
-        holds = await visit.parts.reviews.listing(states=DECIDED, limit=MOST)
-        return visit.page(
-            "history.html",
-            history=history_for(holds, visit.person, visit.bundle, now=visit.now),
-            became=lambda hold: words.standing(hold, visit.now).word,
-            lasts=words.lasts,
-        )
-
     async def help(self, visit: Visit) -> Response:
         """What the words and the keys mean."""
         return visit.page("help.html")
 
 
+def choices_of(visit: Visit, held: HeldCall) -> Choices:
+    """What this person may say about a hold at this page."""
+    parts = visit.parts
+    return choices(held, visit.person, visit.bundle, parts.signing, now=visit.now, no_passkey=visit.no_passkey)
+
+
 async def queue_of(visit: Visit, wish: Wish, *, rows: int | None = None) -> Queue:
     """A person's queue, the calls of its rows opened."""
     index = visit.parts.index
+    await index.first_look()
 
     def now() -> Queue:
         more = {} if rows is None else {"rows": rows}
@@ -189,14 +212,15 @@ async def show_group(visit: Visit, *, said: str = "") -> Response:
     rows = await group_rows(visit, str(visit.request.path_params["group"]))
     asks = rows[0].entry.asks
     assert asks is not None  # only what was opened is in a group
-    signs = [row for row in rows if visit.parts.signing.key(visit.person, asks.meant) is not None]
+    signed = visit.parts.signing.key(visit.person, asks.meant) is not None
     return visit.page(
         "group.html",
         status=422 if said else 200,
         id=group_id(asks.alike),
         alike=asks.alike,
         rows=rows,
-        own_key="" if signs else "These calls are decided one by one: whoever decides them signs with their own key.",
+        one_by_one=not signed,
+        no_passkey="" if signed else visit.no_passkey,
         said=said,
     )
 

@@ -15,12 +15,13 @@ from proxy.core.clusters import Policy
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle, Person
 from proxy.review.desk import words
+from proxy.review.desk.oidc.entries import place
+from proxy.review.desk.opening import opened_for
 from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
-from proxy.review.desk.seeing import Concerned, may_see
-from proxy.review.desk.sessions import Session
+from proxy.review.desk.sessions import LONGEST, Session
+from proxy.review.desk.signing import why_no_passkey
 from proxy.review.opened import HeldCall
-from proxy.review.outcomes import unknown
 
 LIVE = "desk-live"
 """The header with which an open page asks for itself again: that is not somebody who does something."""
@@ -64,6 +65,17 @@ class Visit:
     def bundle(self) -> Bundle:
         return self.policy.bundle
 
+    @property
+    def origin(self) -> str:
+        """Where the page is: one of the desk's names, for the guard lets no other through."""
+        host = self.request.headers.get("host", "")
+        return next((each for each in self.parts.origins if each.partition("://")[2] == host), self.parts.origin)
+
+    @property
+    def no_passkey(self) -> str:
+        """Why this person cannot sign with a passkey at this page; "" where they can."""
+        return why_no_passkey(self.parts.signing, self.person, self.bundle, self.origin)
+
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         """One page, with what every page shows."""
         return page(template, {**common(self.parts, self), **values}, status=status)
@@ -78,20 +90,7 @@ class Visit:
 
     async def open(self, hold_id: str) -> HeldCall:
         """A hold, as `held`."""
-        if not hold_id.isascii() or not hold_id.isprintable():
-            raise unknown(hold_id)
-        try:
-            held = await self.parts.reviews.show(hold_id)
-        except Rejected as fault:
-            listed = self.parts.index.get(hold_id)
-            if fault.code is Code.HOLD_TAMPERED and (
-                listed is None or not Concerned(self.bundle, self.now)(self.person, listed.hold)
-            ):
-                raise unknown(hold_id) from None
-            raise
-        if not may_see(self.person, held):
-            raise unknown(hold_id)
-        return held
+        return await opened_for(self.parts, self.person, hold_id)
 
 
 type Handler = Callable[[Visit], Awaitable[Response]]
@@ -110,6 +109,23 @@ def cookie_name(parts: DeskParts) -> str:
 def token_of(request: Request, parts: DeskParts) -> str | None:
     """The session token that a browser sent."""
     return request.cookies.get(cookie_name(parts))
+
+
+def begin_session(answer: Response, parts: DeskParts, person: Person, request: Request) -> Session:
+    """Sign somebody in, whatever their browser had before. `answer` bears the new session's cookie."""
+    token = parts.sessions.begin(person.id, instead_of=token_of(request, parts))
+    session = parts.sessions.find(token)
+    assert session is not None
+    answer.set_cookie(
+        cookie_name(parts),
+        token,
+        max_age=int(LONGEST.total_seconds()),
+        path="/",
+        secure=parts.secure,
+        httponly=True,
+        samesite="strict",
+    )
+    return session
 
 
 def visit_of(request: Request, parts: DeskParts) -> Visit:
@@ -172,17 +188,26 @@ def _outside(request: Request, parts: DeskParts) -> Response:
     """
     if request.method in ("GET", "HEAD"):
         if request.headers.get("sec-fetch-site") == "cross-site":
-            return page("hop.html", {**common(parts, None), "to": request.url.path})
+            return page("hop.html", common(parts, None))
         if LIVE in request.headers or request.headers.get("accept") == "text/event-stream":
             return Response(status_code=401)
         if request.url.path == "/":
             return RedirectResponse("/enter", status_code=303)
+        return door(parts, status=401, to=request.url.path)
     return door(parts, status=401)
 
 
-def door(parts: DeskParts, *, refused: str = "", status: int) -> Response:
-    """How to sign in, and why a link did not."""
-    values = {**common(parts, None), "refused": refused, "links": parts.links is not None}
+def door(parts: DeskParts, *, refused: str = "", status: int, to: str = "/") -> Response:
+    """How to sign in, and why it did not work. `to`: the page that was asked for."""
+    provider = parts.oidc
+    values = {
+        **common(parts, None),
+        "refused": refused,
+        "links": parts.links is not None,
+        "provider": "" if provider is None else provider.name,
+        "provider_down": provider is not None and bool(provider.fault),
+        "to": place(to),
+    }
     return page("door.html", values, status=status)
 
 
@@ -190,11 +215,12 @@ _TITLES = {
     401: "Sign in first",
     403: "Not permitted",
     404: "Not here",
-    409: "Not any more",
+    409: "It is not as it was",
     410: "Gone",
     413: "Too large",
     415: "Not a form",
     422: "Not like that",
+    429: "Too many at once",
     503: "The store does not answer",
 }
 

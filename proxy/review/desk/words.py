@@ -31,7 +31,9 @@ _STANDINGS = {
     ),
     HoldState.DENIED: Standing(word="denied", sent="It was not sent.", tone="bad"),
     HoldState.EXPIRED: Standing(word="expired", sent="Nobody decided in time. It was not sent.", tone="calm"),
-    HoldState.CANCELLED: Standing(word="cancelled", sent="It was ended without a decision.", tone="calm"),
+    HoldState.CANCELLED: Standing(
+        word="cancelled", sent="It was ended without a decision. It was not sent.", tone="calm"
+    ),
 }
 
 
@@ -39,6 +41,8 @@ def standing(hold: Hold, now: datetime) -> Standing:
     """How a hold stands at `now`. One whose time is up is over, whether or not anybody has written that down yet."""
     if hold.state is HoldState.HELD and now >= hold.expires_at:
         return _STANDINGS[HoldState.EXPIRED]
+    if hold.state is HoldState.APPROVED and now >= hold.expires_at:
+        return Standing(word="expired", sent="It was released, but too late by now. It was not sent.", tone="calm")
     if hold.state is HoldState.APPROVED and hold.delivers:
         return Standing(word="released", sent="Nothing has been sent yet: the proxy sends it by itself.", tone="good")
     return _STANDINGS[hold.state]

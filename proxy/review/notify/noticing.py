@@ -52,6 +52,10 @@ class Places:
     def hold(self, hold_id: str) -> str:
         return f"{self.desk}/holds/{quote(hold_id, safe='')}"
 
+    def proposals(self, proposal_id: str = "") -> str:
+        """Where proposed manifests are, and those that end soon; or one proposal."""
+        return f"{self.desk}/proposals{'/' if proposal_id else ''}{quote(proposal_id, safe='')}"
+
 
 async def _none() -> Sequence[Proposal]:
     return ()
@@ -221,7 +225,7 @@ class Noticing:
             about=About.EXPIRING,
             at=self._clock(),
             text=text,
-            link=self._places.desk,
+            link=self._places.proposals(),
             facts={
                 "deployment": self._bundle.deployment,
                 "agent": manifest.sub,
@@ -238,7 +242,7 @@ class Noticing:
             about=About.PROPOSED,
             at=found.at,
             text=text,
-            link=self._places.desk,
+            link=self._places.proposals(found.id),
             facts={
                 "deployment": self._bundle.deployment,
                 "proposal": found.id,

@@ -15,7 +15,6 @@ import h11
 from proxy.core.addresses import OwnSurfaces, check_addresses, is_metadata_name
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import IPAddress, IPNetwork
-from proxy.core.names import INTERNAL_HOST
 from proxy.policy.webhooks import Target
 from proxy.ports import Resolver
 
@@ -73,7 +72,7 @@ class Postman:
             raise _down(target, f"broke off: {fault.strerror or type(fault).__name__}") from None
 
     async def _addresses(self, target: Target, allowed: tuple[IPNetwork, ...]) -> tuple[IPAddress, ...]:
-        if is_metadata_name(target.host) or target.host == INTERNAL_HOST:
+        if is_metadata_name(target.host) or self._own.named(target.host):
             raise Rejected(Code.GUARD_ADDRESS, f"{target.host} is told nothing: it is never reached", field="url")
         found = await self._resolver.resolve(target.host, target.port)
         try:

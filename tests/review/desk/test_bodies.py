@@ -76,6 +76,13 @@ def test_what_was_decoded_says_so_and_what_cannot_be_is_shown_as_it_came() -> No
     assert (broken.coding, bool(broken.dump)) == ("", True) and "could not be decoded" in broken.remarks[0]
 
 
+def test_bytes_that_name_a_credential_are_shown_when_they_are_asked_for() -> None:
+    body = b"\xff\xfe authorization: Bearer s3cret \x00"
+    found, shown = view(body), view(body, reveal=True)
+    assert found.hidden and found.dump == () and "when you ask" in found.remarks[-1]
+    assert not shown.hidden and any("s3cre" in line for line in shown.dump)
+
+
 def test_bytes_that_are_no_text_are_dumped_in_part() -> None:
     found = view(bytes(range(256)) * 4)
     assert found.dump[0].startswith("00000000  00 01 02") and found.as_is == ()
@@ -110,3 +117,41 @@ def test_of_a_body_that_was_not_kept_size_and_digest_are_told() -> None:
 
 def test_no_body_is_none() -> None:
     assert view(b"").size == 0
+
+
+def test_what_is_laid_out_and_cut_says_so_even_where_the_text_is_hidden() -> None:
+    body = json.dumps({"token": "s3cret", **{f"n{n}": n for n in range(MAX_LINES)}, "delete": True}).encode()
+    found = view(body, JSON)
+    assert found.hidden and len(found.laid_out) == MAX_LINES and "delete" not in "".join(found.laid_out)
+    assert any("more lines are not laid out here" in remark for remark in found.remarks)
+    long = view(json.dumps({"token": "s3cret", "note": "a" * 5_000}).encode(), JSON)
+    assert any(line.endswith("more characters") for line in long.laid_out)
+    assert view(b'{"token": "s3cret"}', JSON).remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "media"),
+    [
+        pytest.param(b'{"password": "s3cret",}', "application/json", id="JSON that is broken"),
+        pytest.param(b'\xef\xbb\xbf{"password": "s3cret"}', "application/json", id="JSON after a byte order mark"),
+        pytest.param(b'{"a": 1}\n{"token": "s3cret"}', "application/x-ndjson", id="JSON in lines"),
+        pytest.param(b"<login><password>s3cret</password></login>", "application/xml", id="XML"),
+        pytest.param(b"user: maria\napi_key: s3cret\n", "application/yaml", id="YAML"),
+        pytest.param(b"Authorization: Bearer s3cret", "text/plain", id="a header in a text"),
+        pytest.param(
+            b'--b\r\nContent-Disposition: form-data; name="password"\r\n\r\ns3cret\r\n--b--\r\n',
+            "multipart/form-data; boundary=b",
+            id="a multipart form",
+        ),
+    ],
+)
+def test_text_that_names_a_credential_is_hidden_until_it_is_asked_for(body: bytes, media: str) -> None:
+    found = view(body, ("Content-Type", media))
+    assert found.hidden and "s3cret" not in repr(found)
+    assert any("shown when you ask" in remark for remark in found.remarks)
+    assert "s3cret" in "".join(view(body, ("Content-Type", media), reveal=True).as_is)
+
+
+def test_text_that_names_none_is_shown() -> None:
+    found = view(b"note: the order of Maria, <b>urgent</b>", ("Content-Type", "text/plain"))
+    assert not found.hidden and found.as_is and found.remarks == ()

@@ -1,7 +1,8 @@
 """The desk in a real browser: the story of a held call, by keyboard, live, and without script."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,24 +10,19 @@ import pytest
 from identities import DEPUTY, SPONSOR
 
 pytest.importorskip("playwright")
-pytest.importorskip("axe_playwright_python")
 
-from axe_playwright_python.sync_playwright import Axe
+from deskpages import BODY, ERP, JSON
 from payloads import MARKUP, UNSEEN
 from playwright.sync_api import Browser, Dialog, Page, expect
 from roomservers import CHROMIUM, ServedRoom, chromium, served, shoot, signed_in
-
-from proxy.review.desk.parts import Earlier
 
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's chromium"),
 ]
 
-ERP = "https://erp.example"
+NUMBERS = count(100)
 NOT_IN_PATHS = dict.fromkeys(map(ord, "/%\\."), "-")
-BODY = b'{"invoice": "2043", "amount": 1250.10, "currency": "EUR", "api_key": "s3cret-value", "note": "p\xd0\xb0ypal"}'
-JSON = [("Content-Type", "application/json"), ("Authorization", "Bearer s3cret"), ("X-Request", "<b>bold</b>")]
 
 
 @pytest.fixture(scope="module")
@@ -116,16 +112,132 @@ def test_the_keys_can_be_switched_off(desk: ServedRoom, browser: Browser) -> Non
     context.close()
 
 
-def test_without_script_a_call_is_read_and_denied(desk: ServedRoom, browser: Browser) -> None:
-    hold = desk.file(f"{ERP}/v1/customers/42")
+@dataclass(frozen=True, kw_only=True)
+class Plain:
+    """Something that can be said on a card, as a browser without script does it."""
+
+    under: str = ""  # the part that is opened first
+    fill: tuple[tuple[str, str], ...] = ()  # fields by id
+    button: str
+    said: str  # what the answer's title says
+    state: str = "held"  # the hold's, after it
+
+
+PLAIN = (
+    pytest.param(Plain(button="Release once", said="released by", state="approved"), id="release"),
+    pytest.param(
+        Plain(
+            under="With a reason",
+            fill=(("release-reason", "seen"),),
+            button="Release once",
+            said="released by",
+            state="approved",
+        ),
+        id="release with a reason",
+    ),
+    pytest.param(
+        Plain(fill=(("deny-reason", "not its task"),), button="Deny", said="denied by", state="denied"), id="deny"
+    ),
+    pytest.param(
+        Plain(
+            under="Release calls like it, too",
+            fill=(("grant-reason", "stock-taking"), ("grant-count", "3")),
+            button="Release these",
+            said="released by",
+            state="approved",
+        ),
+        id="release calls like it",
+    ),
+    pytest.param(
+        Plain(under="Comment", fill=(("comment-text", "look at the date"),), button="Note it", said="commented on by"),
+        id="comment",
+    ),
+    pytest.param(
+        Plain(
+            under="More time",
+            fill=(("extend-reason", "at lunch"), ("extend-minutes", "90")),
+            button="Let it wait longer",
+            said="",
+        ),
+        id="more time",
+    ),
+    pytest.param(
+        Plain(
+            under="Let the deputies decide now",
+            fill=(("escalate-reason", "on a train"),),
+            button="Escalate",
+            said="",
+        ),
+        id="escalate",
+    ),
+    pytest.param(
+        Plain(
+            under="End it without a decision",
+            fill=(("cancel-reason", "filed twice"),),
+            button="End it",
+            said="",
+            state="cancelled",
+        ),
+        id="cancel",
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def plain_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedRoom]:
+    with served(tmp_path_factory.mktemp("plain")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def plain_page(plain_desk: ServedRoom, browser: Browser) -> Iterator[Page]:
     context = browser.new_context(java_script_enabled=False)
-    page = signed_in(context, desk, SPONSOR)
-    expect(page.get_by_role("heading", level=1)).to_contain_text("invoice-bot wants to GET /v1/customers/42")
-    page.get_by_label("Deny, because").fill("not its task")
-    page.get_by_role("button", name="Deny").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"denied by {SPONSOR}")
-    assert desk.state(hold) == "denied"
+    yield signed_in(context, plain_desk, SPONSOR)
     context.close()
+
+
+@pytest.mark.parametrize("plain", PLAIN)
+def test_without_script_it_is_said_by_a_plain_form(plain_desk: ServedRoom, plain_page: Page, plain: Plain) -> None:
+    hold, page = plain_desk.file(f"{ERP}/v1/customers/{next(NUMBERS)}"), plain_page
+    page.goto(f"{plain_desk.origin}/holds/{hold.id}")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("invoice-bot wants to GET /v1/customers/")
+    if plain.under:
+        page.locator("summary", has_text=plain.under).click()
+    for field, text in plain.fill:
+        page.locator(f"#{field}").fill(text)
+    page.get_by_role("button", name=plain.button, exact=True).click()
+    expect(page.locator(".outcome.good h1")).to_contain_text(plain.said)
+    assert plain_desk.state(hold) == plain.state
+
+
+def test_without_script_the_rest_is_done_by_plain_forms_and_links_too(plain_desk: ServedRoom, plain_page: Page) -> None:
+    desk, page = plain_desk, plain_page
+    title = page.get_by_role("heading", level=1)
+    denied = desk.file(f"{ERP}/v1/customers/{next(NUMBERS)}", headers=JSON)
+    page.goto(f"{desk.origin}/holds/{denied.id}")
+    page.get_by_role("button", name="Show what may be credentials").click()
+    expect(page.get_by_text("Bearer s3cret")).to_be_visible()
+    desk.decide(denied, release=False)
+    page.goto(f"{desk.origin}/holds/{denied.id}")
+    page.locator("#lift-reason").fill("it is their task after all")
+    page.get_by_role("button", name="Take the denial back").click()
+    expect(page.locator(".outcome.good")).to_be_visible()
+    for verb, name in (("deny", "Deny these 2"), ("release", "Release these 2, each once")):
+        holds = [desk.file(f"{ERP}/v1/{verb}s/{next(NUMBERS)}") for _ in range(2)]
+        page.goto(f"{desk.origin}/queue")
+        page.get_by_label("Search").fill(f"{verb}s")
+        page.get_by_role("button", name="Show").click()
+        page.locator(".groups a").click()
+        page.get_by_label("Reason").fill("month end")
+        page.get_by_role("button", name=name).click()
+        expect(title).to_contain_text("2 of 2")
+        assert {desk.state(hold) for hold in holds} == {"denied" if verb == "deny" else "approved"}
+    page.get_by_role("link", name="History").click()
+    page.get_by_label("Became").select_option("denied")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator("[data-row]").first).to_contain_text("denied by Ada")
+    page.get_by_role("button", name="Sign out").click()
+    expect(title).to_have_text("Sign in")
 
 
 def test_after_a_restart_of_the_desk_an_open_page_goes_on_and_misses_nothing(
@@ -214,50 +326,4 @@ def test_hostile_calls_run_nothing_and_ask_for_nothing(desk: ServedRoom, browser
     page.goto(f"{desk.origin}/queue")
     assert (faults, dialogs) == ([], [])
     assert [url for url in asked if not url.startswith(f"{desk.origin}/")] == []
-    context.close()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-def test_every_page_fits_in_light_and_dark(desk: ServedRoom, browser: Browser, scheme: str, width: int) -> None:
-    now = datetime.now(UTC)
-    desk.room.earlier = (
-        Earlier(at=now - timedelta(minutes=2), what="allow", asked=f"GET {ERP}/v1/invoices/2043", why="allowed"),
-        Earlier(at=now - timedelta(minutes=1), what="deny", asked=f"GET {ERP}/admin/users", why="policy.denied"),
-    )
-    hold = desk.file(f"{ERP}/v1/customers/42?token=abc", body=BODY, headers=JSON, ttl_s=600)
-    risky = desk.file(f"{ERP}/v1/customers/42", method="DELETE", ttl_s=1800)
-    for number in range(3):
-        desk.file(f"{ERP}/v1/salaries/{number}")
-    desk.decide(desk.file(f"{ERP}/v1/customers/1"), release=True)
-    desk.decide(desk.file(f"{ERP}/v1/customers/2"), release=False)
-    context = browser.new_context(
-        viewport={"width": width, "height": 844 if width == 390 else 900},
-        color_scheme=scheme,  # type: ignore[arg-type]
-        device_scale_factor=1,
-    )
-    page = signed_in(context, desk, SPONSOR)
-    faults = watch(page)
-    name = f"{scheme}-{'phone' if width == 390 else 'desktop'}"
-    group = ""
-    for path, title in (
-        (f"/holds/{hold.id}", "card"),
-        (f"/holds/{risky.id}", "risky"),
-        (f"/holds/{risky.id}/release", "confirm"),
-        ("/queue", "queue"),
-        ("/groups/", "group"),
-        ("/history", "history"),
-        ("/help", "help"),
-        (f"/holds/{hold.id}/propose", "propose"),
-        ("/holds/none", "not-here"),
-    ):
-        page.goto(f"{desk.origin}{path}{group if path == '/groups/' else ''}")
-        if title == "queue":
-            expect(page.locator(".groups a")).to_have_count(1)
-            group = (page.locator(".groups a").first.get_attribute("href") or "").rpartition("/")[2]
-        shoot(page, f"{title}-{name}")
-        violations = Axe().run(page).response["violations"]
-        assert violations == [], [(each["id"], each["nodes"][0]["html"]) for each in violations]
-        assert too_wide(page) <= 0, title
-    assert [fault for fault in faults if "404" not in fault] == []
     context.close()

@@ -1,18 +1,16 @@
 """The desk's list and its stream: nothing that happens is missed, and nobody hears of what does not concern them."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import identities
 import pytest
 from identities import DEPUTY, REVIEWER, SPONSOR
-from reviewrooms import ORIGIN, Browser, Room
+from reviewrooms import Room, Stream, kept_up
 
 from proxy.core.errors import Code, Unavailable
 from proxy.review.desk import index as index_module
-from proxy.review.desk.index import END, KEPT_EVENTS, RESET, Change, Index
+from proxy.review.desk.index import END, KEPT_EVENTS, RESET, Change
 
 URL = "https://erp.example/v1/customers/"
 
@@ -23,72 +21,10 @@ def room(tmp_path: Path) -> Room:
     return Room(directory=tmp_path, bundle=world.bundle, tokens=world.tokens)
 
 
-@contextlib.asynccontextmanager
-async def kept_up(index: Index) -> AsyncIterator[None]:
-    running = asyncio.ensure_future(index.run())
-    await index.ready.wait()
-    await asyncio.sleep(0)
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-
 async def heard(listening: index_module.Listening) -> Change:
     change = await listening.next(5.0)
     assert change is not None
     return change
-
-
-class Stream:
-    """Reads server-sent events off the application itself, as a browser that stays connected."""
-
-    def __init__(self, browser: Browser, path: str, last: str = "") -> None:
-        cookie = "; ".join(f"{each.name}={each.value}" for each in browser.client.cookies.jar)
-        headers = [("host", ORIGIN.partition("://")[2]), ("cookie", cookie), ("accept", "text/event-stream")]
-        headers += [("last-event-id", last)] if last else []
-        path, _, query = path.partition("?")
-        self._scope = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "method": "GET",
-            "scheme": "http",
-            "path": path,
-            "raw_path": path.encode(),
-            "query_string": query.encode(),
-            "headers": [(name.encode(), value.encode()) for name, value in headers],
-        }
-        self._gone = asyncio.Event()
-        self._asked = False
-        self._said: asyncio.Queue[str] = asyncio.Queue()
-        self._task = asyncio.ensure_future(browser.room.app(self._scope, self._receive, self._send))
-
-    async def _receive(self) -> dict[str, object]:
-        if not self._asked:
-            self._asked = True
-            return {"type": "http.request", "body": b"", "more_body": False}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def _send(self, message: object) -> None:
-        assert isinstance(message, dict)
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-        elif message.get("body"):
-            self._said.put_nowait(message["body"].decode())
-
-    async def next(self) -> dict[str, str]:
-        """The next event, by the names of its fields."""
-        while True:
-            text = await asyncio.wait_for(self._said.get(), 10)
-            if not text.startswith(":"):
-                return dict(line.partition(": ")[::2] for line in text.strip().splitlines())
-
-    async def leave(self) -> None:
-        self._gone.set()
-        await asyncio.wait_for(self._task, 5)
 
 
 # --- the list --------------------------------------------------------------------------------------------------------

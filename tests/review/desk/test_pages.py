@@ -74,6 +74,7 @@ async def test_alike_holds_are_a_group_that_is_decided_together_each_signed_for_
         assert "3×" in queue
         group = queue.partition('href="/groups/')[2].partition('"')[0]
         page = (await maria.get(f"/groups/{group}")).text
+        assert "their headers and bodies may differ" in page
         late = await room.file(f"{OUTSIDE}9")  # after the page was made
         shown = [f"{hold.id}:{hold.call_digest}" for hold in holds]
         fields = {"form_token": hidden(page)["form_token"], "hold": shown, "reason": "month end"}
@@ -278,6 +279,25 @@ async def test_what_cannot_be_written_down_is_not_shown(room: Room) -> None:
         assert (await maria.get(f"/holds/{hold.id}/body")).status_code == 503
 
 
+async def test_what_could_not_be_read_is_not_released_and_may_be_denied(room: Room) -> None:
+    hold, other = await room.file(body=b"the body"), await room.file(body=b"another body")
+    async with room.browser() as maria:
+        token = hidden((await maria.get("/queue")).text)
+        room.journal.fault = Unavailable(Code.JOURNAL_DOWN, "the disk is full")
+        for verb, more in (("release", {}), ("grant", {"minutes": "5", "count": "2"})):
+            said = await maria.post(
+                f"/holds/{hold.id}/{verb}", {**token, "digest": hold.call_digest, "reason": "x", **more}
+            )
+            assert said.status_code == 503
+        found = await room.holds.get(hold.id)
+        assert found is not None and found.state is HoldState.HELD
+        denied = await maria.post(f"/holds/{other.id}/deny", {**token, "digest": other.call_digest, "reason": "unread"})
+        assert denied.status_code == 200
+        room.journal.fault = None
+        assert (await maria.say(hold, "release")).status_code == 200  # the twin
+        assert [line["hold_id"] for line in room.journal.of("read")] == [hold.id]
+
+
 async def test_a_body_is_saved_byte_for_byte_as_nothing_that_a_browser_opens(room: Room) -> None:
     hold = await room.file(body=b"<script>alert(1)</script>\x00")
     async with room.browser() as maria:
@@ -316,19 +336,3 @@ async def test_a_hold_that_was_changed_in_the_store_is_not_shown(room: Room) -> 
         assert answer.status_code == 409 and "do not release it" in text_of(answer.text)
         assert (await cleo.get(f"/holds/{hold.id}")).status_code == 404
         assert "do not release it" in text_of((await maria.get("/queue")).text)
-
-
-# --- oversight -------------------------------------------------------------------------------------------------------
-
-
-async def test_the_history_says_by_whom_how_fast_and_how_often_released(room: Room) -> None:
-    holds = [await room.file(f"{OUTSIDE}{number}", ttl_s=900 if number < 3 else 60) for number in range(5)]
-    async with room.browser() as maria, room.browser(REVIEWER) as cleo:
-        for number, hold in enumerate(holds[:3]):
-            room.later(seconds=10)
-            await maria.say(hold, "deny" if number == 2 else "release", reason="because")
-        room.later(minutes=2)
-        page = text_of((await maria.get("/history")).text)
-        assert f"Ada Example ({SPONSOR}) 2 1 67 20 s" in page
-        assert "5 calls, 2 of them without a decision in time" in page
-        assert "0 calls" in text_of((await cleo.get("/history")).text)

@@ -244,5 +244,5 @@ showKeys();
 window.setInterval(countDown, 1000);
 const first = document.getElementById("outcome") ?? document.querySelector("[data-first]");
 if (location.hash === "#search") document.getElementById("search")?.focus();
-else if (location.hash === "" && document.activeElement === body) first?.focus({ preventScroll: true });
+else if (location.hash === "" && document.activeElement === body) first?.focus({ preventScroll: first.id !== "outcome" });
 listen();
