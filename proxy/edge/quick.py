@@ -4,12 +4,16 @@ Each replacement means the same (tests/edge/test_quick.py); with another mitmpro
 none is made, and everything works as before, more slowly.
 """
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import fields
 from functools import cache
+from types import ModuleType
 
-from mitmproxy import http, version
+from mitmproxy import hooks, http, version
+from mitmproxy.proxy import context
+from mitmproxy.utils import asyncio_utils
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +74,39 @@ def _quick_get(headers: http.Headers, name: str | bytes, default: object = None)
     return ", ".join(values) if values else default
 
 
-REPLACED: tuple[tuple[type, str, Callable[..., object]], ...] = (
+def _quick_fork(ctx: context.Context) -> context.Context:
+    """As `Context.fork`, which makes a connection to nowhere for each request and drops it."""
+    forked = context.Context.__new__(context.Context)
+    forked.client, forked.options, forked.server = ctx.client, ctx.options, ctx.server
+    forked.layers = ctx.layers.copy()
+    return forked
+
+
+def _quick_args(hook: hooks.Hook) -> list[object]:
+    """As `Hook.args`, which lists the fields of a hook's class anew for every event."""
+    return [getattr(hook, name) for name in _names_of(type(hook))]
+
+
+@cache
+def _names_of(kind: type[hooks.Hook]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]
+
+
+def _quick_create_task[T](
+    coro: Coroutine[object, object, T], *, name: str, keep_ref: bool, client: object = None
+) -> asyncio.Task[T]:
+    """As `asyncio_utils.create_task`, without what is noted on each task for people who look at them in mitmproxy."""
+    task = asyncio.get_running_loop().create_task(coro)
+    if keep_ref and not task.done():
+        asyncio_utils._KEEP_ALIVE.add(task)
+        task.add_done_callback(asyncio_utils._KEEP_ALIVE.discard)
+    return task
+
+
+REPLACED: tuple[tuple[type | ModuleType, str, Callable[..., object]], ...] = (
+    (context.Context, "fork", _quick_fork),
+    (hooks.Hook, "args", _quick_args),
+    (asyncio_utils, "create_task", _quick_create_task),
     (http.MessageData, "__post_init__", _quick_check),
     (http.Headers, "get_all", _quick_get_all),
     (http.Headers, "get", _quick_get),

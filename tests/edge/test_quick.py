@@ -1,16 +1,25 @@
 """What replaces code of mitmproxy means the same, and nothing is replaced in another mitmproxy than it was made for."""
 
+import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from functools import partial
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mitmproxy import http, version
+from mitmproxy import http, options, version
+from mitmproxy.connection import Client
+from mitmproxy.hooks import Hook, all_hooks
+from mitmproxy.proxy import layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.utils import asyncio_utils
 
 from proxy.edge import quick
 
-ORIGINAL = {name: getattr(owner, name) for owner, name, _ in quick.REPLACED}
+ORIGINAL: dict[str, Callable[..., Any]] = {name: getattr(owner, name) for owner, name, _ in quick.REPLACED}
+REPLACED: dict[str, Callable[..., Any]] = {name: quicker for _, name, quicker in quick.REPLACED}
 NAMES = st.sampled_from((b"Host", b"host", b"X-\xff", b"accept", b"")) | st.binary(max_size=6)
 HEADERS = st.lists(st.tuples(NAMES, st.binary(max_size=8)), max_size=5).map(http.Headers)
 KEYS = st.sampled_from(("Host", "HOST", b"hOST", "x-\udcff", "", b"")) | st.text(max_size=4) | st.binary(max_size=4)
@@ -38,8 +47,7 @@ def restored() -> Iterator[None]:
 @given(HEADERS, KEYS)
 def test_headers_are_found_as_mitmproxy_finds_them(headers: http.Headers, key: str | bytes) -> None:
     for name in ("get_all", "get", "__contains__"):
-        quicker = next(each for _, other, each in quick.REPLACED if other == name)
-        assert said(partial(quicker, headers, key)) == said(partial(ORIGINAL[name], headers, key))
+        assert said(partial(REPLACED[name], headers, key)) == said(partial(ORIGINAL[name], headers, key))
 
 
 @pytest.mark.parametrize(
@@ -70,4 +78,38 @@ def test_only_the_mitmproxy_it_was_written_for_is_changed(
 ) -> None:
     monkeypatch.setattr(version, "VERSION", running)
     assert quick.install() is done
-    assert (http.Headers.get_all is quick.REPLACED[1][2]) is done
+    for owner, name, quicker in quick.REPLACED:
+        assert (getattr(owner, name) is quicker) is done
+
+
+def test_a_request_gets_a_context_of_its_own_on_the_same_connections() -> None:
+    client = Client(peername=("192.0.2.1", 1), sockname=("192.0.2.2", 2))
+    first = Context(client, options.Options())
+    first.layers.append(cast(layer.Layer, object()))
+    for fork in (ORIGINAL["fork"], REPLACED["fork"]):
+        forked = fork(first)
+        assert vars(forked) == vars(first) and forked.layers is not first.layers
+
+
+@pytest.mark.parametrize("kind", [each for each in all_hooks.values() if len(fields(each)) < 2], ids=lambda kind: kind.name)
+def test_a_hook_is_told_of_the_same(kind: type[Hook]) -> None:
+    hook = kind(*[object() for _ in fields(kind)])
+    assert REPLACED["args"](hook) == ORIGINAL["args"](hook)
+
+
+async def test_a_task_is_kept_until_it_is_done() -> None:
+    go, done = asyncio.Event(), []
+
+    async def work() -> None:
+        await go.wait()
+        done.append(True)
+
+    for make in (ORIGINAL["create_task"], REPLACED["create_task"]):
+        task = make(work(), name="work", keep_ref=True, client=("192.0.2.1", 1))
+        assert task in asyncio_utils._KEEP_ALIVE
+        go.set()
+        await task
+        await asyncio.sleep(0)
+        assert task not in asyncio_utils._KEEP_ALIVE
+        go.clear()
+    assert done == [True, True]
