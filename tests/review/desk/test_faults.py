@@ -170,6 +170,7 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 async def test_who_is_signed_in_stays_so_on_a_full_disk_and_may_leave_for_good(
     room: Room, full: Callable[[], None]
 ) -> None:
+    await room.parts.index.read()
     async with room.browser() as maria:
         full()
         room.later(minutes=2)
@@ -183,6 +184,7 @@ async def test_who_is_signed_in_stays_so_on_a_full_disk_and_may_leave_for_good(
 async def test_who_leaves_where_nothing_can_be_written_is_told_what_that_means(
     room: Room, full: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await room.parts.index.read()
     async with room.browser() as maria:
         form = hidden((await maria.get("/queue")).text)
         full()
