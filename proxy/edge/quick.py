@@ -84,12 +84,13 @@ def _quick_fork(ctx: context.Context) -> context.Context:
 
 def _quick_args(hook: hooks.Hook) -> list[object]:
     """As `Hook.args`, which lists the fields of a hook's class anew for every event."""
-    return [getattr(hook, name) for name in _names_of(type(hook))]
+    kind = type(hook)
+    if kind not in _NAMES:
+        _NAMES[kind] = tuple(field.name for field in fields(hook))  # type: ignore[arg-type]
+    return [getattr(hook, name) for name in _NAMES[kind]]
 
 
-@cache
-def _names_of(kind: type[hooks.Hook]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))  # type: ignore[arg-type]
+_NAMES: dict[type[hooks.Hook], tuple[str, ...]] = {}
 
 
 def _quick_create_task[T](

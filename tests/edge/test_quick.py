@@ -91,7 +91,9 @@ def test_a_request_gets_a_context_of_its_own_on_the_same_connections() -> None:
         assert vars(forked) == vars(first) and forked.layers is not first.layers
 
 
-@pytest.mark.parametrize("kind", [each for each in all_hooks.values() if len(fields(each)) < 2], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [each for each in all_hooks.values() if len(fields(each)) < 2], ids=lambda kind: str(kind.name)
+)
 def test_a_hook_is_told_of_the_same(kind: type[Hook]) -> None:
     hook = kind(*[object() for _ in fields(kind)])
     assert REPLACED["args"](hook) == ORIGINAL["args"](hook)
