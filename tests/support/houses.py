@@ -39,6 +39,7 @@ from proxy.policy.bundle import load_bundle, sign_bundle
 from proxy.policy.passkeys import passkey_line
 from proxy.policy.settings import Settings, load_settings
 from proxy.stores.embedded import EmbeddedStore
+from proxy.stores.names import REMEMBER_S
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_control import RedisControl
 from proxy.stores.redis_holds import RedisHolds
@@ -277,10 +278,13 @@ class House:
         return [line for line in lines if kind is None or line["kind"] == kind]
 
     def resolve(self, table: Mapping[str, Sequence[object] | str]) -> None:
-        """What names resolve to from now on."""
+        """What names resolve to from now on. What was answered before has been forgotten when this returns."""
         draft = self.names.with_suffix(".new")
         draft.write_text(json.dumps(table))
         draft.replace(self.names)
+        log = Path(f"{self.names}.log")
+        if log.exists():
+            time.sleep(max(0.0, log.stat().st_mtime + REMEMBER_S + 0.05 - time.time()))
 
     @property
     def looked_up(self) -> list[str]:
