@@ -107,14 +107,15 @@ def accept(
     bundle = deployment.bundle(dev=dev)
 
     async def run(updates: Updates) -> Manifest | None:
-        proposal = (await updates.show(proposal_id)).proposal
+        update = await updates.show(proposal_id)
+        proposal = update.proposal
         signer = choose_signer(
             deployment, bundle, key=key, name=name or proposal.sponsor, able=lambda who: who == proposal.sponsor
         )
         wanted = await updates.draft(proposal_id, person=_enrolled(bundle, signer.name))
         shown = parse_manifest(seal(wanted.claims, typ=wanted.typ, key=fresh_key()))
         if not as_json:
-            _preview(deployment, bundle, proposal, shown)
+            _preview(deployment, bundle, proposal, shown, doubt=update.doubt)
         if not agreed(f"Sign this as {proposal.sponsor}?", yes=yes):
             return None
         return await updates.record(proposal_id, seal(wanted.claims, typ=wanted.typ, key=signer.key))
@@ -133,6 +134,7 @@ def accept(
 
 def decline(
     proposal_id: ProposalId,
+    why: Annotated[str, typer.Option(help="Why; the author reads it. A sponsor says it always.")] = "",
     key: KeyFile = None,
     name: As = None,
     config: Config = None,
@@ -141,12 +143,12 @@ def decline(
     """Turn a proposed manifest down, or take it back: its sponsor or its author may.
 
     Example:
-      intent-proxy manifest decline PROPOSAL --as maria
+      intent-proxy manifest decline PROPOSAL --why 'the list is not needed' --as maria
     """
     deployment = open_deployment(config)
     bundle = deployment.bundle(dev=dev)
     person = _person(deployment, bundle, key, name)
-    dropped = _run(deployment, bundle, lambda updates: updates.drop(proposal_id, person=person))
+    dropped = _run(deployment, bundle, lambda updates: updates.drop(proposal_id, person=person, why=why))
     Screen().say(f"dropped: {dropped.id}, for {dropped.agent}", style=GOOD)
 
 
@@ -179,7 +181,7 @@ def _enrolled(bundle: Bundle, name: str) -> Person:
     return bundle.people[name]
 
 
-def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: Manifest) -> None:
+def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: Manifest, *, doubt: str) -> None:
     screen, path = Screen(), deployment.manifest_file(proposal.agent)
     screen.say(f"{proposal.author} proposes: {proposal.why}", style=WARN)
     screen.say()
@@ -188,6 +190,8 @@ def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: 
     if replaced is not None:
         texts = texts_of(bundle)
         show_differences(screen, manifest_difference(replaced, shown, texts, texts), over=str(path))
+    if doubt:
+        screen.say(f"That manifest does not count: {doubt}. With this one {proposal.agent} may act again.", style=WARN)
     screen.say()
 
 
