@@ -14,7 +14,7 @@ from proxy.cli.manifest_options import Yes
 from proxy.cli.manifest_words import manifest_json, show_differences, show_manifest
 from proxy.cli.screen import GOOD, WARN, Screen, document
 from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
-from proxy.cli.signing import agreed, present_root
+from proxy.cli.signing import agreed, doubt_here, present_root, show_doubt
 from proxy.cli.store import open_store
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import instant, until
@@ -107,15 +107,14 @@ def accept(
     bundle = deployment.bundle(dev=dev)
 
     async def run(updates: Updates) -> Manifest | None:
-        update = await updates.show(proposal_id)
-        proposal = update.proposal
+        proposal = (await updates.show(proposal_id)).proposal
         signer = choose_signer(
             deployment, bundle, key=key, name=name or proposal.sponsor, able=lambda who: who == proposal.sponsor
         )
         wanted = await updates.draft(proposal_id, person=_enrolled(bundle, signer.name))
         shown = parse_manifest(seal(wanted.claims, typ=wanted.typ, key=fresh_key()))
         if not as_json:
-            _preview(deployment, bundle, proposal, shown, doubt=update.doubt)
+            _preview(deployment, bundle, proposal, shown)
         if not agreed(f"Sign this as {proposal.sponsor}?", yes=yes):
             return None
         return await updates.record(proposal_id, seal(wanted.claims, typ=wanted.typ, key=signer.key))
@@ -181,7 +180,7 @@ def _enrolled(bundle: Bundle, name: str) -> Person:
     return bundle.people[name]
 
 
-def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: Manifest, *, doubt: str) -> None:
+def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: Manifest) -> None:
     screen, path = Screen(), deployment.manifest_file(proposal.agent)
     screen.say(f"{proposal.author} proposes: {proposal.why}", style=WARN)
     screen.say()
@@ -190,8 +189,7 @@ def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: 
     if replaced is not None:
         texts = texts_of(bundle)
         show_differences(screen, manifest_difference(replaced, shown, texts, texts), over=str(path))
-    if doubt:
-        screen.say(f"That manifest does not count: {doubt}. With this one {proposal.agent} may act again.", style=WARN)
+    show_doubt(screen, doubt_here(deployment, bundle, replaced), agent=proposal.agent, over=str(path))
     screen.say()
 
 

@@ -60,6 +60,17 @@ def differences(replaced: Manifest, shown: Manifest, bundle: Bundle) -> tuple[Li
     return difference_lines(manifest_difference(replaced, shown, texts, texts))
 
 
+def doubt_about(replaced: Manifest, bundle: Bundle, *, lifetimes: Lifetimes) -> str:
+    """Why a manifest that others are compared with is nobody's word under today's policy; "" where it is, or was until
+    it ended. Whoever can write its file could else have any change read as none. Not asked here: whether it is revoked.
+    """
+    try:
+        verify_chain((replaced.token,), bundle, lifetimes=lasting(lifetimes), now=max(replaced.iat, replaced.nbf))
+    except Rejected as fault:
+        return fault.detail
+    return ""
+
+
 def keep(token: str, bundle: Bundle, *, lifetimes: Lifetimes, pins: Path, out: Path, now: datetime) -> Manifest:
     """Verify a signed root manifest as the proxy will, keep the cluster texts it approves, and write it to `out`.
 

@@ -19,15 +19,15 @@ from proxy.core.manifest import MANIFEST_TYP, Draft, parse_manifest, root_claims
 from proxy.core.model import Bundle, Manifest, Person
 from proxy.core.notes import check_reason
 from proxy.core.reviewers import check_certified
-from proxy.core.verify import Lifetimes, verify_chain
+from proxy.core.verify import Lifetimes
 from proxy.core.vouching import bare
-from proxy.policy.chains import lasting, read_links
+from proxy.policy.chains import read_links
 from proxy.policy.drafts import draft_again, draft_text, parse_draft
 from proxy.policy.enrolled import agent_in
 from proxy.ports import Proposals
 from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text, read_ended
 from proxy.review.manifestwords import Line, ManifestTold, manifest_told
-from proxy.review.preparing import as_if_signed, differences, keep, to_sign
+from proxy.review.preparing import as_if_signed, differences, doubt_about, keep, to_sign
 from proxy.review.tosign import ToSign
 
 MOST_WAITING = 200
@@ -206,7 +206,7 @@ class Updates:
             differences=() if replaces is None else differences(replaces, shown, self._bundle),
             replaces=replaces,
             shown=shown,
-            doubt="" if replaces is None else self._doubt(replaces),
+            doubt="" if replaces is None else doubt_about(replaces, self._bundle, lifetimes=self._lifetimes),
         )
 
     async def draft(self, proposal_id: str, *, person: Person) -> ToSign:
@@ -269,14 +269,6 @@ class Updates:
         with suppress(Rejected):
             return read_links(self._manifests / f"{agent}.jws")[0]
         return None
-
-    def _doubt(self, replaced: Manifest) -> str:
-        began, lifetimes = max(replaced.iat, replaced.nbf), lasting(self._lifetimes)
-        try:
-            verify_chain((replaced.token,), self._bundle, lifetimes=lifetimes, now=began)
-        except Rejected as fault:
-            return fault.detail
-        return ""
 
     async def _get(self, proposal_id: str) -> Proposal:
         text = await self._proposals.get(proposal_id)
