@@ -5,7 +5,7 @@ were shown. It is signed where the sponsor's key is, in two steps: `draft` says 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +27,7 @@ from proxy.policy.enrolled import agent_in
 from proxy.ports import Proposals
 from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text, read_ended
 from proxy.review.manifestwords import Line, ManifestTold, manifest_told
-from proxy.review.preparing import as_if_signed, differences, doubt_about, keep, to_sign
+from proxy.review.preparing import as_if_signed, differences, doubt_about, keep, to_sign, verified
 from proxy.review.tosign import ToSign
 
 MOST_WAITING = 200
@@ -225,8 +225,12 @@ class Updates:
         prepared = self._prepared(proposal, now=self._clock(), jti=self._new_id())
         return ToSign(typ=MANIFEST_TYP, claims=root_claims(prepared))
 
-    async def record(self, proposal_id: str, token: str) -> Manifest:
+    async def record(
+        self, proposal_id: str, token: str, *, noted: Callable[[Manifest], Awaitable[None]] | None = None
+    ) -> Manifest:
         """Keep what the sponsor signed, where `manifest sign` would, together with the cluster texts it approves.
+
+        `noted` writes down elsewhere that it is signed, once that is verified; what it raises keeps it from being kept.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is no proposal of that id.
@@ -243,14 +247,10 @@ class Updates:
         wanted = root_claims(self._prepared(proposal, now=signed.iat, jti=signed.jti))
         if bare(open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims) != wanted:
             raise Rejected(Code.MANIFEST_MALFORMED, "what was signed is not what was proposed: read it again, and sign")
-        kept = keep(
-            token,
-            self._bundle,
-            lifetimes=self._lifetimes,
-            pins=self._pins,
-            out=self._manifests / f"{proposal.agent}.jws",
-            now=max(now, signed.iat),
-        )
+        at, bundle, out = max(now, signed.iat), self._bundle, self._manifests / f"{proposal.agent}.jws"
+        if noted is not None:
+            await noted(verified(token, bundle, lifetimes=self._lifetimes, now=at))
+        kept = keep(token, bundle, lifetimes=self._lifetimes, pins=self._pins, out=out, now=at)
         with suppress(Unavailable):  # it counts from here on: whoever signed it must not hear that it does not
             await self._end(proposal, How.SIGNED, by=kept.sponsor_id)
         return kept

@@ -103,7 +103,7 @@ class Proposals:
             raise Refused(409, GONE)
         try:
             token = kept[1].attested(key, signed(answer), visit.person)
-            manifest = await visit.parts.updates.record(proposal.id, token)
+            manifest = await visit.parts.updates.record(proposal.id, token, noted=visit.note_signed)
         except Rejected as fault:
             if fault.code is Code.HOLD_UNKNOWN:
                 raise Refused(409, f"{_begun(fault.detail)}. Nothing was recorded by this.") from None

@@ -19,7 +19,7 @@ from touches import answer, challenge, form_of
 
 from proxy.core.control import EVERYTHING, Act, ControlView, Statement
 from proxy.core.encoding import to_epoch
-from proxy.core.errors import Code
+from proxy.core.errors import Code, Unavailable
 from proxy.core.jws import open_envelope
 from proxy.core.manifest import MANIFEST_TYP, issue_root
 from proxy.core.model import Constraints, Manifest
@@ -217,8 +217,23 @@ async def test_the_sponsor_signs_with_a_passkey_and_the_manifest_is_theirs(room:
     root = kept(room)
     assert (root.sponsor_id, root.passkey, root.kid) == (SPONSOR, authenticator(SPONSOR).id, key("desk").public.kid)
     assert root.id in done.text and root.token in done.text and root.jti in page.text
+    (line,) = room.journal.of("sign")
+    assert (line["by"], line["manifest"], line["agent"]) == (SPONSOR, root.id, AGENT)
     assert await room.parts.updates.listing() == ()
     assert len(list(room.pins.iterdir())) == 1
+
+
+async def test_what_cannot_be_written_down_is_not_signed(room: Room) -> None:
+    proposal = await proposed(room)
+    async with room.browser() as ada:
+        page = await asked(ada, proposal)
+        room.journal.fault = Unavailable(Code.JOURNAL_DOWN, "the disk is full")
+        refused = await touched(ada, proposal, page, authenticator(SPONSOR))
+        assert refused.status_code == 503 and none_kept(room)
+        room.journal.fault = None
+        refused = await touched(ada, proposal, await asked(ada, proposal), authenticator(DEPUTY))
+        assert refused.status_code == 422 and room.journal.of("sign") == [], "nothing is written that did not count"
+        assert (await touched(ada, proposal, await asked(ada, proposal), authenticator(SPONSOR))).status_code == 200
 
 
 async def test_it_ends_with_the_passkey(room: Room) -> None:
