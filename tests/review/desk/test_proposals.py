@@ -153,6 +153,13 @@ async def test_what_a_removed_passkey_signed_is_told_not_to_count(room: Room) ->
         for page in (await ada.get("/proposals"), await asked(ada, second)):
             told = f"The manifest that {AGENT} has does not count ({SPONSOR} has no such passkey enrolled)"
             assert told in text_of(page.text)
+        room.manifests = room.parts.manifests()
+        for place in ("/agents", f"/agents/{AGENT}"):
+            agents = text_of((await ada.get(place)).text)
+            assert f"counts no more: {SPONSOR} has no such passkey enrolled." in agents and "ends in" not in agents
+        room.enrol(SPONSOR, authenticator(SPONSOR).passkey)
+        agents = text_of((await ada.get("/agents")).text)
+        assert "counts no more" not in agents and "mandate ends in" in agents
 
 
 async def test_an_agent_that_is_stopped_is_told_of(room: Room) -> None:
