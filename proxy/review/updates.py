@@ -209,8 +209,8 @@ class Updates:
             doubt="" if replaces is None else doubt_about(replaces, self._bundle, lifetimes=self._lifetimes),
         )
 
-    async def draft(self, proposal_id: str, *, person: Person) -> ToSign:
-        """What the sponsor is to sign now.
+    async def draft(self, proposal_id: str, *, person: Person, kid: str = "") -> ToSign:
+        """What the sponsor is to sign now. `kid` is of the desk's key, where their passkey is to sign it.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is none of that id.
@@ -223,7 +223,7 @@ class Updates:
             detail = f"only {proposal.sponsor}, who sponsors {proposal.agent}, signs for it, not {person.id}"
             raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
         prepared = self._prepared(proposal, now=self._clock(), jti=self._new_id())
-        return ToSign(typ=MANIFEST_TYP, claims=root_claims(prepared))
+        return ToSign(typ=MANIFEST_TYP, claims=root_claims(prepared), kid=kid)
 
     async def record(
         self, proposal_id: str, token: str, *, noted: Callable[[Manifest], Awaitable[None]] | None = None

@@ -40,7 +40,6 @@ from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
 from proxy.core.keys import jwk
 from proxy.core.manifest import MANIFEST_TYP, parse_manifest
-from proxy.core.passkeys import challenge_of
 from proxy.policy.bundle import sign_bundle
 from proxy.policy.passkeys import passkey_line
 from proxy.registry import names_of
@@ -126,9 +125,9 @@ class Gated:
     def touched(self) -> str:
         """Such a root, signed by its sponsor's passkey at the desk instead of with their key."""
         claims = identities.claims_of(self.root())
-        assertion = authenticator(identities.SPONSOR).sign(challenge_of(claims, typ=MANIFEST_TYP))
-        sponsor = self.town.house.bundle.people[identities.SPONSOR]
-        return ToSign(typ=MANIFEST_TYP, claims=claims).attested(identities.key("desk"), assertion, sponsor)
+        desk, sponsor = identities.key("desk"), self.town.house.bundle.people[identities.SPONSOR]
+        wanted = ToSign(typ=MANIFEST_TYP, claims=claims, kid=desk.public.kid)
+        return wanted.attested(desk, authenticator(sponsor.id).sign(wanted.challenge), sponsor)
 
     def last(self) -> dict[str, object]:
         """The newest decision in the journal."""

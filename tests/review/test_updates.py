@@ -363,7 +363,7 @@ async def test_a_passkey_signs_what_was_proposed_whichever_s_it_writes(tmp_path:
     seen: set[bool] = set()
     while seen != {True, False}:  # an authenticator's s is low or high by chance
         proposal = await room.propose()
-        wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+        wanted = await room.updates.draft(proposal, person=room.person(SPONSOR), kid=key("desk").public.kid)
         assertion = STICK.sign(wanted.challenge)
         seen.add(one_form(STICK.key.public, assertion.signature) == assertion.signature)
         signed = await room.updates.record(proposal, wanted.attested(key("desk"), assertion, room.person(SPONSOR)))
@@ -376,7 +376,7 @@ async def test_a_passkey_signs_what_was_proposed_whichever_s_it_writes(tmp_path:
 async def test_the_desk_alone_and_a_foreign_passkey_sign_nothing(tmp_path: Path) -> None:
     room = desk_room(tmp_path)
     proposal = await room.propose()
-    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR), kid=key("desk").public.kid)
     foreign = authenticator("mallory").sign(wanted.challenge)
     for token in (wanted.signed(key("desk")), wanted.attested(key("desk"), foreign, room.person(SPONSOR))):
         with pytest.raises(Rejected) as refused:
@@ -388,8 +388,8 @@ async def test_the_desk_alone_and_a_foreign_passkey_sign_nothing(tmp_path: Path)
 async def test_what_a_passkey_signed_must_be_what_was_proposed(tmp_path: Path) -> None:
     room = desk_room(tmp_path)
     proposal = await room.propose()
-    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
-    other = ToSign(typ=wanted.typ, claims=widened(wanted))
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR), kid=key("desk").public.kid)
+    other = replace(wanted, claims=widened(wanted))
     token = other.attested(key("desk"), STICK.sign(other.challenge), room.person(SPONSOR))
     with pytest.raises(Rejected, match="not what was proposed"):
         await room.updates.record(proposal, token)

@@ -50,11 +50,12 @@ from proxy.core.keys import ED25519, one_form
 from proxy.core.manifest import MANIFEST_TYP, detail_claims, parse_manifest
 from proxy.core.model import Call, Leg, Passkey, Received, ReviewDesk
 from proxy.core.names import canonical_host, parse_authority
-from proxy.core.passkeys import WEBAUTHN, challenge_of, check_assertion, read_assertion, read_registration
+from proxy.core.passkeys import WEBAUTHN, check_assertion, read_assertion, read_registration
 from proxy.core.problems import read_prefer
 from proxy.core.proof import LABEL, TAG, present, read_chain, read_intent, target_uri
 from proxy.core.proof import verify_signature as verify
 from proxy.core.session import read_basic
+from proxy.core.sponsoring import sponsored_challenge
 
 CAPS, STICK = BodyCaps(), authenticator(identities.SPONSOR)
 CORPUS = Path(__file__).parents[1] / "corpus"
@@ -394,7 +395,7 @@ def _asserted(envelope: Envelope, passkey: Passkey) -> None:
     """As a node reads what a passkey signed, whichever it was."""
     assertion = read_assertion(envelope.claims[WEBAUTHN])
     one_form(passkey.key, assertion.signature)
-    challenge = challenge_of(envelope.claims, typ=envelope.typ)
+    challenge = sponsored_challenge(envelope.claims, typ=envelope.typ, kid=envelope.kid)
     check_assertion(assertion, challenge=challenge, passkeys=(passkey,), desk=ReviewDesk(origins=(ORIGIN,)))
 
 
@@ -452,8 +453,9 @@ def field_seeds() -> Iterator[bytes]:
 def _by_passkey() -> str:
     """A root that a passkey signed at the desk; by Ed25519, which signs alike in every run."""
     drafted = identities.claims_of(identities.root())
-    assertion = authenticator(identities.SPONSOR, alg=ED25519).sign(challenge_of(drafted, typ=MANIFEST_TYP)).as_claim()
-    return seal({**drafted, WEBAUTHN: assertion}, typ=MANIFEST_TYP, key=identities.key("desk"))
+    stick, desk = authenticator(identities.SPONSOR, alg=ED25519), identities.key("desk")
+    assertion = stick.sign(sponsored_challenge(drafted, typ=MANIFEST_TYP, kid=desk.public.kid)).as_claim()
+    return seal({**drafted, WEBAUTHN: assertion}, typ=MANIFEST_TYP, key=desk)
 
 
 def manifest_seeds() -> Iterator[bytes]:

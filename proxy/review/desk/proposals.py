@@ -85,7 +85,9 @@ class Proposals:
         """The second step: exactly what is to be signed now, and the question to the browser."""
         await read_form(visit.request, visit.session)
         proposal = await _found(visit)
-        wanted = await visit.parts.updates.draft(proposal.id, person=visit.person)
+        desk = visit.parts.signing.desk
+        kid = "" if desk is None else desk.public.kid
+        wanted = await visit.parts.updates.draft(proposal.id, person=visit.person, kid=kid)
         update = visit.parts.updates.read(proposal, wanted.shown())
         if visit.no_passkey:
             return self._page(visit, update, said=visit.no_passkey)
@@ -151,7 +153,7 @@ class Proposals:
             update=update,
             proposal=proposal,
             cautions=tuple(_cautions(visit, update)),
-            json=None if exact is None else json.dumps({"typ": exact.typ, "claims": exact.claims}, indent=2),
+            json=None if exact is None else json.dumps({"typ": exact.typ, "claims": exact.hashed}, indent=2),
             asked=asked,
             mine=person.id == proposal.sponsor,
             author=person.id == proposal.author,

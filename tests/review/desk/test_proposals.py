@@ -121,7 +121,7 @@ async def test_what_is_signed_is_shown_to_the_letter(room: Room) -> None:
         assert (await touched(ada, proposal, page, authenticator(SPONSOR))).status_code == 200
     root = kept(room)
     claims = open_envelope(root.token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims
-    assert bare(claims) == shown["claims"]
+    assert {**bare(claims), "kid": root.kid} == shown["claims"]
 
 
 async def test_what_was_stopped_is_told_before_anybody_signs(room: Room) -> None:
