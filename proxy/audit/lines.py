@@ -44,7 +44,9 @@ class Kind(enum.StrEnum):
     CONTROL = "control"  # a revocation, quarantine or kill switch came into force here
     GRANT = "grant"  # a route grant let one call pass
     POLICY = "policy"  # another bundle came into force here
-    REVIEW = "review"  # somebody signed in at the review desk, read a held call there, or used a token of its API
+    REVIEW = (
+        "review"  # at the desk somebody signed in, read a call or signed a manifest; or a token of its API was used
+    )
     STOP = "stop"  # the worker closed its chain in good order; always the last line
 
 

@@ -15,7 +15,7 @@ from proxy.audit.lines import stamp
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u, sha256_b64u
 from proxy.core.grants import RouteGrant
-from proxy.core.model import Bundle, Call, Decision, Evidence, Hold, Leg, Mandate, Mismatch, Nearest, RuleRef
+from proxy.core.model import Bundle, Call, Decision, Evidence, Hold, Leg, Mandate, Manifest, Mismatch, Nearest, RuleRef
 from proxy.core.shown import is_plain_name
 
 type KeyedHash = Callable[[str], str]
@@ -218,11 +218,13 @@ def review_fields(
     token: str | None = None,
     hold: Hold | None = None,
     via: str | None = None,
+    root: Manifest | None = None,
 ) -> dict[str, Json]:
-    """The fields of a `review` line: at the review desk somebody signed in (`enter`), read a held call (`read`), or had
-    what may be credentials in it shown (`reveal`); or by its API had the desk sign a word (`say`), or handed in one
-    that was signed elsewhere (`record`). `session` tells one time there from another, and `token` which token of the
-    API it was; neither opens anything. `via`: by what somebody signed in, `link` or `oidc`.
+    """The fields of a `review` line: at the review desk somebody signed in (`enter`), read a held call (`read`), had
+    what may be credentials in it shown (`reveal`), or signed a manifest, `root`, by passkey (`sign`); or by
+    its API had the desk sign a word (`say`), or handed in one that was signed elsewhere (`record`). `session` tells one
+    time there from another, and `token` which token of the API it was; neither opens anything. `via`: by what somebody
+    signed in, `link` or `oidc`.
     """
     return _known(
         {
@@ -233,11 +235,14 @@ def review_fields(
             "via": via,
             "hold_id": None if hold is None else hold.id,
             "call_digest": None if hold is None else hold.call_digest,
-            "manifest": None if hold is None else hold.root_id,
-            "agent": None if hold is None else _text(hold.agent),
-            "sponsor": None if hold is None else _text(hold.sponsor),
+            **({} if hold is None else _whose(hold.root_id, hold.agent, hold.sponsor)),
+            **({} if root is None else _whose(root.id, root.sub, root.sponsor_id)),
         }
     )
+
+
+def _whose(root_id: str, agent: str, sponsor: str) -> dict[str, Json]:
+    return {"manifest": root_id, "agent": _text(agent), "sponsor": _text(sponsor)}
 
 
 def _mandate_fields(mandate: Mandate) -> dict[str, Json | None]:

@@ -107,7 +107,7 @@ def _first_manifest(made: Deployment, plan: Plan, purpose: str | None, *, yes: b
     wish = Signing(deployment=made, bundle=bundle, draft=drafted, key=None, name=None, now=this_second())
     prepared = prepare(wish)
     if not quiet:
-        preview(wish, prepared, replaced=None, over="")
+        preview(wish, prepared, replaced=None, doubt="", over="")
     if not agreed(f"Sign this as {plan.sponsor.id}, with the key just made?", yes=yes):
         return False
     sign_and_keep(wish, prepared, out=made.manifest_file(plan.agent))

@@ -14,7 +14,7 @@ from proxy.cli.manifest_options import Yes
 from proxy.cli.manifest_words import manifest_json, show_differences, show_manifest
 from proxy.cli.screen import GOOD, WARN, Screen, document
 from proxy.cli.signers import OPERATOR, As, KeyFile, choose_signer
-from proxy.cli.signing import agreed, present_root
+from proxy.cli.signing import agreed, doubt_here, present_root, show_doubt
 from proxy.cli.store import open_store
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import instant, until
@@ -133,6 +133,7 @@ def accept(
 
 def decline(
     proposal_id: ProposalId,
+    why: Annotated[str, typer.Option(help="Why; the author reads it. A sponsor says it always.")] = "",
     key: KeyFile = None,
     name: As = None,
     config: Config = None,
@@ -141,12 +142,12 @@ def decline(
     """Turn a proposed manifest down, or take it back: its sponsor or its author may.
 
     Example:
-      intent-proxy manifest decline PROPOSAL --as maria
+      intent-proxy manifest decline PROPOSAL --why 'the list is not needed' --as maria
     """
     deployment = open_deployment(config)
     bundle = deployment.bundle(dev=dev)
     person = _person(deployment, bundle, key, name)
-    dropped = _run(deployment, bundle, lambda updates: updates.drop(proposal_id, person=person))
+    dropped = _run(deployment, bundle, lambda updates: updates.drop(proposal_id, person=person, why=why))
     Screen().say(f"dropped: {dropped.id}, for {dropped.agent}", style=GOOD)
 
 
@@ -188,6 +189,7 @@ def _preview(deployment: Deployment, bundle: Bundle, proposal: Proposal, shown: 
     if replaced is not None:
         texts = texts_of(bundle)
         show_differences(screen, manifest_difference(replaced, shown, texts, texts), over=str(path))
+    show_doubt(screen, doubt_here(deployment, bundle, replaced), agent=proposal.agent, over=str(path))
     screen.say()
 
 

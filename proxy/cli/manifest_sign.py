@@ -14,9 +14,10 @@ from proxy.cli.manifest_words import manifest_json
 from proxy.cli.publickeys import certificate_thumbprint
 from proxy.cli.screen import GOOD, Screen, document
 from proxy.cli.signers import As, KeyFile
-from proxy.cli.signing import Signing, agreed, prepare, present_root, preview, sign_and_keep
+from proxy.cli.signing import Signing, agreed, doubt_here, prepare, present_root, preview, sign_and_keep
 from proxy.cli.where import AsJson, Config, Dev
 from proxy.cli.words import until
+from proxy.core.errors import Code, Rejected
 from proxy.core.model import Bundle, Constraints, Grant, Manifest
 from proxy.policy.chains import read_links
 from proxy.policy.drafts import ManifestDraft, draft_again, draft_for, draft_text, locations_of, read_draft
@@ -132,13 +133,17 @@ def renew(
         grants=_with_more({grant.cluster: grant for grant in again.grants}, granted or [], bundle),
     )
     wish = Signing(deployment=deployment, bundle=bundle, draft=drafted, key=key, name=name, now=this_second())
+    if yes and (doubt := doubt_here(deployment, bundle, old)):  # its grants would be signed, and nobody has signed them
+        detail = f"{path} does not count: {doubt}. Leave out --yes and read what it says, or sign a draft"
+        raise Rejected(Code.MANIFEST_SIGNATURE, detail)
     return _sign(wish, path, replaced=old, yes=yes, as_json=as_json)
 
 
 def _sign(wish: Signing, path: Path, *, replaced: Manifest | None, yes: bool, as_json: bool) -> int:
     prepared = prepare(wish)
     if not as_json:
-        preview(wish, prepared, replaced=replaced, over=str(path))
+        doubt = doubt_here(wish.deployment, wish.bundle, replaced)
+        preview(wish, prepared, replaced=replaced, doubt=doubt, over=str(path))
     if not agreed(f"Sign this as {prepared.sponsor_id}?", yes=yes):
         Screen().note("not signed")
         return Exit.REFUSED

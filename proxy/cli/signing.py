@@ -7,9 +7,10 @@ from pathlib import Path
 
 import typer
 
+from proxy.cli.agents import known_control
 from proxy.cli.deployment import Deployment
 from proxy.cli.manifest_words import show_differences, show_manifest, texts_of
-from proxy.cli.screen import Screen
+from proxy.cli.screen import WARN, Screen
 from proxy.cli.signers import choose_signer
 from proxy.core.differences import manifest_difference
 from proxy.core.errors import Code, Rejected
@@ -19,7 +20,7 @@ from proxy.core.model import Bundle, Manifest
 from proxy.policy.chains import read_links
 from proxy.policy.drafts import ManifestDraft
 from proxy.policy.enrolled import agent_in
-from proxy.review.preparing import as_if_signed, keep, to_sign
+from proxy.review.preparing import as_if_signed, doubt_about, keep, to_sign
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,21 @@ def prepare(wish: Signing) -> Draft:
     return to_sign(wish.draft, wish.bundle, lifetimes=lifetimes, now=wish.now, jti=jti)
 
 
-def preview(wish: Signing, prepared: Draft, *, replaced: Manifest | None, over: str) -> None:
+def doubt_here(deployment: Deployment, bundle: Bundle, replaced: Manifest | None) -> str:
+    """Why the manifest that would be replaced does not count, as far as this machine knows; "" where it does."""
+    if replaced is None:
+        return ""
+    revoked = "it is revoked" if known_control(deployment).revokes(replaced) else ""
+    return revoked or doubt_about(replaced, bundle, lifetimes=deployment.settings.authority)
+
+
+def show_doubt(screen: Screen, doubt: str, *, agent: str, over: str) -> None:
+    """Say that what was compared with is nobody's word; nothing, where it is somebody's."""
+    if doubt:
+        screen.say(f"{over} does not count: {doubt}. With this one {agent} may act again: read it all.", style=WARN)
+
+
+def preview(wish: Signing, prepared: Draft, *, replaced: Manifest | None, doubt: str, over: str) -> None:
     """Show what would be signed, and how it differs from what it replaces. A throw-away key stands in meanwhile."""
     screen = Screen()
     shown = as_if_signed(prepared)
@@ -68,6 +83,7 @@ def preview(wish: Signing, prepared: Draft, *, replaced: Manifest | None, over: 
     if replaced is not None:
         texts = texts_of(wish.bundle)
         show_differences(screen, manifest_difference(replaced, shown, texts, texts), over=over)
+    show_doubt(screen, doubt, agent=shown.sub, over=over)
     screen.say()
 
 

@@ -148,7 +148,8 @@ def _manifest(
             yield f"changes {what} from {before} to {after}"
     if old.certificate != new.certificate:
         bound = f"the client certificate {new.certificate}" if new.certificate else "no client certificate any more"
-        verb = "tightens" if old.certificate is None else "changes" if new.certificate else "loosens"
+        # Not "tightens": whoever shows the certificate may act under a registered manifest without its key.
+        verb = "changes" if new.certificate else "loosens"
         yield f"{verb} what it is bound to: {bound}"
     if old.exp != new.exp:
         verb = "loosens" if new.exp > old.exp else "tightens"

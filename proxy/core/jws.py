@@ -58,7 +58,10 @@ def open_one_of(token: str, *, typs: tuple[str, ...], code: Code) -> Envelope:
     """
     parts = token.split(".")
     if len(token) > MAX_TOKEN_BYTES or len(parts) != 3:
-        raise Rejected(code, f"expected a compact JWS of three parts and at most {MAX_TOKEN_BYTES} characters")
+        got = f"{len(parts)} with {len(token)}"
+        raise Rejected(
+            code, f"expected a compact JWS of three parts and at most {MAX_TOKEN_BYTES} characters, got {got}"
+        )
     header = parse_json(unb64u(parts[0], code=code, field="header"), code=code, what="the JWS header")
     claims = parse_json(unb64u(parts[1], code=code, field="payload"), code=code, what="the JWS payload")
     if not isinstance(header, Mapping) or set(header) != {"typ", "alg", "kid"}:

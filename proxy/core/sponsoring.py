@@ -6,9 +6,13 @@ whoever has the passkey needs a page of the desk.
 
 What one touch signed is one mandate. Its id is the hash of what the *desk* signed, so whatever the desk could write
 otherwise under the same assertion would be a second id, with counters of its own, which no revocation of the first
-stops. So there is one spelling: header and payload in their RFC 8785 form, and the passkey's signature in one form.
+stops. So there is one spelling: header and payload in their RFC 8785 form, and the passkey's signature in one form. And
+there is one key: the challenge names the desk's, for of a desk that gets another key both are enrolled for a while.
 """
 
+from collections.abc import Mapping
+
+from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected
 from proxy.core.jws import check_signature, open_envelope, signing_input_of
 from proxy.core.keys import one_form
@@ -16,6 +20,17 @@ from proxy.core.manifest import MANIFEST_TYP
 from proxy.core.model import Bundle, Manifest, Person
 from proxy.core.passkeys import WEBAUTHN, challenge_of, check_assertion, read_assertion
 from proxy.core.standing import signing_key
+
+
+def sponsored_challenge(claims: Mapping[str, Json], *, typ: str, kid: str) -> bytes:
+    """What a passkey signs for a root that the desk's key `kid` will seal: as `challenge_of`, with that key's name.
+
+    No claim of a manifest is called so.
+
+    Raises:
+        Rejected(RELEASE_INVALID): the claims have no canonical form.
+    """
+    return challenge_of({**claims, "kid": kid}, typ=typ)
 
 
 def check_sponsored(root: Manifest, sponsor: Person, bundle: Bundle) -> None:
@@ -33,7 +48,7 @@ def check_sponsored(root: Manifest, sponsor: Person, bundle: Bundle) -> None:
     envelope = open_envelope(root.token, typ=MANIFEST_TYP, code=code)
     try:
         assertion = read_assertion(envelope.claims[WEBAUTHN])
-        challenge = challenge_of(envelope.claims, typ=envelope.typ)
+        challenge = sponsored_challenge(envelope.claims, typ=envelope.typ, kid=envelope.kid)
         passkey = check_assertion(assertion, challenge=challenge, passkeys=sponsor.passkeys, desk=bundle.desk)
     except Rejected as fault:
         raise Rejected(code, fault.detail, field=fault.field) from None

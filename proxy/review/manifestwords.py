@@ -70,7 +70,7 @@ def manifest_told(manifest: Manifest, bundle: Bundle, *, now: datetime, signed: 
 
 
 def difference_lines(differences: Iterable[str]) -> tuple[Line, ...]:
-    """What changes against another manifest; what widens stands out."""
+    """What changes against another manifest. What widens stands out, and what may: a payee exchanged for another."""
     return tuple(Line(text=line, warns=_widens(line)) for line in differences)
 
 
@@ -97,7 +97,9 @@ def manifest_json(manifest: Manifest) -> dict[str, Json]:
 
 
 def _widens(line: str) -> bool:
-    return line.startswith(("adds", "loosens")) or ": adds" in line or ": loosens" in line
+    """All but what is plainly less: "changes" is said of what is both, or of which nobody can tell (`core.compare`)."""
+    change = line.partition(": ")[2] if line.startswith("cluster ") else line
+    return not change.startswith(("removes", "tightens"))
 
 
 def _grant_told(grant: Grant, approved: Cluster | None, current: Cluster | None) -> GrantTold:

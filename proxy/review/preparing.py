@@ -60,16 +60,36 @@ def differences(replaced: Manifest, shown: Manifest, bundle: Bundle) -> tuple[Li
     return difference_lines(manifest_difference(replaced, shown, texts, texts))
 
 
+def doubt_about(replaced: Manifest, bundle: Bundle, *, lifetimes: Lifetimes) -> str:
+    """Why a manifest that others are compared with is nobody's word under today's policy; "" where it is, or was until
+    it ended. Whoever can write its file could else have any change read as none. Not asked here: whether it is revoked.
+    """
+    try:
+        verify_chain((replaced.token,), bundle, lifetimes=lasting(lifetimes), now=max(replaced.iat, replaced.nbf))
+    except Rejected as fault:
+        return fault.detail
+    return ""
+
+
+def verified(token: str, bundle: Bundle, *, lifetimes: Lifetimes, now: datetime) -> Manifest:
+    """A signed root manifest, as the proxy will verify it.
+
+    Raises:
+        Rejected: the proxy would refuse it.
+    """
+    return verify_chain((token,), bundle, lifetimes=lasting(lifetimes), now=now).root
+
+
 def keep(token: str, bundle: Bundle, *, lifetimes: Lifetimes, pins: Path, out: Path, now: datetime) -> Manifest:
     """Verify a signed root manifest as the proxy will, keep the cluster texts it approves, and write it to `out`.
 
     Raises:
         Rejected: the proxy would refuse it, or it cannot be written; nothing was.
     """
-    mandate = verify_chain((token,), bundle, lifetimes=lasting(lifetimes), now=now)
-    write_pins(pins, {grant.cluster: bundle.clusters[grant.cluster] for grant in mandate.root.grants})
+    root = verified(token, bundle, lifetimes=lifetimes, now=now)
+    write_pins(pins, {grant.cluster: bundle.clusters[grant.cluster] for grant in root.grants})
     write_chain_file(out, (token,))
-    return mandate.root
+    return root
 
 
 def _acting_key(agent: Agent, kid: str | None) -> PublicKey:

@@ -9,7 +9,8 @@ from proxy.core.jws import seal
 from proxy.core.keys import PrivateKey, one_form
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Manifest, Person
-from proxy.core.passkeys import WEBAUTHN, Assertion, challenge_of
+from proxy.core.passkeys import WEBAUTHN, Assertion
+from proxy.core.sponsoring import sponsored_challenge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,11 +19,17 @@ class ToSign:
 
     typ: str
     claims: Mapping[str, Json]
+    kid: str = ""  # of the desk's key that seals what a passkey signs; "" where no passkey is asked
+
+    @property
+    def hashed(self) -> dict[str, Json]:
+        """Every claim, and the desk's key: what the challenge is made of, with the type."""
+        return {**self.claims, "kid": self.kid}
 
     @property
     def challenge(self) -> bytes:
         """What a passkey is asked to sign."""
-        return challenge_of(self.claims, typ=self.typ)
+        return sponsored_challenge(self.claims, typ=self.typ, kid=self.kid)
 
     def signed(self, key: PrivateKey) -> str:
         """The manifest, signed with the sponsor's own key."""

@@ -5,7 +5,7 @@ were shown. It is signed where the sponsor's key is, in two steps: `draft` says 
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from proxy.core.clusters import Policy
 from proxy.core.encoding import from_epoch, to_epoch
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.jws import open_envelope
 from proxy.core.manifest import MANIFEST_TYP, Draft, parse_manifest, root_claims
 from proxy.core.model import Bundle, Manifest, Person
@@ -27,7 +27,7 @@ from proxy.policy.enrolled import agent_in
 from proxy.ports import Proposals
 from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text, read_ended
 from proxy.review.manifestwords import Line, ManifestTold, manifest_told
-from proxy.review.preparing import as_if_signed, differences, keep, to_sign
+from proxy.review.preparing import as_if_signed, differences, doubt_about, keep, to_sign, verified
 from proxy.review.tosign import ToSign
 
 MOST_WAITING = 200
@@ -62,6 +62,8 @@ class Update:
     told: ManifestTold | None
     differences: tuple[Line, ...]  # against the manifest it would replace
     replaces: Manifest | None
+    shown: Manifest | None = None  # what `told` tells; no signature of it counts
+    doubt: str = ""  # why `replaces` is nobody's word under today's policy; "" where it is, or was until it ended
     fault: str = ""
 
 
@@ -96,7 +98,7 @@ class Updates:
         Raises:
             Rejected(CONFIG_INVALID): it is no draft, or does not fit the policy, with every fault and its line; it is
                 too long, or too many wait.
-            Rejected(MANIFEST_LIFETIME, SPONSOR_LAPSED): nobody could sign it so.
+            Rejected(MANIFEST_LIFETIME, MANIFEST_MALFORMED, SPONSOR_LAPSED): nobody could sign it so.
             Rejected(RELEASE_INVALID): no reason.
             Rejected(HOLD_NOT_PERMITTED): the author's certificate has ended.
             Unavailable: the store does not answer.
@@ -107,7 +109,7 @@ class Updates:
         if len(text) > MOST_CHARS:
             raise Rejected(Code.CONFIG_INVALID, f"a draft has at most {MOST_CHARS} characters, got {len(text)}")
         draft = parse_draft(text.encode("utf-8", "surrogateescape"), bundle, name="draft")
-        to_sign(draft, bundle, lifetimes=self._lifetimes, now=now, jti="unsigned")
+        as_if_signed(to_sign(draft, bundle, lifetimes=self._lifetimes, now=now, jti="unsigned"))
         if len(await self.listing()) >= MOST_WAITING:
             raise Rejected(Code.CONFIG_INVALID, f"{MOST_WAITING} proposals wait already: sign or drop some of them")
         proposal = Proposal(
@@ -136,7 +138,7 @@ class Updates:
         """Propose the manifest that an agent has once more, for as long again, of the clusters as they are now.
 
         Raises:
-            Rejected(CONFIG_INVALID): the agent has no manifest here, or it cannot be drafted as it is.
+            Rejected(CONFIG_INVALID): the agent has no manifest here, it cannot be drafted as it is, or the same waits.
             Rejected, Unavailable: as `propose`.
         """
         old = self._present(agent)
@@ -147,6 +149,8 @@ class Updates:
         text = draft_text(drafted, self._bundle, sign="it is proposed; its sponsor signs it")
         if parse_draft(text.encode(), self._bundle, name="draft") != drafted:  # no constraint may get lost on the way
             raise Rejected(Code.CONFIG_INVALID, f"sign it in a terminal: intent-proxy manifest renew --agent {agent}")
+        if any((each.agent, each.text) == (agent, text) for each in await self.listing()):  # a button pressed twice
+            raise Rejected(Code.CONFIG_INVALID, f"the same is proposed for {agent} already, and waits for its sponsor")
         return await self.propose(text, author=author, why=why)
 
     async def ended(self, proposal_id: str) -> Ended | None:
@@ -164,15 +168,15 @@ class Updates:
         Raises:
             Rejected(HOLD_UNKNOWN): there is none of that id, or no more: it says what became of it.
             Rejected(HOLD_NOT_PERMITTED): this person may not.
-            Rejected(RELEASE_INVALID): the reason is none that can be shown.
+            Rejected(RELEASE_INVALID): the reason is none that can be shown, or a sponsor gives none.
             Unavailable: the store does not answer.
         """
-        check_reason(why)
         proposal = await self._get(proposal_id)
         if person.id not in (proposal.author, proposal.sponsor):
             detail = f"only {proposal.author}, who wrote it, or {proposal.sponsor}, who may sign it, drops a proposal"
             raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
         how = How.DECLINED if person.id == proposal.sponsor else How.WITHDRAWN
+        check_reason(why, needed="to turn it down" if how is How.DECLINED else "")
         await self._end(proposal, how, by=person.id, why=why)
         return proposal
 
@@ -187,11 +191,11 @@ class Updates:
         """
         proposal = await self._get(proposal_id)
         try:
-            prepared = self._prepared(proposal, now=self._clock(), jti="unsigned")
+            shown = as_if_signed(self._prepared(proposal, now=self._clock(), jti="unsigned"))
         except Rejected as fault:
             replaces = self._present(proposal.agent)
             return Update(proposal=proposal, told=None, differences=(), replaces=replaces, fault=fault.detail)
-        return self.read(proposal, as_if_signed(prepared))
+        return self.read(proposal, shown)
 
     def read(self, proposal: Proposal, shown: Manifest) -> Update:
         """A proposal as its sponsor reads it when exactly `shown` is to be signed."""
@@ -201,10 +205,12 @@ class Updates:
             told=manifest_told(shown, self._bundle, now=self._clock(), signed=False),
             differences=() if replaces is None else differences(replaces, shown, self._bundle),
             replaces=replaces,
+            shown=shown,
+            doubt="" if replaces is None else doubt_about(replaces, self._bundle, lifetimes=self._lifetimes),
         )
 
-    async def draft(self, proposal_id: str, *, person: Person) -> ToSign:
-        """What the sponsor is to sign now.
+    async def draft(self, proposal_id: str, *, person: Person, kid: str = "") -> ToSign:
+        """What the sponsor is to sign now. `kid` is of the desk's key, where their passkey is to sign it.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is none of that id.
@@ -217,17 +223,21 @@ class Updates:
             detail = f"only {proposal.sponsor}, who sponsors {proposal.agent}, signs for it, not {person.id}"
             raise Rejected(Code.HOLD_NOT_PERMITTED, detail)
         prepared = self._prepared(proposal, now=self._clock(), jti=self._new_id())
-        return ToSign(typ=MANIFEST_TYP, claims=root_claims(prepared))
+        return ToSign(typ=MANIFEST_TYP, claims=root_claims(prepared), kid=kid)
 
-    async def record(self, proposal_id: str, token: str) -> Manifest:
+    async def record(
+        self, proposal_id: str, token: str, *, noted: Callable[[Manifest], Awaitable[None]] | None = None
+    ) -> Manifest:
         """Keep what the sponsor signed, where `manifest sign` would, together with the cluster texts it approves.
+
+        `noted` writes down elsewhere that it is signed, once that is verified; what it raises keeps it from being kept.
 
         Raises:
             Rejected(HOLD_UNKNOWN): there is no proposal of that id.
             Rejected(MANIFEST_MALFORMED): it is not what was proposed, or was not signed just now.
             Rejected(MANIFEST_SIGNATURE): neither a key nor a passkey of the sponsor signed it.
             Rejected: the proxy would refuse it.
-            Unavailable: the store does not answer.
+            Unavailable: the store does not answer. Nothing was kept.
         """
         proposal = await self._get(proposal_id)
         signed, now = parse_manifest(token), self._clock()
@@ -237,15 +247,12 @@ class Updates:
         wanted = root_claims(self._prepared(proposal, now=signed.iat, jti=signed.jti))
         if bare(open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims) != wanted:
             raise Rejected(Code.MANIFEST_MALFORMED, "what was signed is not what was proposed: read it again, and sign")
-        kept = keep(
-            token,
-            self._bundle,
-            lifetimes=self._lifetimes,
-            pins=self._pins,
-            out=self._manifests / f"{proposal.agent}.jws",
-            now=max(now, signed.iat),
-        )
-        await self._end(proposal, How.SIGNED, by=kept.sponsor_id)
+        at, bundle, out = max(now, signed.iat), self._bundle, self._manifests / f"{proposal.agent}.jws"
+        if noted is not None:
+            await noted(verified(token, bundle, lifetimes=self._lifetimes, now=at))
+        kept = keep(token, bundle, lifetimes=self._lifetimes, pins=self._pins, out=out, now=at)
+        with suppress(Unavailable):  # it counts from here on: whoever signed it must not hear that it does not
+            await self._end(proposal, How.SIGNED, by=kept.sponsor_id)
         return kept
 
     # --- what they share ---------------------------------------------------------------------------------------------
@@ -292,6 +299,8 @@ class Updates:
                 case {"agent": str(agent), "author": str(author), "why": str(why), "at": int(at), "text": str(written)}:
                     sponsor, since = agent_in(self._bundle, agent).sponsor, from_epoch(at)
                     check_reason(why, needed="a proposal")
+                    if len(written.encode()) > 4 * MOST_CHARS:  # half a character is none, and fails here
+                        return None
                     found = Proposal(
                         id=proposal_id, agent=agent, sponsor=sponsor, author=author, why=why, at=since, text=written
                     )

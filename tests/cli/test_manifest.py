@@ -1,5 +1,6 @@
 """`manifest`: what the sponsor is shown, what is signed, and what becomes of it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,14 +10,16 @@ from clirun import cli
 
 from proxy.agent.keyfile import load_key, save_key
 from proxy.core.keys import jwk
-from proxy.core.manifest import parse_manifest
+from proxy.core.manifest import issue_root, parse_manifest
+from proxy.core.model import Constraints
 from proxy.core.verify import Lifetimes, verify_chain
 from proxy.policy.bundle import load_bundle
-from proxy.policy.chains import read_links
+from proxy.policy.chains import read_links, write_chain_file
 from proxy.policy.settings import load_settings
 
 READS, WRITES = "erp-example-443", "erp-example-443-changes"
 PURPOSE = ("--purpose", "Match invoices.")
+SIGN = ("--agent", "robot", "--cluster", READS, *PURPOSE)
 
 
 @pytest.fixture
@@ -263,6 +266,34 @@ def test_renewing_drops_what_a_cluster_no_longer_has(home: Path, current: Path) 
     assert f"cluster {READS}: removes action get-v1-invoices-id" in ran.out
     assert read_links(current)[0].grants[0].actions == frozenset()
     assert cli("explain", "GET", "https://erp.example/v1/invoices/1", "--agent", "robot").code == 10
+
+
+def test_what_nobody_signed_is_not_renewed_unread(home: Path, current: Path, tmp_path: Path) -> None:
+    """A file that an agent hands in with its clusters wide open is no word of its sponsor, whose key would sign it."""
+    (old,) = read_links(current)
+    wide = replace(old.grants[0], constraints=Constraints(), actions=frozenset({"get-v1-invoices-id", "extra"}))
+    draft = identities.draft(
+        sub="robot", sponsor="ada", deployment=old.aud, cnf=old.cnf, grants=[wide], iat=old.iat, exp=old.exp
+    )
+    forged = tmp_path / "robot.jws"
+    write_chain_file(forged, (issue_root(draft, key=identities.key("mallory")),))
+    was = forged.read_text()
+    ran = cli("manifest", "renew", forged, "--yes")
+    assert ran.code != 0 and "does not count: ada has no enrolled key" in ran.err and "without --yes" not in ran.out
+    assert forged.read_text() == was
+    told = cli("manifest", "sign", *SIGN, "--out", forged, "--yes").ok().out  # what is shown is signed, not that file
+    assert "does not count: ada has no enrolled key" in " ".join(told.split())
+    assert "does not count" not in cli("manifest", "renew", "--agent", "robot", "--yes").ok().out
+
+
+def test_what_was_revoked_is_not_renewed_unread(home: Path, current: Path) -> None:
+    (old,) = read_links(current)
+    cli("manifest", "renew", "--agent", "robot", "--yes").ok()
+    (new,) = read_links(current)
+    cli("manifest", "revoke", current, "--reason", "lost", "--as", "ada").ok()
+    ran = cli("manifest", "renew", "--agent", "robot", "--yes")
+    assert ran.code != 0 and "does not count: it is revoked" in ran.err
+    assert read_links(current) == (new,) != (old,)
 
 
 def test_renew_needs_one_manifest(home: Path, current: Path) -> None:

@@ -62,8 +62,11 @@ def test_without_a_terminal_nothing_is_signed_unasked(home: Path, draft: Path) -
 
 
 def test_it_is_declined_by_the_sponsor_or_taken_back_by_its_author(draft: Path) -> None:
-    for person in ("ada", "ben"):
-        cli("manifest", "decline", propose(draft), "--as", person).ok()
+    mute = cli("manifest", "decline", declined := propose(draft), "--as", "ada")
+    assert mute.code != Exit.OK and "needs a reason" in mute.err
+    cli("manifest", "decline", declined, "--as", "ada", "--why", "not needed").ok()
+    assert "declined by ada" in (late := cli("manifest", "accept", declined, "--yes")).err and "not needed" in late.err
+    cli("manifest", "decline", propose(draft), "--as", "ben").ok()
     assert cli("manifest", "decline", "nothing", "--as", "ada").code == Exit.UNKNOWN
 
 

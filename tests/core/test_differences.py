@@ -328,7 +328,7 @@ EXP = draft().exp
         pytest.param(
             manifest(),
             manifest(certificate="A" * 43),
-            [f"tightens what it is bound to: the client certificate {'A' * 43}"],
+            [f"changes what it is bound to: the client certificate {'A' * 43}"],
             id="bound to a certificate",
         ),
         pytest.param(

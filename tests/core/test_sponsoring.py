@@ -20,6 +20,7 @@ from proxy.core.manifest import MANIFEST_TYP, parse_manifest, root_claims
 from proxy.core.model import Bundle, Mandate, Person, ReviewDesk
 from proxy.core.passkeys import WEBAUTHN, Assertion, challenge_of
 from proxy.core.release import RELEASE_TYP
+from proxy.core.sponsoring import sponsored_challenge
 from proxy.core.standing import check_standing
 from proxy.core.verify import Lifetimes, verify_chain
 
@@ -44,7 +45,8 @@ BUNDLE = identities.bundle(people=people(), desk=DESK)
 
 def asserted(stick: Authenticator = STICK, over: dict[str, Json] | None = None, **changes: object) -> Assertion:
     typ = str(changes.pop("typ", MANIFEST_TYP))
-    made = stick.sign(challenge_of(over or CLAIMS, typ=typ), **changes)
+    kid = str(changes.pop("kid", DESK_KEY.public.kid))
+    made = stick.sign(sponsored_challenge(over or CLAIMS, typ=typ, kid=kid), **changes)
     return replace(made, signature=one_form(stick.key.public, made.signature))
 
 
@@ -91,6 +93,10 @@ LATER: dict[str, Json] = {**CLAIMS, "exp": to_epoch(NOW) + 3_000}
 OTHERS: dict[str, tuple[str, str]] = {
     "the desk's key alone": (seal(CLAIMS, typ=MANIFEST_TYP, key=DESK_KEY), "kid"),
     "an assertion over other claims": (attested(asserted(over=LATER)), "challenge"),
+    "an assertion that names no key of the desk": (
+        attested(STICK.sign(challenge_of(CLAIMS, typ=MANIFEST_TYP))),
+        "challenge",
+    ),
     "an assertion for a release": (attested(asserted(typ=RELEASE_TYP)), "challenge"),
     "another person's passkey": (attested(asserted(BENS)), "credential"),
     "another person's passkey under the sponsor's id": (attested(asserted(BENS, id=STICK.id)), "signature"),
@@ -210,6 +216,16 @@ def test_what_one_touch_signed_has_one_spelling_and_one_id(token: str, field: st
     assert verify(plain).root.passkey == STICK.id
     own = seal(CLAIMS, typ=MANIFEST_TYP, key=key(SPONSOR))
     assert verify(own), "what a person's own key signs may be spelled as it ever could"
+
+
+def test_of_a_desk_with_two_keys_one_touch_makes_one_manifest() -> None:
+    """While a desk changes its key both are enrolled; whoever has both had two ids of what was signed once."""
+    other = key("another desk")
+    both = identities.bundle(people=people(), desk=replace(DESK, keys=(DESK_KEY.public, other.public)))
+    refused = refusal(attested(by=other), bundle=both)
+    assert (refused.code, refused.field) == (Code.MANIFEST_SIGNATURE, "challenge")
+    assert verify(attested(), bundle=both)
+    assert verify(attested(asserted(kid=other.public.kid), by=other), bundle=both)
 
 
 def test_signatures_of_authenticators_have_one_form() -> None:

@@ -20,8 +20,9 @@ from proxy.core.errors import Code
 from proxy.core.jws import seal
 from proxy.core.keys import PrivateKey, one_form, sign
 from proxy.core.manifest import MANIFEST_TYP, parse_manifest
-from proxy.core.passkeys import WEBAUTHN, Assertion, challenge_of
+from proxy.core.passkeys import WEBAUTHN, Assertion
 from proxy.core.release import RELEASE_TYP
+from proxy.core.sponsoring import sponsored_challenge
 
 DESK_KEY, STICK = identities.key("desk"), authenticator(SPONSOR)
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -44,7 +45,7 @@ class Rooted:
 
 
 def asserted(claims: Claims, typ: str = MANIFEST_TYP, **changes: object) -> Assertion:
-    assertion = STICK.sign(challenge_of(claims, typ=typ), **changes)
+    assertion = STICK.sign(sponsored_challenge(claims, typ=typ, kid=DESK_KEY.public.kid), **changes)
     return replace(assertion, signature=one_form(STICK.key.public, assertion.signature))
 
 

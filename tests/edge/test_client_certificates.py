@@ -22,9 +22,11 @@ import httpx
 import identities
 import pytest
 import urllib3
+from authenticators import authenticator
 from clientcerts import ClientAuthority, Shown
 from clirun import cli
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from nodes import wait_for
 from origin_replies import Gate, Reply
 from rawclient import Response, Wire, connect, request_bytes
 from shots import PROMISE_S
@@ -37,8 +39,11 @@ from proxy.core.control import Act
 from proxy.core.encoding import Json
 from proxy.core.errors import Rejected
 from proxy.core.keys import jwk
-from proxy.core.manifest import parse_manifest
+from proxy.core.manifest import MANIFEST_TYP, parse_manifest
+from proxy.policy.bundle import sign_bundle
+from proxy.policy.passkeys import passkey_line
 from proxy.registry import names_of
+from proxy.review.tosign import ToSign
 from proxy.stores.redis_control import RedisMandates
 
 SPIFFE = "spiffe://test.example/invoice-bot"
@@ -117,6 +122,13 @@ class Gated:
         """A root manifest that grants every cluster."""
         return self.town.house.root(**changes)
 
+    def touched(self) -> str:
+        """Such a root, signed by its sponsor's passkey at the desk instead of with their key."""
+        claims = identities.claims_of(self.root())
+        desk, sponsor = identities.key("desk"), self.town.house.bundle.people[identities.SPONSOR]
+        wanted = ToSign(typ=MANIFEST_TYP, claims=claims, kid=desk.public.kid)
+        return wanted.attested(desk, authenticator(sponsor.id).sign(wanted.challenge), sponsor)
+
     def last(self) -> dict[str, object]:
         """The newest decision in the journal."""
         return max(self.town.house.journal("decision"), key=lambda line: str(line["at"]))
@@ -144,12 +156,12 @@ def code(answer: Response) -> str:
     return told
 
 
-# --- each way to prove, against each cluster -------------------------------------------------------------------------
+# --- each way to prove, against each cluster: under a root that a passkey signed --------------------------------------
 
 
 @contextmanager
 def by_session(gated: Gated) -> Iterator[Callable[[str], Response]]:
-    house, chain = gated.town.house, gated.town.house.chain()
+    house, chain = gated.town.house, gated.town.house.chain(gated.touched())
     lines = house.signed("POST", "http://intent.internal/session", chain=chain)
     with gated.wire() as wire:
         opened = wire.request("POST", "http://intent.internal/session", (("Host", "intent.internal"), *lines))
@@ -164,23 +176,23 @@ def by_session(gated: Gated) -> Iterator[Callable[[str], Response]]:
 @contextmanager
 def by_certificate(gated: Gated) -> Iterator[Callable[[str], Response]]:
     shown = gated.authority.issue(uris=[SPIFFE])
-    with gated.registered(gated.root()), gated.wire(shown) as wire:
+    with gated.registered(gated.touched()), gated.wire(shown) as wire:
         assert gated.tunnelled(wire).status == 200
         yield lambda path: gated.get(wire, path)
 
 
 @contextmanager
 def by_tunnel(gated: Gated) -> Iterator[Callable[[str], Response]]:
-    house = gated.town.house
+    house, chain = gated.town.house, gated.town.house.chain(gated.touched())
     authority = gated.town.url("tls", "/").split("/")[2]
     with gated.wire() as wire:
-        assert gated.tunnelled(wire, house.signed("CONNECT", authority, chain=house.chain(), intent="")).status == 200
+        assert gated.tunnelled(wire, house.signed("CONNECT", authority, chain=chain, intent="")).status == 200
         yield lambda path: gated.get(wire, path)
 
 
 @contextmanager
 def by_request(gated: Gated) -> Iterator[Callable[[str], Response]]:
-    house, chain = gated.town.house, gated.town.house.chain()
+    house, chain = gated.town.house, gated.town.house.chain(gated.touched())
     with gated.wire() as wire:
         assert gated.tunnelled(wire).status == 200
 
@@ -208,6 +220,37 @@ def test_each_proof_is_enough_for_what_asks_for_it_or_less_and_the_journal_says_
             else:
                 assert (answer.status, code(answer)) == (403, "proof.too_weak")
                 assert gated.town.tls.since(before).nothing
+
+
+def in_force(gated: Gated, people: str) -> None:
+    """Sign this people.yaml, and wait for the proxy to take it up."""
+    house = gated.town.house
+    house.settings.people.write_text(people)
+    version = sign_bundle(house.settings, identities.key("operator"), now=datetime.now(UTC)).version
+    wait_for(lambda: any(f"version {version} is in force" in line for line in house.output), "the policy is in force")
+
+
+def test_what_a_passkey_signed_ends_with_it_however_it_is_proven(gated: Gated) -> None:
+    """Also what was opened under it before: the session, the tunnel, and the connection that shows a certificate."""
+    people = gated.town.house.settings.people.read_text()
+    stick = passkey_line(authenticator(identities.SPONSOR).passkey)
+    assert stick in people
+    with ExitStack() as stack:
+        calls = {level: stack.enter_context(way(gated)) for level, way in WAYS.items()}
+        assert {level: call(f"/{level}/1").status for level, call in calls.items()} == dict.fromkeys(WAYS, 200)
+        before = gated.town.tls.mark()
+        in_force(gated, people.replace(stick, ""))
+        try:
+            for level, call in calls.items():
+                with suppress(OSError):  # it may have been ended before it was asked
+                    assert code(call(f"/{level}/1")) == "manifest.signature"
+            with by_request(gated) as call:
+                assert code(call("/request/1")) == "manifest.signature"
+            assert gated.town.tls.since(before).nothing
+        finally:
+            in_force(gated, people)
+    with by_request(gated) as call:
+        assert call("/request/1").status == 200
 
 
 # --- which certificates count ----------------------------------------------------------------------------------------

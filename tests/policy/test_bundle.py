@@ -237,7 +237,7 @@ def changing(**changes: Json) -> Callable[[Deployment], str]:
         pytest.param(lambda _: "é", "expected one compact JWS in ASCII", id="no ASCII"),
         pytest.param(
             lambda _: "a.b",
-            "expected a compact JWS of three parts and at most 16384 characters",
+            "expected a compact JWS of three parts and at most 16384 characters, got 2 with 3",
             id="no JWS",
         ),
         pytest.param(

@@ -19,6 +19,7 @@ from standardwebhooks import WebhookVerificationError
 from valkeys import Valkey
 
 from proxy.core.addresses import OwnSurfaces
+from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import Event
 from proxy.core.manifest import parse_manifest
@@ -185,6 +186,15 @@ async def test_a_manifest_that_ends_is_told_a_week_and_a_day_before(hearing: Hea
             message = await ops.heard("mandate.expiring", 1 if before > timedelta(days=1) else 2)
             assert (message["data"]["agent"], message["data"]["manifest"]) == (AGENT, root.id)
             assert f"ends in {'6 d 22 h' if before.days else '22 h 59 min'}" in message["data"]["text"]
+
+
+async def test_nobody_is_asked_to_renew_what_was_revoked(hearing: Hearing) -> None:
+    root = parse_manifest(hearing.filer.tokens[0])
+    hearing.manifests, days = (root,), (root.exp - timedelta(days=8), root.exp - timedelta(days=6))
+    (told,) = await hearing.noticing.between(*days)
+    assert told.facts["manifest"] == root.id
+    hearing.view = ControlView(revoked_manifests=frozenset({(root.iss, root.jti)}))
+    assert await hearing.noticing.between(*days) == ()
 
 
 async def test_a_proposed_manifest_is_told(hearing: Hearing, clock: Turned) -> None:

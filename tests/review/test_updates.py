@@ -13,7 +13,7 @@ from authenticators import ORIGIN, authenticator
 from identities import AGENT, CLUSTER, DEPUTY, NOW, REVIEWER, SPONSOR, key
 
 from proxy.core.clusters import compile_policy
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.jws import seal
 from proxy.core.keys import one_form
 from proxy.core.manifest import issue_root, parse_manifest
@@ -23,6 +23,7 @@ from proxy.policy.chains import read_chain_file, write_chain_file
 from proxy.policy.drafts import draft_for, draft_text
 from proxy.review.endings import MOST_REMEMBERED, REMEMBERED, Ended, How, ended_text
 from proxy.review.manifestwords import manifest_told
+from proxy.review.preparing import differences
 from proxy.review.tosign import ToSign
 from proxy.review.updates import MOST_WAITING, Updates
 from proxy.stores.memory_proposals import MemoryProposals
@@ -36,9 +37,9 @@ class Room:
     bundle: Bundle = field(default_factory=identities.bundle)
     now: datetime = NOW
     numbers: int = 0
+    store: MemoryProposals = field(default_factory=MemoryProposals)
 
     def __post_init__(self) -> None:
-        self.store = MemoryProposals()
         self.manifests, self.pins = self.home / "manifests", self.home / "pinned"
         self.pins.mkdir()
         self.updates = Updates(
@@ -105,6 +106,39 @@ async def test_what_it_changes_is_told_and_what_widens_stands_out(room: Room) ->
     assert line.warns and "adds" in line.text
 
 
+EXCHANGES: dict[str, tuple[Constraints, Constraints, str, bool]] = {
+    "a payee exchanged for another": (
+        Constraints(body={"/payee": frozenset({"17"})}),
+        Constraints(body={"/payee": frozenset({"88"})}),
+        "changes the constraint on what the body holds at /payee from 17 to 88",
+        True,
+    ),
+    "a method exchanged for another": (
+        Constraints(methods=frozenset({"GET"})),
+        Constraints(methods=frozenset({"POST"})),
+        "changes the constraint on methods from GET to POST",
+        True,
+    ),
+    "one payee less": (
+        Constraints(body={"/payee": frozenset({"17", "88"})}),
+        Constraints(body={"/payee": frozenset({"88"})}),
+        "tightens the constraint on what the body holds at /payee from 17, 88 to 88",
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "told", "warns"), EXCHANGES.values(), ids=EXCHANGES)
+def test_what_may_widen_stands_out_too(before: Constraints, after: Constraints, told: str, warns: bool) -> None:
+    """An author who exchanges what is permitted takes as much away as they add: a tired sponsor must see it."""
+    old, new = (
+        parse_manifest(issue_root(identities.draft(grants=[identities.grant(constraints=each)]), key=key(SPONSOR)))
+        for each in (before, after)
+    )
+    (line,) = differences(old, new, identities.bundle())
+    assert (line.text, line.warns) == (f"cluster {CLUSTER}: {told}", warns)
+
+
 @pytest.mark.parametrize("signer", [DEPUTY, REVIEWER, AGENT, "operator"])
 async def test_nobody_but_the_sponsor_signs(room: Room, signer: str) -> None:
     proposal = await room.propose()
@@ -116,6 +150,11 @@ async def test_nobody_but_the_sponsor_signs(room: Room, signer: str) -> None:
         assert refused.value.code is Code.HOLD_NOT_PERMITTED
     assert not room.manifests.exists()
     await room.updates.record(proposal, await room.sign(proposal))
+
+
+def bulky() -> str:
+    """Constraints that a draft may have, and no manifest: too many for one token."""
+    return f"    constraints: {{params: {{id: [{', '.join(f'x{number:030}' for number in range(600))}]}}}}\n"
 
 
 def widened(wanted: ToSign) -> dict[str, Any]:
@@ -164,6 +203,16 @@ async def test_a_proposal_that_no_longer_fits_says_why_and_is_not_signed(room: R
         await room.updates.draft(proposal, person=room.person(SPONSOR))
 
 
+async def test_one_that_nobody_can_sign_any_more_is_still_read_and_turned_down(room: Room) -> None:
+    """As one is that was written into the store by hand: its page must not fail, for there it is turned down."""
+    proposal = await room.propose()
+    kept = json.loads(await room.store.get(proposal) or "")
+    await room.store.put(proposal, json.dumps(kept | {"text": kept["text"] + bulky()}))
+    update = await room.updates.show(proposal)
+    assert update.told is None and "at most 16384 characters" in update.fault
+    await room.updates.drop(proposal, person=room.person(SPONSOR), why="too much")
+
+
 async def test_between_what_was_shown_and_what_is_signed_the_policy_may_not_change(room: Room) -> None:
     proposal = await room.propose()
     token = await room.sign(proposal)
@@ -180,6 +229,9 @@ async def test_between_what_was_shown_and_what_is_signed_the_policy_may_not_chan
         pytest.param("x", lambda text: text + "#" * 70_000, "at most 65536 characters", id="too long"),
         pytest.param("x", lambda text: text.replace("lifetime: 1d", "lifetime: 200d"), "not longer", id="a long life"),
         pytest.param("x", lambda text: text.replace(AGENT, "robot"), "there is no agent", id="nobody's"),
+        pytest.param(
+            "x", lambda text: text + bulky(), "at most 16384 characters, got 3 with", id="too long to be signed"
+        ),
     ],
 )
 async def test_what_nobody_could_sign_is_not_kept(
@@ -204,7 +256,10 @@ async def test_the_author_and_the_sponsor_drop_it_and_nobody_else(room: Room) ->
         with pytest.raises(Rejected) as refused:
             await room.updates.drop(proposal, person=room.person(REVIEWER))
         assert refused.value.code is Code.HOLD_NOT_PERMITTED
-        await room.updates.drop(proposal, person=room.person(person))
+        if person == SPONSOR:
+            with pytest.raises(Rejected, match="to turn it down needs a reason"):
+                await room.updates.drop(proposal, person=room.person(person))
+        await room.updates.drop(proposal, person=room.person(person), why="not now" if person == SPONSOR else "")
     assert await room.updates.listing() == ()
 
 
@@ -226,7 +281,7 @@ async def test_there_is_an_end_to_how_many_wait(room: Room) -> None:
         await room.store.put(f"p{number}", text)
     with pytest.raises(Rejected, match="200 proposals wait already"):
         await room.propose()
-    await room.updates.drop("p0", person=room.person(SPONSOR))
+    await room.updates.drop("p0", person=room.person(DEPUTY))
     await room.propose()
 
 
@@ -238,6 +293,8 @@ async def test_there_is_an_end_to_how_many_wait(room: Room) -> None:
         pytest.param({"why": "\x1b[2J"}, id="a reason that cannot be shown"),
         pytest.param({"at": 10**40}, id="no moment"),
         pytest.param({"text": 7}, id="no text"),
+        pytest.param({"text": "\ud800"}, id="half a character, which no page can show"),
+        pytest.param({"text": "#" * 300_000}, id="more than anybody may propose"),
     ],
 )
 async def test_what_somebody_wrote_into_the_store_by_hand_is_none(room: Room, change: dict[str, Any]) -> None:
@@ -264,6 +321,31 @@ async def test_what_stands_there_and_is_no_manifest_is_not_compared_with(room: R
     assert replaced == parse_manifest(identities.world().tokens[0])
 
 
+@pytest.mark.parametrize(
+    ("signer", "doubt"),
+    [
+        pytest.param(SPONSOR, "", id="its sponsor's word"),
+        pytest.param("mallory", "no enrolled key", id="nobody's word, written there"),
+        pytest.param(DEPUTY, "no enrolled key", id="somebody else's"),
+    ],
+)
+@pytest.mark.parametrize("later", [timedelta(0), timedelta(days=300)], ids=["while it lasts", "after its end"])
+async def test_what_is_compared_with_must_be_somebodys_word(
+    room: Room, signer: str, doubt: str, later: timedelta
+) -> None:
+    """Else a file with everything in it would make any proposal read as if it changed nothing."""
+    write_chain_file(room.manifests / f"{AGENT}.jws", (issue_root(identities.draft(), key=key(signer)),))
+    room.bundle = replace(room.bundle, people={name: _for_long(each) for name, each in room.bundle.people.items()})
+    room.now += later
+    update = await room.updates.show(await room.propose())
+    assert update.replaces is not None and update.told is not None
+    assert doubt in update.doubt and bool(update.doubt) is bool(doubt)
+
+
+def _for_long(person: Person) -> Person:
+    return replace(person, certified_until=NOW + timedelta(days=1_000))
+
+
 # --- by passkey ------------------------------------------------------------------------------------------------------
 
 STICK = authenticator(SPONSOR)
@@ -281,7 +363,7 @@ async def test_a_passkey_signs_what_was_proposed_whichever_s_it_writes(tmp_path:
     seen: set[bool] = set()
     while seen != {True, False}:  # an authenticator's s is low or high by chance
         proposal = await room.propose()
-        wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+        wanted = await room.updates.draft(proposal, person=room.person(SPONSOR), kid=key("desk").public.kid)
         assertion = STICK.sign(wanted.challenge)
         seen.add(one_form(STICK.key.public, assertion.signature) == assertion.signature)
         signed = await room.updates.record(proposal, wanted.attested(key("desk"), assertion, room.person(SPONSOR)))
@@ -294,7 +376,7 @@ async def test_a_passkey_signs_what_was_proposed_whichever_s_it_writes(tmp_path:
 async def test_the_desk_alone_and_a_foreign_passkey_sign_nothing(tmp_path: Path) -> None:
     room = desk_room(tmp_path)
     proposal = await room.propose()
-    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR), kid=key("desk").public.kid)
     foreign = authenticator("mallory").sign(wanted.challenge)
     for token in (wanted.signed(key("desk")), wanted.attested(key("desk"), foreign, room.person(SPONSOR))):
         with pytest.raises(Rejected) as refused:
@@ -306,11 +388,34 @@ async def test_the_desk_alone_and_a_foreign_passkey_sign_nothing(tmp_path: Path)
 async def test_what_a_passkey_signed_must_be_what_was_proposed(tmp_path: Path) -> None:
     room = desk_room(tmp_path)
     proposal = await room.propose()
-    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR))
-    other = ToSign(typ=wanted.typ, claims=widened(wanted))
+    wanted = await room.updates.draft(proposal, person=room.person(SPONSOR), kid=key("desk").public.kid)
+    other = replace(wanted, claims=widened(wanted))
     token = other.attested(key("desk"), STICK.sign(other.challenge), room.person(SPONSOR))
     with pytest.raises(Rejected, match="not what was proposed"):
         await room.updates.record(proposal, token)
+
+
+class Forgetful(MemoryProposals):
+    """A store that fails when it is to remember something."""
+
+    failing = False
+
+    async def put(self, proposal_id: str, text: str) -> None:
+        if self.failing:
+            raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+        await super().put(proposal_id, text)
+
+
+async def test_what_was_signed_counts_though_the_store_fails_afterwards(tmp_path: Path) -> None:
+    """It is written and will be obeyed: a sponsor who reads that it does not count would be told an untruth."""
+    room = Room(home=tmp_path, store=(store := Forgetful()))
+    proposal = await room.propose()
+    token = await room.sign(proposal)
+    store.failing = True
+    signed = await room.updates.record(proposal, token)
+    assert read_chain_file(room.manifests / f"{AGENT}.jws") == (signed.token,)
+    store.failing = False
+    await room.updates.drop(proposal, person=room.person(SPONSOR), why="it is signed")
 
 
 # --- what became of it -----------------------------------------------------------------------------------------------
@@ -387,6 +492,17 @@ async def test_a_manifest_is_proposed_again_with_all_that_narrows_it(room: Room)
     signed = await room.updates.record(proposal.id, await room.sign(proposal.id))
     assert signed.grants == tuple(grants)
     assert (signed.iat, signed.exp) == (room.now, room.now + timedelta(days=2))
+
+
+async def test_a_button_pressed_twice_proposes_once(room: Room) -> None:
+    draft = identities.draft(iat=NOW, exp=NOW + timedelta(days=2))
+    write_chain_file(room.manifests / f"{AGENT}.jws", (issue_root(draft, key=key(SPONSOR)),))
+    first = await room.updates.propose_again(AGENT, author=room.person(DEPUTY), why="still needed")
+    with pytest.raises(Rejected, match=f"the same is proposed for {AGENT} already"):
+        await room.updates.propose_again(AGENT, author=room.person(SPONSOR), why="still needed")
+    assert [each.id for each in await room.updates.listing()] == [first.id]
+    await room.updates.drop(first.id, person=room.person(DEPUTY))
+    await room.updates.propose_again(AGENT, author=room.person(SPONSOR), why="still needed")
 
 
 async def test_nothing_is_proposed_again_that_is_not_there(room: Room) -> None:

@@ -18,6 +18,7 @@ import heads
 import identities
 import yaml
 import zstandard
+from authenticators import ORIGIN, RP_ID, authenticator
 
 from proxy.core.bodies.coding import BodyCaps, decoded
 from proxy.core.bodies.forms import read_form
@@ -44,17 +45,19 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.fields import dictionary, lines, one_line, read_signature, read_signature_input
 from proxy.core.forwarding import forwardable, with_length
 from proxy.core.headers import Limits, check_head, with_one_cookie
-from proxy.core.jws import check_signature, open_envelope
-from proxy.core.keys import ED25519
+from proxy.core.jws import Envelope, check_signature, open_envelope, seal
+from proxy.core.keys import ED25519, one_form
 from proxy.core.manifest import MANIFEST_TYP, detail_claims, parse_manifest
-from proxy.core.model import Call, Leg, Received
+from proxy.core.model import Call, Leg, Passkey, Received, ReviewDesk
 from proxy.core.names import canonical_host, parse_authority
+from proxy.core.passkeys import WEBAUTHN, check_assertion, read_assertion, read_registration
 from proxy.core.problems import read_prefer
 from proxy.core.proof import LABEL, TAG, present, read_chain, read_intent, target_uri
 from proxy.core.proof import verify_signature as verify
 from proxy.core.session import read_basic
+from proxy.core.sponsoring import sponsored_challenge
 
-CAPS = BodyCaps()
+CAPS, STICK = BodyCaps(), authenticator(identities.SPONSOR)
 CORPUS = Path(__file__).parents[1] / "corpus"
 
 
@@ -367,7 +370,7 @@ def manifest(data: bytes) -> bool:
 
 
 def claims(data: bytes) -> bool:
-    """The payload alone, so that the fuzzer need not learn base64."""
+    """The payload alone, so that the fuzzer need not learn base64; with a passkey's assertion, that is read, too."""
     parts = ({"typ": MANIFEST_TYP, "alg": ED25519, "kid": identities.key("x").public.kid}, data, bytes(64))
     token = ".".join(b64u(part if isinstance(part, bytes) else canonical_json(part)) for part in parts)
 
@@ -376,7 +379,24 @@ def claims(data: bytes) -> bool:
         for grant in found.grants:
             canonical_json(detail_claims(grant))
 
-    return accepted(read)
+    whole = open_envelope(token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED) if accepted(read) else None
+    if whole is not None and WEBAUTHN in whole.claims:
+        assertion = read_assertion(whole.claims[WEBAUTHN])
+        accepted(lambda: _asserted(whole, replace(STICK.passkey, id=assertion.credential)))
+        accepted(
+            lambda: read_registration(
+                assertion.client_data, assertion.authenticator_data, challenge=b"x", rp_id=RP_ID, origin=ORIGIN
+            )
+        )
+    return whole is not None
+
+
+def _asserted(envelope: Envelope, passkey: Passkey) -> None:
+    """As a node reads what a passkey signed, whichever it was."""
+    assertion = read_assertion(envelope.claims[WEBAUTHN])
+    one_form(passkey.key, assertion.signature)
+    challenge = sponsored_challenge(envelope.claims, typ=envelope.typ, kid=envelope.kid)
+    check_assertion(assertion, challenge=challenge, passkeys=(passkey,), desk=ReviewDesk(origins=(ORIGIN,)))
 
 
 def jws(data: bytes) -> bool:
@@ -430,12 +450,20 @@ def field_seeds() -> Iterator[bytes]:
     yield b"Basic bTpz"
 
 
+def _by_passkey() -> str:
+    """A root that a passkey signed at the desk; by Ed25519, which signs alike in every run."""
+    drafted = identities.claims_of(identities.root())
+    stick, desk = authenticator(identities.SPONSOR, alg=ED25519), identities.key("desk")
+    assertion = stick.sign(sponsored_challenge(drafted, typ=MANIFEST_TYP, kid=desk.public.kid)).as_claim()
+    return seal({**drafted, WEBAUTHN: assertion}, typ=MANIFEST_TYP, key=desk)
+
+
 def manifest_seeds() -> Iterator[bytes]:
-    yield from (token.encode() for token in identities.chain())
+    yield from (token.encode() for token in (*identities.chain(), _by_passkey()))
 
 
 def claim_seeds() -> Iterator[bytes]:
-    for token in identities.chain():
+    for token in (*identities.chain(), _by_passkey()):
         payload = parse_manifest(token).signing_input.partition(b".")[2]
         yield identities.unb64u(payload.decode(), code=Code.MANIFEST_MALFORMED, field="payload")
 

@@ -25,6 +25,7 @@ from standardwebhooks import Webhook as Verifier
 
 from proxy.core.addresses import OwnSurfaces
 from proxy.core.clusters import compile_policy
+from proxy.core.control import ControlView
 from proxy.core.errors import Code, Unavailable
 from proxy.core.model import Hold, Manifest
 from proxy.policy.secrets import SecretSource
@@ -144,6 +145,7 @@ class Hearing:
     secrets: Told = field(default_factory=Told)
     own: OwnSurfaces = field(default_factory=OwnSurfaces)
     manifests: tuple[Manifest, ...] = ()
+    view: ControlView = field(default_factory=ControlView)
     proposals: tuple[Proposal, ...] = ()
     resolver: Resolver = field(default_factory=SystemResolver)
 
@@ -209,6 +211,7 @@ class Hearing:
             clock=self.now,
             places=Places(desk=DESK),
             manifests=lambda: self.manifests,
+            view=lambda: self.view,
             proposals=proposals,
         )
 

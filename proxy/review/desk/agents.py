@@ -2,8 +2,8 @@
 
 Pure.
 
-The manifests are those that are kept on this machine, and nothing in them is verified here: nodes do that with every
-call.
+The manifests are those that are kept on this machine. Asked here is whether everybody and every key they name is still
+enrolled, so that one that ended with its passkey is not told as a mandate; signatures are for nodes, with every call.
 """
 
 from collections import Counter
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from proxy.core.control import EVERYTHING, ControlView, Statement
+from proxy.core.errors import Rejected
 from proxy.core.model import Agent, Bundle, Manifest, Person
+from proxy.core.standing import check_enrolment
 from proxy.review.desk.index import Entry
 from proxy.review.desk.parts import Earlier
 from proxy.review.desk.seeing import Concerned, answers_for
@@ -30,6 +32,7 @@ class Mandated:
     standing: str  # "ends in 3 d 4 h"
     counts: bool  # it is in force now, as far as can be told here
     soon: bool  # it ends soon
+    lost: str = ""  # why it counts no more though it has neither ended nor been revoked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ def supervised(
 ) -> Supervised:
     """One agent at one moment."""
     mandates = sorted(
-        (_mandated(manifest, view, now) for manifest in manifests if manifest.sub == agent.id),
+        (_mandated(manifest, bundle, view, now) for manifest in manifests if manifest.sub == agent.id),
         key=lambda each: (each.counts, each.manifest.exp, each.manifest.id),
         reverse=True,
     )
@@ -100,18 +103,29 @@ def tasks_of(did: Iterable[Earlier]) -> tuple[tuple[str, int], ...]:
     return tuple(reversed(found.items()))
 
 
-def _mandated(manifest: Manifest, view: ControlView, now: datetime) -> Mandated:
-    revoked = view.revokes(manifest) or manifest.id in view.revoked_roots
+def _mandated(manifest: Manifest, bundle: Bundle, view: ControlView, now: datetime) -> Mandated:
+    revoked, lost = view.revokes(manifest), "" if now >= manifest.exp else _lost(manifest, bundle)
     if revoked:
         standing = "revoked"
+    elif lost:
+        standing = "counts no more"
     elif now >= manifest.exp:
         standing = f"ended {lasts(now - manifest.exp)} ago"
     elif now < manifest.nbf:
         standing = f"begins in {lasts(manifest.nbf - now)}"
     else:
         standing = f"ends in {lasts(manifest.exp - now)}"
-    counts = not revoked and manifest.nbf <= now < manifest.exp
-    return Mandated(manifest=manifest, standing=standing, counts=counts, soon=counts and manifest.exp - now < SOON)
+    counts = not (revoked or lost) and manifest.nbf <= now < manifest.exp
+    soon = counts and manifest.exp - now < SOON
+    return Mandated(manifest=manifest, standing=standing, counts=counts, soon=soon, lost="" if revoked else lost)
+
+
+def _lost(manifest: Manifest, bundle: Bundle) -> str:
+    try:
+        check_enrolment((manifest,), bundle)
+    except Rejected as fault:
+        return fault.detail
+    return ""
 
 
 def _warnings(agent: Agent, bundle: Bundle, mandates: Sequence[Mandated], now: datetime) -> Iterable[str]:
@@ -122,8 +136,9 @@ def _warnings(agent: Agent, bundle: Bundle, mandates: Sequence[Mandated], now: d
         yield f"{sponsor.name} has not been certified for {lasts(now - sponsor.certified_until)}, and signs nothing."
     elif sponsor.certified_until - now < SOON:
         yield f"{sponsor.name} is certified for {lasts(sponsor.certified_until - now)} more."
-    if any(each.counts and each.manifest.sponsor_id != agent.sponsor for each in mandates):
-        yield "A manifest of it names another sponsor than the inventory does."
+    for each in mandates:
+        if each.lost:
+            yield f"Its manifest {each.manifest.jti} counts no more: {each.lost}."
 
 
 def _place(each: Supervised) -> tuple[bool, bool, str]:

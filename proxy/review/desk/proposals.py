@@ -15,7 +15,6 @@ from starlette.responses import Response
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Manifest
-from proxy.core.notes import check_reason
 from proxy.review.ceremonies import signed, to_sign
 from proxy.review.desk.forms import read_form
 from proxy.review.desk.once import Once
@@ -23,7 +22,7 @@ from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import GONE, answer_of
 from proxy.review.desk.seeing import whom_proposals_concern
 from proxy.review.desk.visits import Refused, Visit
-from proxy.review.manifestwords import manifest_json
+from proxy.review.manifestwords import Line
 from proxy.review.tosign import ToSign
 from proxy.review.updates import Proposal, Update
 
@@ -86,13 +85,15 @@ class Proposals:
         """The second step: exactly what is to be signed now, and the question to the browser."""
         await read_form(visit.request, visit.session)
         proposal = await _found(visit)
-        wanted = await visit.parts.updates.draft(proposal.id, person=visit.person)
-        update = visit.parts.updates.read(proposal, shown := wanted.shown())
+        desk = visit.parts.signing.desk
+        kid = "" if desk is None else desk.public.kid
+        wanted = await visit.parts.updates.draft(proposal.id, person=visit.person, kid=kid)
+        update = visit.parts.updates.read(proposal, wanted.shown())
         if visit.no_passkey:
             return self._page(visit, update, said=visit.no_passkey)
         options = to_sign(wanted, visit.person, origin=visit.origin)
         word = self._asked.keep(visit.session.id, (proposal.id, wanted))
-        return self._page(visit, update, exact=shown, asked=Asked(word=word, options=json.dumps(options)))
+        return self._page(visit, update, exact=wanted, asked=Asked(word=word, options=json.dumps(options)))
 
     async def sign(self, visit: Visit) -> Response:
         """What the browser answered: put into the manifest that was kept, and recorded if it counts."""
@@ -104,7 +105,7 @@ class Proposals:
             raise Refused(409, GONE)
         try:
             token = kept[1].attested(key, signed(answer), visit.person)
-            manifest = await visit.parts.updates.record(proposal.id, token)
+            manifest = await visit.parts.updates.record(proposal.id, token, noted=visit.note_signed)
         except Rejected as fault:
             if fault.code is Code.HOLD_UNKNOWN:
                 raise Refused(409, f"{_begun(fault.detail)}. Nothing was recorded by this.") from None
@@ -114,12 +115,13 @@ class Proposals:
     async def decline(self, visit: Visit) -> Response:
         """Turn it down, or take it back."""
         form = await read_form(visit.request, visit.session)
-        proposal, reason = await _found(visit), form.text("reason")
+        proposal = await _found(visit)
         try:
-            check_reason(reason, needed="to turn it down" if visit.person.id == proposal.sponsor else "")
+            await visit.parts.updates.drop(proposal.id, person=visit.person, why=form.text("reason"))
         except Rejected as fault:
+            if fault.code is not Code.RELEASE_INVALID:
+                raise
             return await self.one(visit, said=fault.detail)
-        await visit.parts.updates.drop(proposal.id, person=visit.person, why=reason)
         return visit.page("manifestdone.html", signed=None, proposal=proposal)
 
     async def renew(self, visit: Visit) -> Response:
@@ -139,7 +141,7 @@ class Proposals:
         visit: Visit,
         update: Update,
         *,
-        exact: Manifest | None = None,
+        exact: ToSign | None = None,
         asked: Asked | None = None,
         said: str = "",
         status: int = 200,
@@ -150,7 +152,8 @@ class Proposals:
             status=422 if said else status,
             update=update,
             proposal=proposal,
-            json=None if exact is None else json.dumps(manifest_json(exact), indent=2, ensure_ascii=True),
+            cautions=tuple(_cautions(visit, update)),
+            json=None if exact is None else json.dumps({"typ": exact.typ, "claims": exact.hashed}, indent=2),
             asked=asked,
             mine=person.id == proposal.sponsor,
             author=person.id == proposal.author,
@@ -185,10 +188,25 @@ def _concerns(proposal: Proposal, visit: Visit) -> bool:
 
 async def _row(proposal: Proposal, visit: Visit) -> Row:
     try:
-        changes = _sentence(await visit.parts.updates.show(proposal.id))
+        update = await visit.parts.updates.show(proposal.id)
+        changes = " ".join((*_cautions(visit, update), _sentence(update)))
     except Rejected as fault:  # it was decided in between
         changes = fault.detail
     return Row(proposal=proposal, changes=changes, yours=visit.person.id == proposal.sponsor)
+
+
+def _cautions(visit: Visit, update: Update) -> Iterator[str]:
+    """What was stopped, and what a signature does about it: it lets a revoked mandate's agent act again, or nothing."""
+    view, agent = visit.parts.view(), update.proposal.agent
+    if view.stops((agent,)) is not None:
+        what = "Everything" if view.killed else agent
+        yield f"{what} is stopped: nothing passes under a manifest of {agent} until that is taken back."
+    if update.shown is not None and update.shown.cnf.kid in view.revoked_keys:
+        yield f"The acting key {update.shown.cnf.kid} is revoked: nothing ever passes under this manifest."
+    elif update.replaces is not None and view.revokes(update.replaces):
+        yield f"The manifest that {agent} has was revoked: with this one it may act again."
+    elif update.doubt:
+        yield f"The manifest that {agent} has does not count ({update.doubt}): with this one it may act again."
 
 
 def _sentence(update: Update) -> str:
@@ -197,7 +215,7 @@ def _sentence(update: Update) -> str:
         return f"It does not fit the policy any more: {update.fault}"
     if update.replaces is None:
         return f"The first manifest of {update.proposal.agent}."
-    lines = sorted(update.differences, key=lambda line: not line.warns)
+    lines = sorted(update.differences, key=_gravity)
     if not lines:
         return "Nothing: the same as the present manifest, until the same time."
     others = (
@@ -206,9 +224,14 @@ def _sentence(update: Update) -> str:
     return f"{_begun(lines[0].text)}{others}."
 
 
+def _gravity(line: Line) -> tuple[bool, bool, bool]:
+    """For sorting: more, then what may be more, then the longer life of every renewal, then less."""
+    return not line.warns, "the expiry" in line.text, "changes" in line.text
+
+
 def _endings(visit: Visit, proposed: set[str]) -> Iterator[Ending]:
     for each in sorted(_theirs(visit), key=lambda manifest: manifest.exp):
-        if abs(each.exp - visit.now) <= ENDS_SOON:
+        if abs(each.exp - visit.now) <= ENDS_SOON and not visit.parts.view().revokes(each):
             yield Ending(manifest=each, over=each.exp <= visit.now, renewed=each.sub in proposed)
 
 
@@ -229,7 +252,7 @@ def _commands(visit: Visit, proposal: Proposal) -> Iterator[str]:
     if visit.person.id == proposal.sponsor:
         yield f"intent-proxy manifest accept{tail}"
     if visit.person.id in (proposal.sponsor, proposal.author):
-        yield f"intent-proxy manifest decline{tail}"
+        yield f"intent-proxy manifest decline{tail}{' --why REASON' if visit.person.id == proposal.sponsor else ''}"
 
 
 def _begun(text: str) -> str:

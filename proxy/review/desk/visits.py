@@ -11,9 +11,11 @@ from datetime import datetime
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from proxy.audit.lines import Kind
+from proxy.audit.records import review_fields
 from proxy.core.clusters import Policy
 from proxy.core.errors import Code, Rejected, Unavailable
-from proxy.core.model import Bundle, Person
+from proxy.core.model import Bundle, Manifest, Person
 from proxy.review.desk import words
 from proxy.review.desk.oidc.entries import place
 from proxy.review.desk.opening import opened_for
@@ -79,6 +81,15 @@ class Visit:
     def page(self, template: str, *, status: int = 200, **values: object) -> Response:
         """One page, with what every page shows."""
         return page(template, {**common(self.parts, self), **values}, status=status)
+
+    async def note_signed(self, root: Manifest) -> None:
+        """Write down that this person signs a manifest here.
+
+        Raises:
+            Unavailable: it cannot be written down, and so must not count.
+        """
+        fields = review_fields("sign", self.person.id, session=self.session.id, root=root)
+        await self.parts.journal.append(Kind.REVIEW, fields)
 
     async def held(self) -> HeldCall:
         """The hold in the request's path, opened, if it concerns this person. For others it is not there.

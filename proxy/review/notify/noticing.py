@@ -196,7 +196,8 @@ class Noticing:
             Unavailable: the store does not answer.
         """
         found = [notice async for notice in self._turns(since, now)]
-        found += (self._reminder(each) for each in self._manifests() if _due(each, since, now))
+        due, view = (each for each in self._manifests() if _due(each, since, now)), self._view()
+        found += (self._reminder(each) for each in due if not view.revokes(each))  # nobody renews what was revoked
         found += [self._proposed(each) for each in await self._proposals() if since < each.at <= now]
         return tuple(found)
 

@@ -1,25 +1,32 @@
 """Proposed manifests at the desk: read by whom they concern, signed by the sponsor's passkey, told as it is."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
 import httpx
 import identities
 import pytest
 from authenticators import ORIGIN, UP, Authenticator, authenticator
-from identities import AGENT, DEPUTY, NOW, REVIEWER, SPONSOR, key
+from identities import AGENT, CLUSTER, DEPUTY, NOW, REVIEWER, SPONSOR, key
 from passkeyrooms import PasskeyRoom
 from reviewrooms import Browser, Room, hidden, text_of
 from touches import answer, challenge, form_of
 
-from proxy.core.control import ControlView
-from proxy.core.manifest import issue_root
+from proxy.core.control import EVERYTHING, Act, ControlView, Statement
+from proxy.core.encoding import to_epoch
+from proxy.core.errors import Code, Unavailable
+from proxy.core.jws import open_envelope
+from proxy.core.manifest import MANIFEST_TYP, issue_root
 from proxy.core.model import Constraints, Manifest
+from proxy.core.passkeys import challenge_of
 from proxy.core.standing import check_standing
 from proxy.core.verify import Lifetimes, verify_chain
+from proxy.core.vouching import bare
 from proxy.policy.chains import read_chain_file, write_chain_file
 from proxy.review.desk.once import LIVES
 
@@ -104,6 +111,78 @@ def _without(written: str, word: str) -> str:
     return "".join(row for row in written.splitlines(keepends=True) if word not in row)
 
 
+async def test_what_is_signed_is_shown_to_the_letter(room: Room) -> None:
+    """Every claim that the passkey signs, and no id: it has none before it is signed."""
+    proposal = await proposed(room)
+    async with room.browser() as ada:
+        page = await asked(ada, proposal)
+        shown = json.loads(unescape(re.search(r'aria-label="Manifest">(.*?)</pre>', page.text, re.S)[1]))  # type: ignore[index]
+        assert challenge(page) == challenge_of(shown["claims"], typ=shown["typ"])
+        assert (await touched(ada, proposal, page, authenticator(SPONSOR))).status_code == 200
+    root = kept(room)
+    claims = open_envelope(root.token, typ=MANIFEST_TYP, code=Code.MANIFEST_MALFORMED).claims
+    assert {**bare(claims), "kid": root.kid} == shown["claims"]
+
+
+async def test_what_was_stopped_is_told_before_anybody_signs(room: Room) -> None:
+    old = present(room, iat=NOW, exp=NOW + timedelta(days=3))
+    proposal = await proposed(room)
+    revoked = ControlView(revoked_manifests=frozenset({(old.iss, old.jti)}))
+    async with room.browser() as ada:
+        for view, told in (
+            (ControlView(), ""),
+            (revoked, f"The manifest that {AGENT} has was revoked: with this one it may act again."),
+            (ControlView(revoked_roots=frozenset({old.id})), "was revoked: with this one it may act again."),
+            (ControlView(revoked_keys=frozenset({old.cnf.kid})), "nothing ever passes under this manifest."),
+        ):
+            room.view = view
+            for page in (await ada.get("/proposals"), await asked(ada, proposal)):
+                assert told in text_of(page.text)
+                assert ("revoked" in text_of(page.text)) is bool(told)
+            listed = text_of((await ada.get("/proposals")).text)
+            assert ("What ends soon" in listed) is not bool(told), "nobody is asked to renew what was revoked"
+
+
+async def test_what_a_removed_passkey_signed_is_told_not_to_count(room: Room) -> None:
+    first = await proposed(room)
+    async with room.browser() as ada:
+        await touched(ada, first, await asked(ada, first), authenticator(SPONSOR))
+        second = await proposed(room)
+        assert "does not count" not in text_of((await ada.get("/proposals")).text)
+        room.enrol(SPONSOR, authenticator("another stick").passkey)
+        for page in (await ada.get("/proposals"), await asked(ada, second)):
+            told = f"The manifest that {AGENT} has does not count ({SPONSOR} has no such passkey enrolled)"
+            assert told in text_of(page.text)
+        room.manifests = room.parts.manifests()
+        for place in ("/agents", f"/agents/{AGENT}"):
+            agents = text_of((await ada.get(place)).text)
+            assert f"counts no more: {SPONSOR} has no such passkey enrolled." in agents and "ends in" not in agents
+        room.enrol(SPONSOR, authenticator(SPONSOR).passkey)
+        agents = text_of((await ada.get("/agents")).text)
+        assert "counts no more" not in agents and "mandate ends in" in agents
+
+
+async def test_an_agent_that_is_stopped_is_told_of(room: Room) -> None:
+    proposal = await proposed(room)
+    stop = Statement(
+        token="", id="s", by=DEPUTY, act=Act.QUARANTINE, target=AGENT, reason="odd", serial=to_epoch(NOW) * 1000, at=NOW
+    )
+    async with room.browser() as ada:
+        for absorbed, what in ((stop, AGENT), (replace(stop, act=Act.KILL_ON, target=EVERYTHING), "Everything")):
+            assert "is stopped" not in text_of((await ada.get(f"/proposals/{proposal}")).text)
+            room.view = ControlView().absorb(absorbed)
+            assert f"{what} is stopped: nothing passes" in text_of((await ada.get(f"/proposals/{proposal}")).text)
+            room.view = ControlView()
+
+
+async def test_of_several_changes_the_list_names_one_that_widens_before_the_longer_life(room: Room) -> None:
+    present(room, iat=NOW, exp=NOW + timedelta(minutes=30))
+    await proposed(room)
+    async with room.browser() as ada:
+        listed = text_of((await ada.get("/proposals")).text)
+    assert "Loosens the constraint on methods" in listed.replace(f"Cluster {CLUSTER}: l", "L")
+
+
 async def test_whoever_may_not_sign_reads_only(room: Room) -> None:
     proposal = await proposed(room, by=REVIEWER)
     async with room.browser(DEPUTY) as ben:
@@ -145,8 +224,23 @@ async def test_the_sponsor_signs_with_a_passkey_and_the_manifest_is_theirs(room:
     root = kept(room)
     assert (root.sponsor_id, root.passkey, root.kid) == (SPONSOR, authenticator(SPONSOR).id, key("desk").public.kid)
     assert root.id in done.text and root.token in done.text and root.jti in page.text
+    (line,) = room.journal.of("sign")
+    assert (line["by"], line["manifest"], line["agent"]) == (SPONSOR, root.id, AGENT)
     assert await room.parts.updates.listing() == ()
     assert len(list(room.pins.iterdir())) == 1
+
+
+async def test_what_cannot_be_written_down_is_not_signed(room: Room) -> None:
+    proposal = await proposed(room)
+    async with room.browser() as ada:
+        page = await asked(ada, proposal)
+        room.journal.fault = Unavailable(Code.JOURNAL_DOWN, "the disk is full")
+        refused = await touched(ada, proposal, page, authenticator(SPONSOR))
+        assert refused.status_code == 503 and none_kept(room)
+        room.journal.fault = None
+        refused = await touched(ada, proposal, await asked(ada, proposal), authenticator(DEPUTY))
+        assert refused.status_code == 422 and room.journal.of("sign") == [], "nothing is written that did not count"
+        assert (await touched(ada, proposal, await asked(ada, proposal), authenticator(SPONSOR))).status_code == 200
 
 
 async def test_it_ends_with_the_passkey(room: Room) -> None:
