@@ -37,18 +37,6 @@ def masked_headers(call: Call, keyed_hash: Callable[[str], str]) -> tuple[tuple[
     return tuple((name, _masked(value, keyed_hash) if is_sensitive(name) else value) for name, value in call.headers)
 
 
-def masked_url(call: Call, keyed_hash: Callable[[str], str]) -> str:
-    """The URL with each sensitive query value as `keyed:` and its keyed hash; for eyes and logs, not for sending."""
-    if not call.has_query:
-        return call.url
-    parts = (part.partition("=") for part in call.query.split("&"))
-    shown = (
-        name + mark + (_masked(value, keyed_hash) if value and is_sensitive(name) else value)
-        for name, mark, value in parts
-    )
-    return f"{call.origin}{call.path}?{'&'.join(shown)}"
-
-
 def call_digest(
     call: Call,
     *,

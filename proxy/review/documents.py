@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u
 from proxy.core.grants import RouteGrant
+from proxy.core.hiding import masked_path
 from proxy.core.model import Call, Hold, HoldState
 from proxy.core.notes import Note
 from proxy.core.reviewed import Word, event_of
@@ -163,7 +164,7 @@ def grant_json(grant: RouteGrant, *, used: int) -> dict[str, Json]:
         "manifest": grant.root_id,
         "method": route.method,
         "origin": route.origin,
-        "path": route.path,
+        "path": masked_path(route.path),
         "vary": list(route.vary),
         "any_body": route.body == ANY_BODY,
         "used": used,

@@ -2,10 +2,11 @@
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from proxy.core.encoding import canonical_json
+from proxy.core.hiding import hidden_parts
 from proxy.core.model import Call, Hold
 from proxy.review.opened import HeldCall
 
@@ -41,7 +42,7 @@ def grouped(held: Iterable[HeldCall]) -> tuple[Group, ...]:
 
 def likeness(hold: Hold, call: Call) -> Likeness:
     """What a hold has in common with those that are alike."""
-    path = "/".join("*" if varies(part) else part for part in call.segments)
+    path = "/".join("*" if each else part for each, part in zip(varying(call.segments), call.segments, strict=True))
     return hold.agent, call.method, f"{call.origin}/{path}", hold.code.value
 
 
@@ -50,9 +51,12 @@ def group_id(key: Likeness) -> str:
     return hashlib.sha256(canonical_json(list(key))).hexdigest()[:_ID_CHARS]
 
 
-def varies(part: str) -> bool:
-    """Whether a part of a path says which one, not what: a number, three digits in it, or a long hexadecimal text."""
-    return _VARIES.fullmatch(part) is not None
+def varying(segments: Sequence[str]) -> tuple[bool, ...]:
+    """Which parts of a path say which one, not what: a number, three digits in it, a long hexadecimal text, or what may
+    be a credential.
+    """
+    secret = hidden_parts(segments)
+    return tuple(hidden or bool(_VARIES.fullmatch(part)) for hidden, part in zip(secret, segments, strict=True))
 
 
 def _group(key: Likeness, members: list[HeldCall]) -> Group:
