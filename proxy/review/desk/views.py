@@ -125,6 +125,8 @@ class Views:
     async def body(self, visit: Visit) -> Response:
         """The body, byte for byte, as a file. It may hold credentials, so it counts as having them shown."""
         held = await visit.held()
+        if held.withheld:
+            raise Refused(403, "It was decided before your turn had come: its call is not shown to you.")
         if held.shown is None:
             raise Refused(410, "The hold is over, and its call was deleted.")
         if held.shown.body is None:
@@ -194,7 +196,7 @@ async def queue_of(visit: Visit, wish: Wish, *, rows: int | None = None) -> Queu
     before = [row.entry for row in found.rows]
     with suppress(Unavailable):  # then they are listed as they are known, also where something was just recorded
         await index.open_some(entry.hold.id for entry in before)
-    return found if all(index.get(entry.hold.id) is entry for entry in before) else now()
+    return found if all(index.get(entry.hold.id) is entry or entry.withheld for entry in before) else now()
 
 
 async def group_rows(visit: Visit, group: str) -> tuple[Row, ...]:

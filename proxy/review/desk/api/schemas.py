@@ -97,7 +97,11 @@ _CALL = record(
     body_sha256=TEXT,
     body_base64=maybe(TEXT),
     body_laid_out=TEXTS,
-    body_fields=PAIRS,
+    body_fields={
+        "type": "array",
+        "description": "Name and value of each field of a form; null for a value that is hidden.",
+        "items": {"type": "array", "items": maybe(TEXT), "minItems": 2, "maxItems": 2},
+    },
     hidden=many(one_of(("url", "headers", "body"))),
     filed={
         "type": "object",
