@@ -7,6 +7,7 @@ from proxy.cli.screen import BAD, LABEL, WARN, Screen
 from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
 from proxy.core.model import Hold, HoldState, Means, Risk
+from proxy.review.desk.bodies import body_view, plain
 from proxy.review.documents import Remark, lost_words, remarks, sha256_words
 from proxy.review.documents import held_json as held_json
 from proxy.review.documents import hold_json as hold_json
@@ -137,6 +138,11 @@ def _show_call(screen: Screen, shown: Shown, title: str, laid_out: Sequence[str]
         screen.say("  (over the inspection cap: its bytes were not kept, and the agent has to send them again)")
         if call.body_sha256 is not None:
             screen.say(f"  (sha256sum prints {call.body_sha256.hex()} for it)")
+        return
+    view = body_view(call, reveal=False)
+    if view.hidden:
+        screen.say("  (some of it is hidden, and says so outside the quotes; --save-body FILE writes all)")
+        _show_lines(screen, [*map(plain, view.laid_out), *(f"{name}: {value.text}" for name, value in view.fields)])
         return
     try:
         text = shown.body.decode("utf-8")

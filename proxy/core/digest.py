@@ -14,7 +14,8 @@ from proxy.core.folding import folded_field
 from proxy.core.model import Call, Unread
 
 _FORM = 1
-_VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})
+VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})
+"""Headers that make no call another."""
 _SENSITIVE = re.compile(r"auth|cookie|credential|jwt|key|passw|secret|session|signature|token")
 _SENSITIVE_NAMES = frozenset({"sec-websocket-protocol"})  # browsers have no other field to put a token in
 _NOT_SENSITIVE = frozenset({"idempotency-key", "sec-websocket-key"})
@@ -71,7 +72,7 @@ def call_digest(
                 "headers": [
                     [name.lower(), value if form is None else form.header(name.lower(), value)]
                     for name, value in headers
-                    if name.lower() not in _VOLATILE
+                    if name.lower() not in VOLATILE
                 ],
                 "body": _plain_body(call) if form is None else form.body(),
                 **({"websocket": True} if call.websocket else {}),

@@ -149,6 +149,7 @@ def group_json(found: Group) -> dict[str, Json]:
         "method": found.method,
         "route": found.route,
         "code": found.code,
+        "differ": found.differs,
         "holds": [held.hold.id for held in found.holds],
     }
 

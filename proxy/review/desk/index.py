@@ -20,7 +20,7 @@ from proxy.core.model import Bundle, Hold, HoldState, Person
 from proxy.core.reviewers import Rung
 from proxy.ports import HoldNews, Holds
 from proxy.review.desk.seeing import readers
-from proxy.review.groups import Likeness, likeness
+from proxy.review.groups import Likeness, Print, likeness, print_of
 from proxy.review.opened import HeldCall
 from proxy.review.service import ReviewService
 
@@ -61,6 +61,7 @@ class Asks:
     url: str
     consequence: str
     alike: Likeness
+    print: Print  # what tells it from those that are like it
     meant: Hold  # with who may decide it as it was sealed
     signers: tuple[str, ...]
     readers: frozenset[str]  # who may read the call once it is decided
@@ -317,6 +318,7 @@ def _entry_of(held: HeldCall, bundle: Bundle) -> Entry:
         url=shown.url,
         consequence=shown.consequence,
         alike=likeness(held.hold, call),
+        print=print_of(call),
         meant=shown.meant(held.hold),
         signers=held.signers,
         readers=readers(held),

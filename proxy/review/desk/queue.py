@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from proxy.core.model import Bundle, Hold, HoldState, Person, Risk
 from proxy.review.desk.index import Entry
 from proxy.review.desk.seeing import Concerned
-from proxy.review.groups import group_id
+from proxy.review.groups import difference, group_id
 from proxy.review.opened import may_rule
 
 ROWS = 50
@@ -98,6 +98,7 @@ class Alike:
     route: str
     code: str
     count: int
+    differs: str  # how they do, in words
     first_end: datetime
 
 
@@ -201,6 +202,7 @@ def _groups(rows: Iterable[Row]) -> tuple[Alike, ...]:
             route=key[2],
             code=key[3],
             count=len(members),
+            differs=difference([each.entry.asks.print for each in members if each.entry.asks is not None]),
             first_end=min(member.hold.expires_at for member in members),
         )
         for key, members in together.items()

@@ -63,6 +63,7 @@ async def groups(asking: Asking) -> Response:
             "route": each.route,
             "code": each.code,
             "count": each.count,
+            "differ": each.differs,
             "first_end": instant(each.first_end),
         }
         for each in found

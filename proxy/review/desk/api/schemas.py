@@ -198,7 +198,9 @@ COMPONENTS: Mapping[str, Schema] = {
     ),
     "Holds": record(holds=many(named("ListedHold")), found=WHOLE, next=maybe(TEXT)),
     "Groups": record(
-        groups=many(record(id=TEXT, agent=TEXT, method=TEXT, route=TEXT, code=TEXT, count=WHOLE, first_end=MOMENT))
+        groups=many(
+            record(id=TEXT, agent=TEXT, method=TEXT, route=TEXT, code=TEXT, count=WHOLE, differ=TEXT, first_end=MOMENT)
+        )
     ),
     "Events": record(
         events=many(record(id=TEXT, hold=TEXT, state=STATE, version=WHOLE)),
