@@ -27,6 +27,7 @@ def call(url: str) -> Call:
         pytest.param(f"/api/webhooks/123456789012345678/{TOKEN}", TOKEN, id="a long text without words"),
         pytest.param(f"/v1/{HEX}/data", HEX, id="many hexadecimal digits"),
         pytest.param("/v1/sk-live-abcdefghijkl", "sk-live-abcdefghijkl", id="a key with its issuer's prefix"),
+        pytest.param(f"/v1/{'word-' * 201}", "word-" * 201, id="what is too long to be read"),
         pytest.param("/token/abc123", "abc123", id="what follows the word token"),
         pytest.param("/v1/x;jsessionid=abc", "x;jsessionid=abc", id="a matrix parameter with a name"),
         pytest.param("/v1/sk%2Dlive-abcdefghijkl", "sk%2Dlive-abcdefghijkl", id="the same, escaped"),
