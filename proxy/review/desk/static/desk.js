@@ -159,7 +159,19 @@ function span(seconds) {
   return parts.slice(0, 2).join(" ") || "no time";
 }
 
+// This browser's clock beside one that nobody sets: where they part, it was set, or the machine slept.
+let wall = Date.now();
+let steady = performance.now();
+
+function clockWasSet() {
+  const apart = Date.now() - wall - (performance.now() - steady);
+  wall = Date.now();
+  steady = performance.now();
+  return Math.abs(apart) > 2000;
+}
+
 function countDown() {
+  if (clockWasSet()) return refreshSoon();
   const now = Date.now() + ahead;
   let over = false;
   for (const each of document.querySelectorAll("time.counts")) {
