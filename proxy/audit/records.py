@@ -1,8 +1,9 @@
 """What the journal's lines say: the fields of every kind, built from the nouns. Pure.
 
 Nothing secret enters. Headers and bodies never do: of a body the size and SHA-256 stay. Of the query, names stay and
-values are keyed hashes; so is every refused value that is not plainly harmless. What comes from outside is bounded,
-so that no caller can make a line the journal would refuse to write. Absent fields are not known or do not apply.
+values are keyed hashes, as are parts of a path that may be credentials; so is every refused value that is not plainly
+harmless. What comes from outside is bounded, so that no caller can make a line the journal would refuse to write.
+Absent fields are not known or do not apply.
 """
 
 import json
@@ -15,6 +16,7 @@ from proxy.audit.lines import stamp
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u, sha256_b64u
 from proxy.core.grants import RouteGrant
+from proxy.core.hiding import masked_decision, masked_path
 from proxy.core.model import Bundle, Call, Decision, Evidence, Hold, Leg, Mandate, Manifest, Mismatch, Nearest, RuleRef
 from proxy.core.shown import is_plain_name
 
@@ -43,6 +45,8 @@ def decision_fields(
     call_digest: str | None = None,
 ) -> dict[str, Json]:
     """The fields of a `decision` line. `call` is None when the request had no canonical form."""
+    if call is not None:
+        decision = masked_decision(decision, call)
     intent = decision.intent
     fields: dict[str, Json | None] = {
         "decision_id": decision.decision_id,
@@ -257,12 +261,12 @@ def _mandate_fields(mandate: Mandate) -> dict[str, Json | None]:
 
 
 def _call_fields(call: Call, keyed_hash: KeyedHash) -> dict[str, Json | None]:
-    path, long = call.path[:MAX_PATH_CHARS], len(call.path) > MAX_PATH_CHARS
+    path, long = masked_path(call.path, lambda part: _hashed(part, keyed_hash)), len(call.path) > MAX_PATH_CHARS
     return {
         "method": _text(call.method),
         "host": _text(call.host),
         "port": call.port,
-        "url": _text(call.origin + path, MAX_PATH_CHARS + MAX_TEXT_CHARS),
+        "url": _text(call.origin + path[:MAX_PATH_CHARS], MAX_PATH_CHARS + MAX_TEXT_CHARS),
         "path_sha256": sha256_b64u(call.path.encode()) if long else None,
         "query": _query(call, keyed_hash),
         "body_bytes": call.body_bytes,

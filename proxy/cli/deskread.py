@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from proxy.core.digest import call_digest, is_sensitive, masked_headers, masked_url
+from proxy.core.digest import call_digest, is_sensitive, masked_headers
 from proxy.core.encoding import Json, canonical_json
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence
+from proxy.core.hiding import masked_url
 from proxy.core.model import Hold, HoldState, Means, Proof, Risk
 from proxy.core.reviewers import Rung
 from proxy.core.stored import stored_from_bytes

@@ -4,6 +4,7 @@ from datetime import datetime
 
 from proxy.cli.words import until
 from proxy.core.grants import RouteGrant
+from proxy.core.hiding import masked_path
 from proxy.core.routes import ANY_BODY
 
 
@@ -23,4 +24,4 @@ def passes(grant: RouteGrant) -> str:
     query = " with the same query" if route.query and not route.vary else ""
     varies = f", any {', '.join(route.vary)}" if route.vary else ""
     body = f", any body of type {route.media or 'not given'}" if route.body == ANY_BODY else ""
-    return f"{route.method} {route.origin}{route.path}{query}{varies}{body}"
+    return f"{route.method} {route.origin}{masked_path(route.path)}{query}{varies}{body}"

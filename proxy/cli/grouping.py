@@ -126,5 +126,6 @@ def _list_groups(groups: tuple[Group, ...], *, as_json: bool) -> None:
 def _preview(found: Group, word: Word) -> None:
     screen = Screen()
     screen.say(f"{word.value}: {len(found.holds)} held calls of {found.agent}, {found.code}", style=LABEL)
+    screen.say(f"Of these {len(found.holds)}: {found.differs}.", style=WARN)
     for held in found.holds:
         screen.say(f"  {held.hold.id}  {asked_for(held)}")

@@ -7,6 +7,7 @@ from proxy.cli.screen import BAD, LABEL, WARN, Screen
 from proxy.cli.visible import visible
 from proxy.cli.words import instant, until
 from proxy.core.model import Hold, HoldState, Means, Risk
+from proxy.review.desk.bodies import body_view, plain
 from proxy.review.documents import Remark, lost_words, remarks, sha256_words
 from proxy.review.documents import held_json as held_json
 from proxy.review.documents import hold_json as hold_json
@@ -130,24 +131,34 @@ def _show_call(screen: Screen, shown: Shown, title: str, laid_out: Sequence[str]
         return
     screen.say(f"  body: {call.body_bytes} bytes, SHA-256 {sha256_words(call)}")
     if shown.body is None and laid_out:
-        screen.say("  (some of it is hidden; --save-body FILE writes all)")
-        for line in laid_out[:MAX_BODY_LINES]:
-            screen.say(f"  | {line[:MAX_LINE_CHARS]}")
+        screen.say("  (some of it is hidden, and says so outside the quotes; --save-body FILE writes all)")
+        _show_lines(screen, laid_out)
         return
     if shown.body is None:
         screen.say("  (over the inspection cap: its bytes were not kept, and the agent has to send them again)")
         if call.body_sha256 is not None:
             screen.say(f"  (sha256sum prints {call.body_sha256.hex()} for it)")
         return
+    view = body_view(call, reveal=False)
+    if view.hidden:
+        screen.say("  (some of it is hidden, and says so outside the quotes; --save-body FILE writes all)")
+        _show_lines(screen, [*map(plain, view.laid_out), *(f"{name}: {value.text}" for name, value in view.fields)])
+        return
     try:
         text = shown.body.decode("utf-8")
     except UnicodeDecodeError:
         screen.say("  (not text; --save-body FILE writes it out)")
         return
-    lines = text.split("\n")
+    _show_lines(screen, text.split("\n"))
+
+
+def _show_lines(screen: Screen, lines: Sequence[str]) -> None:
+    """A body's lines, each behind a bar. What is said of them stands on lines without one: no body can look so."""
     for line in lines[:MAX_BODY_LINES]:
-        cut = f"… and {len(line) - MAX_LINE_CHARS} more characters" if len(line) > MAX_LINE_CHARS else ""
-        screen.say(f"  | {visible(line[:MAX_LINE_CHARS])}{cut}")
+        screen.say(f"  | {visible(line[:MAX_LINE_CHARS])}")
+        if len(line) > MAX_LINE_CHARS:
+            over = len(line) - MAX_LINE_CHARS
+            screen.say(f"  … and {over} more characters in the line above; --save-body FILE writes all", style=WARN)
     if len(lines) > MAX_BODY_LINES:
         screen.say(f"  … and {len(lines) - MAX_BODY_LINES} more lines; --save-body FILE writes all", style=WARN)
 

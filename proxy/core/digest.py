@@ -15,7 +15,8 @@ from proxy.core.folding import folded_field
 from proxy.core.model import Call, Unread
 
 _FORM = 1
-_VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})
+VOLATILE = frozenset({"date", "user-agent", "traceparent", "tracestate"})
+"""Headers that make no call another."""
 _SENSITIVE = re.compile(r"auth|cookie|credential|jwt|key|passw|secret|session|signature|token")
 _SENSITIVE_NAMES = frozenset({"sec-websocket-protocol"})  # browsers have no other field to put a token in
 _NOT_SENSITIVE = frozenset({"idempotency-key", "sec-websocket-key"})
@@ -36,18 +37,6 @@ def is_sensitive(name: str) -> bool:
 def masked_headers(call: Call, keyed_hash: Callable[[str], str]) -> tuple[tuple[str, str], ...]:
     """The forwarded headers in order, each sensitive value as `keyed:` and its keyed hash."""
     return tuple((name, _masked(value, keyed_hash) if is_sensitive(name) else value) for name, value in call.headers)
-
-
-def masked_url(call: Call, keyed_hash: Callable[[str], str]) -> str:
-    """The URL with each sensitive query value as `keyed:` and its keyed hash; for eyes and logs, not for sending."""
-    if not call.has_query:
-        return call.url
-    parts = (part.partition("=") for part in call.query.split("&"))
-    shown = (
-        name + mark + (_masked(value, keyed_hash) if value and is_sensitive(name) else value)
-        for name, mark, value in parts
-    )
-    return f"{call.origin}{call.path}?{'&'.join(shown)}"
 
 
 def call_digest(
@@ -84,7 +73,7 @@ def call_digest(
                 "headers": [
                     [name.lower(), value if form is None else form.header(name.lower(), value)]
                     for name, value in headers
-                    if name.lower() not in _VOLATILE
+                    if name.lower() not in VOLATILE
                 ],
                 "body": _plain_body(call) if form is None else form.body(),
                 **({"websocket": True} if call.websocket else {}),

@@ -9,8 +9,10 @@ from proxy.core.clusters import Policy
 from proxy.core.describe import describe_cluster as describe_cluster
 from proxy.core.differences import cluster_difference
 from proxy.core.errors import Code
+from proxy.core.hiding import masked_path
 from proxy.core.matching import PreparedOperation
 from proxy.core.model import Call, Decision, Mandate, Mismatch, Nearest, RuleRef, Verdict
+from proxy.core.placewords import place_words
 from proxy.core.shown import shown
 from proxy.core.spans import span
 
@@ -118,7 +120,9 @@ def consequence(decision: Decision, call: Call, mandate: Mandate | None) -> str:
     `invoice-bot wants to DELETE /v1/customers/42 on erp.example; its mandate allows only GET there.`
     """
     who = (decision.agent or "A caller without a mandate") if mandate is None else mandate.agent.id
-    return f"{who} wants to {call.method} {shown(call.path)} on {call.authority}; {_objection(decision)}."
+    return (
+        f"{who} wants to {call.method} {shown(masked_path(call.path))} on {place_words(call)}; {_objection(decision)}."
+    )
 
 
 def _objection(decision: Decision) -> str:
@@ -141,7 +145,7 @@ def _objection(decision: Decision) -> str:
 
 def _asked(call: Call) -> str:
     """The call without its query, which may hold what nobody needs to read here."""
-    return f"{call.method} {call.origin}{shown(call.path)}{' with a query' if call.query else ''}"
+    return f"{call.method} {call.origin}{shown(masked_path(call.path))}{' with a query' if call.query else ''}"
 
 
 def _place(rule: RuleRef) -> str:

@@ -8,6 +8,7 @@ from urllib.parse import unquote_plus
 from proxy.core.bodies.media import media_type
 from proxy.core.encoding import b64u
 from proxy.core.errors import Code, Rejected
+from proxy.core.hiding import masked_path
 from proxy.core.model import Call, Unread
 from proxy.core.templates import parse_template
 
@@ -56,7 +57,7 @@ def route_of(call: Call, *, path: str | None = None, vary: Sequence[str] = (), a
         media=media,
     )
     if not covers(route, call):
-        raise Rejected(code, f"the path {path} does not cover the held call's {call.path}", field="path")
+        raise Rejected(code, f"the path {path} does not cover the held call's {masked_path(call.path)}", field="path")
     return route
 
 

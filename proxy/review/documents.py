@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from proxy.core.control import Statement
 from proxy.core.encoding import Json, b64u
 from proxy.core.grants import RouteGrant
+from proxy.core.hiding import masked_path
 from proxy.core.model import Call, Hold, HoldState
 from proxy.core.notes import Note
 from proxy.core.reviewed import Word, event_of
@@ -148,6 +149,7 @@ def group_json(found: Group) -> dict[str, Json]:
         "method": found.method,
         "route": found.route,
         "code": found.code,
+        "differ": found.differs,
         "holds": [held.hold.id for held in found.holds],
     }
 
@@ -163,7 +165,7 @@ def grant_json(grant: RouteGrant, *, used: int) -> dict[str, Json]:
         "manifest": grant.root_id,
         "method": route.method,
         "origin": route.origin,
-        "path": route.path,
+        "path": masked_path(route.path),
         "vary": list(route.vary),
         "any_body": route.body == ANY_BODY,
         "used": used,

@@ -12,10 +12,11 @@ from proxy.audit.reviews import on_record
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.delivering import delivers
-from proxy.core.digest import call_digest, masked_headers, masked_url
+from proxy.core.digest import call_digest, masked_headers
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.grants import check_grantable
+from proxy.core.hiding import masked_decision, masked_url
 from proxy.core.model import Bundle, Decision, Hold, HoldState, Person, StoredCall, Unread
 from proxy.core.notes import escalated_at
 from proxy.core.recall import counts_under
@@ -30,7 +31,9 @@ from proxy.ports import Holds, Vault
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """The call of a hold as a reviewer sees it. Credentials in `url` and `headers` are keyed hashes."""
+    """The call of a hold as a reviewer sees it. Credentials in `url` and `headers` are hidden, and so is what the
+    decision says of them: only `stored.call` is whole.
+    """
 
     stored: StoredCall
     consequence: str  # one sentence: what a release would let happen, and why it was not simply allowed
@@ -84,9 +87,10 @@ class HeldCall:
     hold: Hold
     shown: Shown | None
     deciders: tuple[str, ...]  # ids of the people who may release it now
-    told: tuple[str, ...]  # whom it concerns by now, certified or not
+    told: tuple[str, ...]  # whom it concerns by now, or did when it was decided; certified or not
     later: tuple[Rung, ...]  # who may from when on
     said: tuple[Word, ...]  # what people signed about it without deciding it, oldest first
+    withheld: bool = False  # its call is there still, and is not for whoever asks: `shown` is None
     signers: tuple[str, ...]  # of them, who released it already: some of a quorum
 
 
@@ -124,11 +128,11 @@ class Reader:
         if digest != stored.call_digest or hold != _as_filed(hold, stored):
             detail = f"hold {hold.id} is not as it was filed: do not release it, and tell an operator"
             raise Rejected(Code.HOLD_TAMPERED, detail, field="hold")
-        policy = self._policy()
+        policy, decision = self._policy(), masked_decision(stored.decision, stored.call)
         return Shown(
-            stored=stored,
-            consequence=consequence(stored.decision, stored.call, None),
-            explanation=explain(stored.decision, stored.call, policy, None),
+            stored=replace(stored, decision=decision),
+            consequence=consequence(decision, stored.call, None),
+            explanation=explain(decision, stored.call, policy, None),
             url=masked_url(stored.call, self._vault.keyed_hash),
             headers=masked_headers(stored.call, self._vault.keyed_hash),
             today=decided_today(stored, policy, now=self._clock()),
@@ -148,6 +152,7 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, vi
         )
     )
     escalated = escalated_at(meant, bundle, barred=barred, now=now) is not None
+    until = now if is_waiting(hold, now) else min(now, hold.decided_at or hold.expires_at)
     over = hold.state is not HoldState.HELD or escalated
     each = (said_at(one.version, sealed, bundle, barred=barred, now=now) for one in hold.said)
     said = tuple(one for one in each if one is not None)
@@ -157,11 +162,16 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, vi
         hold=hold,
         shown=shown,
         deciders=deciders,
-        told=told_of(meant, bundle, at=now, escalated=escalated),
+        told=told_of(meant, bundle, at=until, escalated=escalated),
         later=() if over else tuple(rung for rung in rungs(meant, bundle, at=now)[1:] if rung.since > now),
         said=said,
         signers=tuple(dict.fromkeys(one.by for one in given)),
     )
+
+
+def is_waiting(hold: Hold, now: datetime) -> bool:
+    """Whether it is still to be decided."""
+    return hold.state is HoldState.HELD and now < hold.expires_at
 
 
 def as_signed(hold: Hold, bundle: Bundle, *, now: datetime) -> Hold:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 from proxy.core.bodies.rules import ANY_BODY
 from proxy.core.delegation import location_covers
-from proxy.core.digest import is_sensitive
 from proxy.core.errors import Code, Rejected
+from proxy.core.hiding import hides
 from proxy.core.manifest import parse_manifest
 from proxy.core.matching import destination_of, prepare
 from proxy.core.model import Bundle, Call, Cluster, Constraints, Hold, Risk, StoredCall
 from proxy.core.readings import oddities
 from proxy.policy.permits import ANY, Permit, cluster_entries, operation_lines, operation_name
-from proxy.review.groups import varies
+from proxy.review.groups import varying
 from proxy.review.opened import HeldCall
 
 
@@ -90,15 +90,15 @@ def _permit(call: Call) -> Permit:
         port=call.port,
         path="/" + "/".join(_parts(call)),
         any_query=False,
-        query=tuple((name, ANY if is_sensitive(name) or not value else value) for name, value in call.parameters),
+        query=tuple((name, ANY if hides(name, value) or not value else value) for name, value in call.parameters),
     )
 
 
 def _parts(call: Call) -> Iterator[str]:
     number = 0
-    for part in call.segments:
+    for part, other in zip(call.segments, varying(call.segments), strict=True):
         odd = sorted(oddities(part))
-        if not part or not (odd or varies(part)):
+        if not part or not (odd or other):
             yield part
             continue
         number += 1

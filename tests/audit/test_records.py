@@ -309,7 +309,7 @@ def test_no_caller_can_make_a_line_the_journal_refuses(text: str, other: str) ->
 
 
 def test_a_long_path_is_cut_and_its_hash_kept() -> None:
-    path = "/" + "x" * MAX_PATH_CHARS
+    path = "/x" * MAX_PATH_CHARS
     fields = decision_fields(decision(), keyed_hash=keyed_hash, call=call(path=path))
     assert fields["url"] == f"https://erp.example:8443{path[:MAX_PATH_CHARS]}"
     assert fields["path_sha256"] == sha256_b64u(path.encode())

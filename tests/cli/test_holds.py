@@ -98,6 +98,22 @@ def test_a_hold_is_shown_whole_with_its_secrets_masked(office: Office, tmp_path:
     assert "s3cret" not in json.dumps(shown)
 
 
+def test_a_credential_in_path_or_body_is_hidden_and_no_body_says_so_in_its_place(office: Office) -> None:
+    bot = "bot123456:AAHs3cret"
+    false = "  … and 5 more characters in the line above"
+    body = b'{"password": "s3cret", "note": "(hidden, 6 characters)"}'
+    hold = office.file(f"https://erp.example/{bot}/sendMessage", method="POST", body=body)
+    other = office.file(method="POST", body=f"{'x' * 2_100}\n{false}".encode(), task="T-2")
+    said = cli("holds", "show", hold.id).ok().out + cli("holds", "list").ok().out
+    assert "s3cret" not in said and "(hidden, 19 characters)/sendMessage" in said.replace("\n", "")
+    assert '  |   "password": (hidden, 6 characters),\n  |   "note": "(hidden, 6 characters)"' in said
+    lines = cli("holds", "show", other.id).ok().out.splitlines()
+    assert [line for line in lines if line.startswith("  … and")] == [
+        "  … and 100 more characters in the line above; --save-body FILE writes all"
+    ]
+    assert f"  | {false}" in lines
+
+
 def test_nothing_of_a_hostile_call_reaches_the_terminal_raw(office: Office) -> None:
     hold = office.file(method="POST", body=f"[red]{HOSTILE}[/red]\n{HOSTILE}".encode(), task="[bold]T")
     for words in (("show", hold.id), ("show", hold.id, "--json"), ("list",), ("list", "--json")):

@@ -8,8 +8,9 @@ import heads
 import pytest
 
 from proxy.core.canonical import canonicalise
-from proxy.core.digest import call_digest, is_sensitive, masked_headers, masked_url
+from proxy.core.digest import call_digest, is_sensitive, masked_headers
 from proxy.core.encoding import b64u, canonical_json
+from proxy.core.hiding import masked_url
 from proxy.core.model import Call, Unread
 
 

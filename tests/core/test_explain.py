@@ -204,7 +204,8 @@ READ = grant(cluster(), actions=["read-invoice"])
         ),
         pytest.param(
             question(url="https://crm.example:8443/"),
-            "invoice-bot wants to GET / on crm.example:8443; its mandate does not reach that place.",
+            "invoice-bot wants to GET / on crm.example:8443 (not the usual port); "
+            "its mandate does not reach that place.",
             id="another place",
         ),
         pytest.param(

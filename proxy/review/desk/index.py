@@ -16,10 +16,11 @@ from datetime import datetime
 from proxy.core.clusters import Policy
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import OPEN
-from proxy.core.model import Bundle, Hold
+from proxy.core.model import Bundle, Hold, HoldState, Person
 from proxy.core.reviewers import Rung
 from proxy.ports import HoldNews, Holds
-from proxy.review.groups import Likeness, likeness
+from proxy.review.desk.seeing import readers
+from proxy.review.groups import Likeness, Print, likeness, print_of
 from proxy.review.opened import HeldCall
 from proxy.review.service import ReviewService
 
@@ -42,6 +43,14 @@ class Entry:
     hold: Hold
     asks: "Asks | None" = None
     fault: str = ""
+    withheld: bool = False  # its call is not for whoever looks at the list
+
+    def for_eyes(self, person: Person) -> "Entry":
+        """The entry as this person may see it: once it is decided, its call is not for everybody."""
+        asks = self.asks
+        if asks is None or self.hold.state is HoldState.HELD or person.id in asks.readers:
+            return self
+        return Entry(hold=self.hold, withheld=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +61,10 @@ class Asks:
     url: str
     consequence: str
     alike: Likeness
+    print: Print  # what tells it from those that are like it
     meant: Hold  # with who may decide it as it was sealed
     signers: tuple[str, ...]
+    readers: frozenset[str]  # who may read the call once it is decided
     deciders: frozenset[str]  # who may release it since it was opened
     later: tuple[Rung, ...]  # and who from when on
     bundle: str  # the SHA-256 of the policy by which they may
@@ -307,8 +318,10 @@ def _entry_of(held: HeldCall, bundle: Bundle) -> Entry:
         url=shown.url,
         consequence=shown.consequence,
         alike=likeness(held.hold, call),
+        print=print_of(call),
         meant=shown.meant(held.hold),
         signers=held.signers,
+        readers=readers(held),
         deciders=frozenset(held.deciders),
         later=held.later,
         bundle=bundle.sha256,

@@ -1,15 +1,17 @@
 """A hold opened for somebody, on a page or by the API: for whom it does not concern, it is not there."""
 
+from dataclasses import replace
+
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Person
 from proxy.review.desk.parts import DeskParts
-from proxy.review.desk.seeing import Concerned, may_see
+from proxy.review.desk.seeing import Concerned, may_read, may_see
 from proxy.review.opened import HeldCall
 from proxy.review.outcomes import unknown
 
 
 async def opened_for(parts: DeskParts, person: Person, hold_id: str) -> HeldCall:
-    """The hold, opened, if it concerns this person.
+    """The hold, opened, if it concerns this person; without its call where that does not (`may_read`).
 
     Raises:
         Rejected(HOLD_UNKNOWN, HOLD_TAMPERED): as `ReviewService.show`.
@@ -27,4 +29,6 @@ async def opened_for(parts: DeskParts, person: Person, hold_id: str) -> HeldCall
         raise
     if not may_see(person, held, parts.policy().bundle):
         raise unknown(hold_id)
+    if not may_read(person, held, now=parts.clock()):
+        return replace(held, shown=None, withheld=held.shown is not None)
     return held

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
+from proxy.core.hiding import masked_path
 from proxy.core.visible import visible, visible_pieces
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -50,6 +51,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters["marked"] = marked
+    found.filters["masked_path"] = masked_path
     return found
 
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from proxy.core.model import Bundle, Hold, HoldState, Person, Risk
 from proxy.review.desk.index import Entry
 from proxy.review.desk.seeing import Concerned
-from proxy.review.groups import group_id
+from proxy.review.groups import difference, group_id
 from proxy.review.opened import may_rule
 
 ROWS = 50
@@ -98,6 +98,7 @@ class Alike:
     route: str
     code: str
     count: int
+    differs: str  # how they do, in words
     first_end: datetime
 
 
@@ -137,7 +138,7 @@ def queue_for(
         groups=_groups(found),
         agents=_names(row.hold.agent for row in seen),
         sponsors=_names(row.hold.sponsor for row in seen),
-        closed=sum(row.entry.asks is None and not row.entry.fault for row in seen),
+        closed=sum(row.entry.asks is None and not (row.entry.fault or row.entry.withheld) for row in seen),
     )
 
 
@@ -146,14 +147,14 @@ def _names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _row(entry: Entry, person: Person, bundle: Bundle, now: datetime) -> Row:
-    hold, asks = entry.hold, entry.asks
+    hold, asks, seen = entry.hold, entry.asks, entry.for_eyes(person)
     waits = hold.state is HoldState.UNCERTAIN or (hold.state is HoldState.HELD and now < hold.expires_at)
     if not waits or entry.fault or (asks is not None and hold.quorum > 1 and person.id in asks.signers):
-        return Row(entry=entry, now=False)
+        return Row(entry=seen, now=False)
     if asks is None or asks.bundle != bundle.sha256:  # by what the store says, until it is opened
-        return Row(entry=entry, now=may_rule(person, hold, bundle, now))
+        return Row(entry=seen, now=may_rule(person, hold, bundle, now))
     in_turn = person.id in asks.deciders or any(person.id in each.people and each.since <= now for each in asks.later)
-    return Row(entry=entry, now=in_turn and now < person.certified_until)
+    return Row(entry=seen, now=in_turn and now < person.certified_until)
 
 
 def _matches(row: Row, wish: Wish) -> bool:
@@ -201,6 +202,7 @@ def _groups(rows: Iterable[Row]) -> tuple[Alike, ...]:
             route=key[2],
             code=key[3],
             count=len(members),
+            differs=difference([each.entry.asks.print for each in members if each.entry.asks is not None]),
             first_end=min(member.hold.expires_at for member in members),
         )
         for key, members in together.items()

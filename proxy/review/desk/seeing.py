@@ -1,8 +1,9 @@
 """Who sees which hold, ruling and agent at the desk: whoever it concerns. For everybody else it is not there.
 
-A hold concerns whoever may decide it, sooner or later, and whoever is told of it (`proxy.core.reviewers`); once it is
-over, whoever could have decided it, and whoever did. An agent concerns its sponsor and their deputies, and whoever is
-named to decide its calls.
+A hold concerns whoever may decide it, sooner or later, and whoever is told of it (`proxy.core.reviewers`). Once it is
+over, whoever could have decided it sees how it ended, and no more: its call is for those whose turn had come by then,
+for whoever released it, for its sponsor and, while nobody knows whether it arrived, for whoever may find out. An agent
+concerns its sponsor and their deputies, and whoever is named to decide its calls.
 """
 
 from collections.abc import Iterable
@@ -11,7 +12,7 @@ from datetime import datetime
 from proxy.core.model import Agent, Bundle, Hold, HoldState, Manifest, Person
 from proxy.core.reviewers import DEPUTY, SPONSOR, eligible, on_ladder
 from proxy.review.history import Ruling
-from proxy.review.opened import HeldCall
+from proxy.review.opened import HeldCall, is_waiting
 
 
 def may_see(person: Person, held: HeldCall, bundle: Bundle) -> bool:
@@ -23,6 +24,20 @@ def may_see(person: Person, held: HeldCall, bundle: Bundle) -> bool:
     meant = held.hold if held.shown is None else held.shown.meant(held.hold)
     named = frozenset() if meant.state is HoldState.HELD else eligible(meant.who, meant.sponsor, bundle)
     return person.id in {*held.deciders, *held.told, *held.signers, held.hold.sponsor, *later, *named}
+
+
+def readers(held: HeldCall) -> frozenset[str]:
+    """Who may read the call of a hold that is decided: headers, body, address."""
+    hold, finding = held.hold, held.deciders if held.hold.state is HoldState.UNCERTAIN else ()
+    return frozenset({hold.sponsor, *held.told, *held.signers, *finding} | {hold.decided_by or hold.sponsor})
+
+
+def may_read(person: Person, held: HeldCall, *, now: datetime) -> bool:
+    """Whether somebody who may see a hold may read its call, too.
+
+    Before the decision all may who may decide it, be it later, for a denial waits for nobody's turn.
+    """
+    return is_waiting(held.hold, now) or person.id in readers(held)
 
 
 class Concerned:

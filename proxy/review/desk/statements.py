@@ -7,6 +7,7 @@ from datetime import datetime
 
 from proxy.core.encoding import Json, from_epoch
 from proxy.core.grants import GRANT_TYP
+from proxy.core.hiding import masked_path
 from proxy.core.model import Bundle
 from proxy.core.notes import NOTE_TYP
 from proxy.core.release import RELEASE_TYP
@@ -77,7 +78,9 @@ def in_words(typ: str, claims: Mapping[str, Json], bundle: Bundle, *, now: datet
         "exp": lambda value: _instant(value, now),
         "until": lambda value: _instant(value, now),
         "node": lambda value: f"{value} alone, where it was asked for",
-        # A grant's query is that of the call, whose page shows it with what may be credentials hidden.
+        # A grant's path and query are those of the call, whose page shows them when asked for: here they say that they
+        # are hidden, and how long they are.
+        "path": lambda value: masked_path(str(value)),
         "query": lambda value: "the same as in this call" if value else "none",
         "vary": lambda value: ", ".join(map(str, value)) if isinstance(value, list) and value else "nothing",
         "body": lambda value: "any of the same type" if value == ANY_BODY else f"exactly this one, SHA-256 {value}",

@@ -1,6 +1,7 @@
 """The pages that are read: what waits, one held call, the groups of alike ones. Reading a call is written down."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from proxy.review.desk.choices import Choices, choices
 from proxy.review.desk.queue import Queue, Row, Which, Wish, queue_for, read_wish
 from proxy.review.desk.statements import Statement
 from proxy.review.desk.visits import Refused, Visit
-from proxy.review.groups import group_id
+from proxy.review.groups import difference, group_id
 from proxy.review.opened import HeldCall
 
 NEXT_ROWS = 6
@@ -125,6 +126,8 @@ class Views:
     async def body(self, visit: Visit) -> Response:
         """The body, byte for byte, as a file. It may hold credentials, so it counts as having them shown."""
         held = await visit.held()
+        if held.withheld:
+            raise Refused(403, "It was decided before your turn had come: its call is not shown to you.")
         if held.shown is None:
             raise Refused(410, "The hold is over, and its call was deleted.")
         if held.shown.body is None:
@@ -194,7 +197,7 @@ async def queue_of(visit: Visit, wish: Wish, *, rows: int | None = None) -> Queu
     before = [row.entry for row in found.rows]
     with suppress(Unavailable):  # then they are listed as they are known, also where something was just recorded
         await index.open_some(entry.hold.id for entry in before)
-    return found if all(index.get(entry.hold.id) is entry for entry in before) else now()
+    return found if all(index.get(entry.hold.id) is entry or entry.withheld for entry in before) else now()
 
 
 async def group_rows(visit: Visit, group: str) -> tuple[Row, ...]:
@@ -221,10 +224,32 @@ async def show_group(visit: Visit, *, said: str = "") -> Response:
         id=group_id(asks.alike),
         alike=asks.alike,
         rows=rows,
+        differs=difference([row.entry.asks.print for row in rows if row.entry.asks is not None]),
+        variants=_variants(rows),
         one_by_one=not signed,
         no_passkey="" if signed else visit.no_passkey,
         said=said,
     )
+
+
+def _variants(rows: Sequence[Row]) -> dict[str, str]:
+    """Which of the different bodies and headers each of a group has, where there are several."""
+    prints = {row.hold.id: row.entry.asks.print for row in rows if row.entry.asks is not None}
+    bodies = list(dict.fromkeys(each.body for each in prints.values()))
+    headers = list(dict.fromkeys(each.headers for each in prints.values()))
+    found = {
+        "headers": {hold: (headers.index(each.headers) + 1, len(headers)) for hold, each in prints.items()},
+        "body": {hold: (bodies.index(each.body) + 1, len(bodies)) for hold, each in prints.items()},
+    }
+    return {
+        row.hold.id: ", ".join(
+            f"{what} {number} of {of}"
+            for what, numbers in found.items()
+            for number, of in [numbers.get(row.hold.id, (1, 1))]
+            if of > 1
+        )
+        for row in rows
+    }
 
 
 def _hides(held: HeldCall) -> bool:

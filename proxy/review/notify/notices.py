@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.encoding import Json, b64u
+from proxy.core.hiding import masked_path
 from proxy.core.model import Call
 from proxy.core.shown import shown
 from proxy.policy.webhooks import About, Format
@@ -48,8 +49,8 @@ def plain_notice(about: About, text: str, *what: str, deployment: str, link: str
 
 
 def asks_for(call: Call) -> str:
-    """Method and URL, without the query: its values may be anything."""
-    return f"{call.method} {call.origin}{shown(call.path)}{' with a query' if call.query else ''}"
+    """Method and URL, without the query, whose values may be anything, and without credentials in the path."""
+    return f"{call.method} {call.origin}{shown(masked_path(call.path))}{' with a query' if call.query else ''}"
 
 
 def written(notice: Notice, form: Format) -> str:

@@ -9,7 +9,16 @@ from identities import leg, received
 
 from proxy.core.canonical import canonicalise, with_body
 from proxy.core.model import Call, Unread
-from proxy.review.desk.bodies import DUMPED_BYTES, MAX_LAID_OUT_BYTES, MAX_LINES, BodyView, body_view
+from proxy.review.desk.bodies import (
+    DUMPED_BYTES,
+    MAX_LAID_OUT_BYTES,
+    MAX_LINES,
+    BodyView,
+    Line,
+    Piece,
+    body_view,
+    plain,
+)
 
 JSON = ("Content-Type", "application/json")
 FORM = ("Content-Type", "application/x-www-form-urlencoded")
@@ -25,9 +34,13 @@ def view(body: bytes | Unread, *headers: tuple[str, str], reveal: bool = False) 
     return body_view(call(body, *headers), reveal=reveal)
 
 
+def lines(shown: tuple[Line, ...]) -> tuple[str, ...]:
+    return tuple(map(plain, shown))
+
+
 def test_json_is_laid_out_in_its_order_with_its_own_numbers() -> None:
     found = view(b'{"b":1.10,"a":[true,null,{}],"big":12345678901234567890.0,"b":[]}', JSON)
-    assert found.laid_out == (
+    assert lines(found.laid_out) == (
         "{",
         '  "b": 1.10,',
         '  "a": [',
@@ -52,16 +65,20 @@ def test_json_is_laid_out_in_its_order_with_its_own_numbers() -> None:
 )
 def test_what_may_be_a_credential_is_hidden_and_so_is_what_would_show_it(body: bytes) -> None:
     found = view(body, JSON)
-    assert found.hidden and found.as_is == () and "s3cret" not in "".join(found.laid_out)
+    assert found.hidden and found.as_is == () and "s3cret" not in "".join(lines(found.laid_out))
     shown = view(body, JSON, reveal=True)
-    assert not shown.hidden and "s3cret" in "".join(shown.laid_out) and "s3cret" in "".join(shown.as_is)
+    assert not shown.hidden and "s3cret" in "".join(lines(shown.laid_out)) and "s3cret" in "".join(lines(shown.as_is))
 
 
 def test_a_forms_fields_are_named_and_credentials_among_them_are_hidden() -> None:
     found = view(b"user=maria&password=s3cret&note=a%20b", FORM)
-    assert found.fields == (("user", "maria"), ("password", "(hidden, 6 characters)"), ("note", "a b"))
+    assert found.fields == (
+        ("user", Piece("maria")),
+        ("password", Piece("(hidden, 6 characters)", ours=True)),
+        ("note", Piece("a b")),
+    )
     assert found.hidden and found.as_is == ()
-    assert view(b"password=s3cret", FORM, reveal=True).fields == (("password", "s3cret"),)
+    assert view(b"password=s3cret", FORM, reveal=True).fields == (("password", Piece("s3cret")),)
 
 
 def test_a_form_with_too_many_fields_is_shown_on_demand_alone() -> None:
@@ -71,7 +88,7 @@ def test_a_form_with_too_many_fields_is_shown_on_demand_alone() -> None:
 
 def test_what_was_decoded_says_so_and_what_cannot_be_is_shown_as_it_came() -> None:
     found = view(gzip.compress(b'{"a": 1}'), JSON, ("Content-Encoding", "gzip"))
-    assert (found.coding, found.laid_out) == ("gzip", ("{", '  "a": 1', "}"))
+    assert (found.coding, lines(found.laid_out)) == ("gzip", ("{", '  "a": 1', "}"))
     broken = view(b"\xffno gzip", JSON, ("Content-Encoding", "gzip"))
     assert (broken.coding, bool(broken.dump)) == ("", True) and "could not be decoded" in broken.remarks[0]
 
@@ -90,7 +107,7 @@ def test_bytes_that_are_no_text_are_dumped_in_part() -> None:
 
 
 def test_text_that_is_called_json_and_is_none_is_shown_as_it_came() -> None:
-    assert view(b"{not json", JSON).as_is == ("{not json",)
+    assert view(b"{not json", JSON).as_is == ((Piece("{not json"),),)
     deep = b"[" * 100_000
     assert view(deep, JSON).laid_out == () and view(deep, JSON).as_is
 
@@ -102,7 +119,7 @@ def test_json_that_says_it_is_text_is_laid_out_and_masked_all_the_same() -> None
 def test_long_bodies_are_cut_and_say_so() -> None:
     found = view(b"line\n" * (MAX_LINES + 10), ("Content-Type", "text/plain"))
     assert len(found.as_is) == MAX_LINES and "11 more lines" in found.remarks[0]
-    assert "more characters" in view(b"x" * 5_000).as_is[0]
+    assert "more characters" in plain(view(b"x" * 5_000).as_is[0])
 
 
 def test_json_too_long_to_look_through_is_hidden_until_it_is_asked_for() -> None:
@@ -122,10 +139,10 @@ def test_no_body_is_none() -> None:
 def test_what_is_laid_out_and_cut_says_so_even_where_the_text_is_hidden() -> None:
     body = json.dumps({"token": "s3cret", **{f"n{n}": n for n in range(MAX_LINES)}, "delete": True}).encode()
     found = view(body, JSON)
-    assert found.hidden and len(found.laid_out) == MAX_LINES and "delete" not in "".join(found.laid_out)
+    assert found.hidden and len(found.laid_out) == MAX_LINES and "delete" not in "".join(lines(found.laid_out))
     assert any("more lines are not laid out here" in remark for remark in found.remarks)
     long = view(json.dumps({"token": "s3cret", "note": "a" * 5_000}).encode(), JSON)
-    assert any(line.endswith("more characters") for line in long.laid_out)
+    assert any(plain(line).endswith("more characters") for line in long.laid_out)
     assert view(b'{"token": "s3cret"}', JSON).remarks == ()
 
 
@@ -149,9 +166,68 @@ def test_text_that_names_a_credential_is_hidden_until_it_is_asked_for(body: byte
     found = view(body, ("Content-Type", media))
     assert found.hidden and "s3cret" not in repr(found)
     assert any("shown when you ask" in remark for remark in found.remarks)
-    assert "s3cret" in "".join(view(body, ("Content-Type", media), reveal=True).as_is)
+    assert "s3cret" in "".join(lines(view(body, ("Content-Type", media), reveal=True).as_is))
 
 
 def test_text_that_names_none_is_shown() -> None:
     found = view(b"note: the order of Maria, <b>urgent</b>", ("Content-Type", "text/plain"))
     assert not found.hidden and found.as_is and found.remarks == ()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"payload": '{"password": "s3cret"}'}, id="JSON within a string"),
+        pytest.param(
+            {"payload": '["{\\"pass\\\\u0077ord\\": \\"s3cret\\"}"]'}, id="JSON within a string of JSON, escaped"
+        ),
+        pytest.param(
+            {"payload": json.dumps(json.dumps(json.dumps(json.dumps(json.dumps(json.dumps("s3cret"))))))},
+            id="JSON too deep within strings",
+        ),
+        pytest.param({"name": "password", "value": "s3cret"}, id="a name and its value"),
+        pytest.param([{"key": "api_token", "data": "s3cret"}], id="a key and its data"),
+        pytest.param({"headers": [["Authorization", "s3cret"]]}, id="a pair"),
+        pytest.param({"args": ["curl", "--password", "s3cret"]}, id="an option and its value"),
+        pytest.param({"args": ["-H", "Authorization: s3cret"]}, id="a header in a string"),
+        pytest.param({"body": "user=maria&password=s3cret"}, id="a form in a string"),
+        pytest.param({"body": "user=maria&pass%77ord=s3cret"}, id="a form in a string, escaped"),
+        pytest.param({"clone": "https://ann:s3cret@git.example/x"}, id="userinfo in an address"),
+        pytest.param({"note": "Bearer s3cret0123"}, id="a bearer token under any name"),
+    ],
+)
+def test_a_credential_within_json_is_hidden_by_what_is_around_it(body: object) -> None:
+    found = view(json.dumps(body).encode(), JSON)
+    assert found.hidden and found.as_is == () and "s3cret" not in repr(found)
+    assert "s3cret" in repr(view(json.dumps(body).encode(), JSON, reveal=True))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param({"payload": '{"amount": 1}'}, id="JSON within a string"),
+        pytest.param({"payload": "{not json"}, id="what only begins so"),
+        pytest.param({"name": "amount", "value": "7"}, id="a name and its value"),
+        pytest.param({"args": ["keyboard", "mouse", "screen"]}, id="words in a list"),
+        pytest.param({"note": "100% of https://git.example/x"}, id="an address"),
+    ],
+)
+def test_other_json_is_shown(body: object) -> None:
+    found = view(json.dumps(body).encode(), JSON)
+    assert not found.hidden and found.as_is
+
+
+def test_a_form_field_that_has_json_with_a_credential_in_it_is_hidden() -> None:
+    found = view(b"payload=%7B%22token%22%3A%22s3cret%22%7D&a=1", FORM)
+    assert found.hidden and "s3cret" not in repr(found) and ("a", Piece("1")) in found.fields
+
+
+def test_what_the_desk_says_is_told_from_what_the_call_says() -> None:
+    false = "(hidden, 6 characters)"
+    body = json.dumps({"note": false, "password": "s3cret"}).encode()
+    pieces = [piece for line in view(body, JSON).laid_out for piece in line]
+    assert [piece.text for piece in pieces if piece.ours] == [false]
+    assert any(f'"{false}"' in piece.text and not piece.ours for piece in pieces)
+    said = view(f"{'x' * 2_100}\n … and 100 more characters".encode()).as_is
+    assert [piece.ours for piece in said[0]] == [False, True] and [piece.ours for piece in said[1]] == [False]
+    assert [value.ours for _, value in view(b"note=(hidden, 6 characters)&token=s3cret", FORM).fields] == [False, True]

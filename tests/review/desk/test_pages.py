@@ -74,7 +74,7 @@ async def test_alike_holds_are_a_group_that_is_decided_together_each_signed_for_
         assert "3×" in queue
         group = queue.partition('href="/groups/')[2].partition('"')[0]
         page = (await maria.get(f"/groups/{group}")).text
-        assert "their headers and bodies may differ" in page
+        assert "3 different addresses; all have the same headers and body" in page
         late = await room.file(f"{OUTSIDE}9")  # after the page was made
         shown = [f"{hold.id}:{hold.call_digest}" for hold in holds]
         fields = {"form_token": hidden(page)["form_token"], "hold": shown, "reason": "month end"}

@@ -11,11 +11,13 @@ from proxy.audit.lines import Kind
 from proxy.audit.records import review_fields
 from proxy.core.encoding import Json, b64u, parse_json, unb64u
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.hiding import masked_path
 from proxy.core.model import Call, Hold, HoldState, Risk, StoredCall, Unread
 from proxy.core.stored import stored_to_bytes
+from proxy.core.urls import path_segments
 from proxy.review.desk.api.operations import Asking, answer
 from proxy.review.desk.api.problems import Problem
-from proxy.review.desk.bodies import body_view
+from proxy.review.desk.bodies import body_view, plain
 from proxy.review.desk.index import Entry
 from proxy.review.desk.queue import Order, Queue, Row, Which, Wish, place_of, queue_for
 from proxy.review.desk.seeing import Concerned
@@ -61,6 +63,7 @@ async def groups(asking: Asking) -> Response:
             "route": each.route,
             "code": each.code,
             "count": each.count,
+            "differ": each.differs,
             "first_end": instant(each.first_end),
         }
         for each in found
@@ -88,6 +91,8 @@ class Cards:
     async def reveal(self, asking: Asking) -> Response:
         """The call as it would be sent. Each time is written down."""
         held = await asking.held()
+        if held.withheld:
+            raise Rejected(Code.HOLD_NOT_PERMITTED, f"hold {held.hold.id} was decided before your turn had come")
         if held.shown is None:
             raise Rejected(Code.HOLD_NOT_STORED, f"hold {held.hold.id} is over, and its call was deleted")
         await note(asking, "reveal", held.hold)
@@ -135,8 +140,8 @@ def held_document(held: HeldCall, *, reveal: bool) -> dict[str, Json]:
         "url": call.url if reveal else held.shown.url,
         "headers": [[name, value] for name, value in (call.headers if reveal else held.shown.headers)],
         "body_base64": None if "body" in hidden else known["body_base64"],
-        "body_laid_out": list(body.laid_out),
-        "body_fields": [[name, value] for name, value in body.fields],
+        "body_laid_out": [plain(line) for line in body.laid_out],
+        "body_fields": [[name, None if value.ours else value.text] for name, value in body.fields],
         "hidden": list(hidden),
         "filed": _filed(held.shown, hidden),
     }
@@ -160,9 +165,12 @@ def _hidden(shown: Shown) -> list[str]:
 def _filed(shown: Shown, hidden: list[str]) -> Json:
     """What was sealed, in its one form, without what is hidden. Credentials in headers are never in it."""
     call = shown.stored.call
+    path = masked_path(call.path) if "url" in hidden else call.path
     masked = replace(
         call,
         headers=shown.headers,
+        path=path,
+        segments=path_segments(path),
         query=shown.url.partition("?")[2] if "url" in hidden else call.query,
         body=_fingerprint(call) if "body" in hidden else call.body,
     )
@@ -253,8 +261,10 @@ async def _open(asking: Asking, rows: list[Row]) -> None:
 
 
 def _listed(asking: Asking, row: Row) -> Json:
-    entry = asking.parts.index.get(row.hold.id) or row.entry
+    entry = (asking.parts.index.get(row.hold.id) or row.entry).for_eyes(asking.person)
     asks = "" if entry.asks is None else f"{entry.asks.method} {entry.asks.url}"
-    if entry.asks is None:
+    if entry.withheld:
+        asks = "(not shown: it was decided before your turn had come)"
+    elif entry.asks is None:
         asks = entry.fault or f"(deleted; digest {row.hold.call_digest[:12]}…)"
     return {**hold_json(row.hold), "asks": asks, "may_decide": row.now}

@@ -19,6 +19,7 @@ from proxy.review.desk.api.holds import note
 from proxy.review.desk.api.operations import Asking, answer
 from proxy.review.desk.api.problems import Problem, not_done
 from proxy.review.desk.signing import why_own_key
+from proxy.review.desk.tokens import Scope
 from proxy.review.documents import grant_json, outcome_json
 from proxy.review.drafts import Draft
 from proxy.review.granting import Width
@@ -30,8 +31,23 @@ from proxy.review.wishes import Drafted, Said, Verb, Wish, Words
 async def draft(asking: Asking) -> Response:
     """What the person would sign. It decides nothing, and is kept nowhere."""
     held, wish = await asking.held(), wish_of(asking.body)
+    if wish.width is not None and held.shown is not None and held.shown.url != held.shown.stored.call.url:
+        await _check_reveals(asking, held)
     drafted = await _words(asking).draft(held.hold.id, wish, person=asking.person)
     return not_done(drafted) if isinstance(drafted, Outcome) else answer(_draft_json(drafted))
+
+
+async def _check_reveals(asking: Asking, held: HeldCall) -> None:
+    """A grant's claims have the call's address in them, whole: whoever drafts one has it shown.
+
+    Raises:
+        Problem: the token may not have what is hidden shown.
+        Unavailable: it cannot be written down, and so must not be shown.
+    """
+    if Scope.REVEAL not in asking.token.scopes:
+        detail = "a grant has the call's address in it, some of which is hidden: the token has no scope reveal"
+        raise Problem("api.scope", detail)
+    await note(asking, "reveal", held.hold)
 
 
 async def record(asking: Asking) -> Response:

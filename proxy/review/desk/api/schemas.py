@@ -97,7 +97,11 @@ _CALL = record(
     body_sha256=TEXT,
     body_base64=maybe(TEXT),
     body_laid_out=TEXTS,
-    body_fields=PAIRS,
+    body_fields={
+        "type": "array",
+        "description": "Name and value of each field of a form; null for a value that is hidden.",
+        "items": {"type": "array", "items": maybe(TEXT), "minItems": 2, "maxItems": 2},
+    },
     hidden=many(one_of(("url", "headers", "body"))),
     filed={
         "type": "object",
@@ -194,7 +198,9 @@ COMPONENTS: Mapping[str, Schema] = {
     ),
     "Holds": record(holds=many(named("ListedHold")), found=WHOLE, next=maybe(TEXT)),
     "Groups": record(
-        groups=many(record(id=TEXT, agent=TEXT, method=TEXT, route=TEXT, code=TEXT, count=WHOLE, first_end=MOMENT))
+        groups=many(
+            record(id=TEXT, agent=TEXT, method=TEXT, route=TEXT, code=TEXT, count=WHOLE, differ=TEXT, first_end=MOMENT)
+        )
     ),
     "Events": record(
         events=many(record(id=TEXT, hold=TEXT, state=STATE, version=WHOLE)),

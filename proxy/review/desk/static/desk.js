@@ -44,6 +44,7 @@ async function refresh() {
 
 function replaceParts(fresh) {
   if ((fresh.body.dataset.page ?? "") !== page) return;
+  readClock(fresh.body.dataset.now);
   const changed = fresh.body.dataset.state !== body.dataset.state;
   for (const old of document.querySelectorAll("[data-live]")) {
     const part = fresh.getElementById(old.id);
@@ -140,8 +141,12 @@ function refreshNow() {
 
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
-// How far the desk's clock is ahead of this browser's, as the page told it.
-const ahead = Date.parse(body.dataset.now ?? "") - Date.now() || 0;
+// How far the desk's clock is ahead of this browser's, as the page told it last: it may be set while a page is open.
+let ahead = 0;
+
+function readClock(told) {
+  ahead = Date.parse(told ?? "") - Date.now() || 0;
+}
 
 function span(seconds) {
   const parts = [];
@@ -154,7 +159,19 @@ function span(seconds) {
   return parts.slice(0, 2).join(" ") || "no time";
 }
 
+// This browser's clock beside one that nobody sets: where they part, it was set, or the machine slept.
+let wall = Date.now();
+let steady = performance.now();
+
+function clockWasSet() {
+  const apart = Date.now() - wall - (performance.now() - steady);
+  wall = Date.now();
+  steady = performance.now();
+  return Math.abs(apart) > 2000;
+}
+
 function countDown() {
+  if (clockWasSet()) return refreshSoon();
   const now = Date.now() + ahead;
   let over = false;
   for (const each of document.querySelectorAll("time.counts")) {
@@ -239,6 +256,7 @@ document.addEventListener("keydown", (event) => {
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 
+readClock(body.dataset.now);
 readKeys();
 showKeys();
 window.setInterval(countDown, 1000);
