@@ -95,6 +95,7 @@ class Index:
         self._listeners: set[Listening] = set()
         self._ended = False
         self.fault = "nothing was read yet"  # why what is here may be old; "" while it is not
+        self.code = Code.STORE_DOWN  # which kind of fault that is, or was last
         self.read_at: datetime | None = None
         self.ready = asyncio.Event()
         self._looked = asyncio.Event()  # what is open was read once, or could not be
@@ -111,7 +112,7 @@ class Index:
                 if not self.fault:
                     logger.warning("the list of held calls is not kept up: %s", fault.detail)
                     self._tell_all(RESET)
-                self.fault = fault.detail
+                self.fault, self.code = fault.detail, fault.code
                 self._looked.set()
             await asyncio.sleep(RETRY_S)
 
@@ -252,7 +253,11 @@ class Index:
         self._tell_all(END)
 
     def since(self, after: str) -> list[Change]:
-        """Everything that happened after this place in the stream; `RESET` alone where it is not known any more."""
+        """Everything that happened after this place in the stream; `RESET` alone where it is not known any more, or not
+        now: then a page that says nothing of it reads itself again.
+        """
+        if self.fault:
+            return [RESET]
         if after == self.cursor:
             return []
         events = list(self._events)

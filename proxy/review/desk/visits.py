@@ -26,6 +26,8 @@ from proxy.review.opened import HeldCall
 LIVE = "desk-live"
 """The header with which an open page asks for itself again: that is not somebody who does something."""
 
+CLOCK_WRONG = "The clock of the desk's machine is wrong"
+
 _STATUS = {
     Code.HOLD_UNKNOWN: 404,
     Code.HOLD_NOT_PERMITTED: 403,
@@ -60,6 +62,7 @@ class Visit:
     person: Person
     policy: Policy
     now: datetime
+    cursor: str  # where the list was in the event stream before anything was read for this page
 
     @property
     def bundle(self) -> Bundle:
@@ -139,7 +142,15 @@ def visit_of(request: Request, parts: DeskParts) -> Visit:
     person = None if session is None else policy.bundle.people.get(session.person)
     if session is None or person is None:
         raise NotSignedIn
-    return Visit(request=request, parts=parts, session=session, person=person, policy=policy, now=parts.clock())
+    return Visit(
+        request=request,
+        parts=parts,
+        session=session,
+        person=person,
+        policy=policy,
+        now=parts.clock(),
+        cursor=parts.index.cursor,
+    )
 
 
 def signed_in(parts: DeskParts, handler: Handler) -> Endpoint:
@@ -231,6 +242,7 @@ _TITLES = {
 _DOWN = {
     Code.JOURNAL_DOWN: "It cannot be written down",
     Code.BUSY: "Not now",
+    Code.CLOCK_WRONG: CLOCK_WRONG,
 }
 
 
@@ -252,8 +264,9 @@ def common(parts: DeskParts, visit: Visit | None) -> dict[str, object]:
         "signed_policy": bundle.signed,
         "person": None if visit is None else visit.person,
         "form_token": "" if visit is None else visit.session.form_token,
-        "cursor": parts.index.cursor,
+        "cursor": parts.index.cursor if visit is None else visit.cursor,
         "stale": parts.index.fault,
+        "stale_why": _DOWN.get(parts.index.code, _TITLES[503]),
         "now": now,
         "config": parts.config,
         "who": lambda name: words.person_words(name, bundle),
