@@ -36,18 +36,22 @@ class DeskChild:
         """Run until cancelled; the desk ends with us, and so it does when we are killed: its standard input ends."""
         loop, failures, told = asyncio.get_running_loop(), 0, False
         while True:
-            born_s = loop.time()
-            process = await self._start()
+            born_s, status = loop.time(), "none: it could not be started"
             try:
-                assert process.stdout is not None
-                served = bool(await process.stdout.readline())
-                if served and not told:
-                    told = True
-                    self.on_ready()
-                await process.stdout.read()  # until it ends
-                status = await process.wait()
-            finally:
-                await _end(process)
+                process = await self._start()
+            except OSError as fault:  # no memory, no process, no program just now
+                logger.error("the review desk cannot be started: %s", fault)
+            else:
+                try:
+                    assert process.stdout is not None
+                    served = bool(await process.stdout.readline())
+                    if served and not told:
+                        told = True
+                        self.on_ready()
+                    await process.stdout.read()  # until it ends
+                    status = str(await process.wait())
+                finally:
+                    await _end(process)
             failures = 0 if loop.time() - born_s > HEALTHY_AFTER_S else failures + 1
             pause_s = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S)) - 1]
             logger.error("the review desk ended with status %s; starting another in %g s", status, pause_s)

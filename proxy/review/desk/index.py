@@ -217,6 +217,14 @@ class Index:
             if self._entries.get(hold_id) is known and entry is not None and entry.hold.state in OPEN:
                 self._entries[hold_id] = entry
 
+    async def look_again(self, hold_id: str) -> None:
+        """List a hold as it is now: whether its call can be opened may change without an event."""
+        known = self._entries.get(hold_id)
+        with suppress(Unavailable):
+            entry = await self._entry(hold_id)
+            if known is not None and self._entries.get(hold_id) is known and entry is not None:
+                self._entries[hold_id] = entry
+
     async def _entry(self, hold_id: str) -> Entry | None:
         try:
             return _entry_of(await self._reviews.show(hold_id), self._policy().bundle)

@@ -173,7 +173,8 @@ def guarded(parts: DeskParts, serve: Endpoint) -> Endpoint:
         except Refused as fault:
             return _refusal(request, parts, fault.status, fault.detail)
         except Rejected as fault:
-            return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), fault.detail)
+            detail = fault.detail + _MENDS.get(fault.code, "")
+            return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), detail)
         except Unavailable as fault:
             asks = request.method in ("GET", "HEAD")
             more = (
@@ -239,6 +240,10 @@ _TITLES = {
 }
 
 
+_MENDS = {
+    Code.HOLD_TAMPERED: ". Nobody can decide it as it is. Tell an operator: somebody changed the store, or this "
+    "machine has not the secret under which the call was sealed (intent-proxy keys secret).",
+}
 _DOWN = {
     Code.JOURNAL_DOWN: "It cannot be written down",
     Code.BUSY: "Not now",

@@ -130,6 +130,28 @@ async def test_one_record_that_cannot_be_read_any_more_hides_no_others(
         assert (await maria.say(whole, "deny", reason="no")).status_code == 200  # the twin
 
 
+async def test_a_call_that_can_no_longer_be_opened_is_told_so_in_lists_too_until_it_can(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Damaged in the store, or sealed under a secret that this machine has not got yet: no event says so."""
+    hold = await room.file()
+    async with room.browser() as maria:
+        fields = {**hidden((await maria.get(f"/holds/{hold.id}")).text), "reason": "why"}
+        with monkeypatch.context() as damaged:
+
+            async def damage(_: str) -> bytes:
+                return b"x" * 200
+
+            damaged.setattr(room.holds, "sealed", damage)
+            answer = await maria.post(f"/holds/{hold.id}/release", fields)
+            assert answer.status_code == 409 and "Tell an operator" in answer.text
+            queue = text_of((await maria.get("/queue")).text)
+            assert hold.id in (await maria.get("/queue")).text and "your turn" not in queue
+        assert (await maria.get(f"/holds/{hold.id}")).status_code == 200  # the twin: it was mended
+        assert "your turn" in text_of((await maria.get("/queue")).text)
+        assert (await maria.post(f"/holds/{hold.id}/release", fields)).status_code == 200
+
+
 async def test_nothing_is_said_to_wait_only_where_that_is_known(room: Room) -> None:
     room.parts.index._looked.set()  # the first look failed
     async with room.browser() as maria:
