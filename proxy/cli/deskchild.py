@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 
+from proxy.core.errors import Rejected, Unavailable
+
 logger = logging.getLogger(__name__)
 
 RESTART_AFTER_S = (0.5, 1.0, 5.0)  # growing pauses for a desk that keeps ending
@@ -47,7 +49,7 @@ class DeskChild:
                     served = bool(await process.stdout.readline())
                     if served and not told:
                         told = True
-                        self.on_ready()
+                        self._tell()
                     await process.stdout.read()  # until it ends
                     status = str(await process.wait())
                 finally:
@@ -56,6 +58,13 @@ class DeskChild:
             pause_s = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S)) - 1]
             logger.error("the review desk ended with status %s; starting another in %g s", status, pause_s)
             await asyncio.sleep(pause_s)
+
+    def _tell(self) -> None:
+        """It serves, also where that cannot be told: the files of its policy may be half written just now."""
+        try:
+            self.on_ready()
+        except (Rejected, Unavailable, OSError) as fault:
+            logger.error("the review desk serves, but where, and a link, cannot be told: %s", fault)
 
     async def _start(self) -> asyncio.subprocess.Process:
         descriptors = [each.fileno() for each in self.sockets]

@@ -251,6 +251,11 @@ class Index:
             listening.tell(END)
         return listening
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def listeners_of(self, name: str) -> int:
         """How many of those who listen do it under this name."""
         return sum(listening.by == name for listening in self._listeners)

@@ -11,6 +11,7 @@ from identities import DEPUTY, REVIEWER, SPONSOR
 from reviewrooms import Room, Stream, kept_up
 
 from proxy.core.errors import Code, Unavailable
+from proxy.review.desk import events as events_module
 from proxy.review.desk import index as index_module
 from proxy.review.desk.app import build_app
 from proxy.review.desk.index import END, KEPT_EVENTS, RESET, Change
@@ -204,3 +205,15 @@ async def test_a_desk_that_stops_lets_go_of_whoever_listens(room: Room) -> None:
         room.parts.index.end()
         await asyncio.wait_for(stream._task, 5)
         assert await heard(room.parts.index.listen("")) in (RESET, END)
+
+
+async def test_streams_leave_room_for_pages(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "MOST_IN_ALL", 1)
+    hold = await room.file(f"{URL}1")
+    async with room.browser() as maria, room.browser(DEPUTY) as ben:
+        stream = Stream(maria, "/events")
+        assert (await stream.next())["event"] == "hello"
+        refused = await ben.get("/events")
+        assert refused.status_code == 429 and "already" in refused.text
+        assert (await ben.say(hold, "deny", reason="no")).status_code == 200
+        await stream.leave()
