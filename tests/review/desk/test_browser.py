@@ -16,6 +16,7 @@ from payloads import MARKUP, UNSEEN
 from playwright.sync_api import Browser, Dialog, Page, expect
 from roomservers import CHROMIUM, ServedRoom, chromium, served, shoot, signed_in
 
+from proxy.core.errors import Code, Unavailable
 from proxy.review.desk.index import RESET
 
 pytestmark = [
@@ -111,12 +112,22 @@ def test_pages_that_nobody_looks_at_keep_no_other_from_opening_and_miss_nothing(
     context.close()
 
 
-def test_a_page_of_a_call_that_the_store_lost_says_so(desk: ServedRoom, browser: Browser) -> None:
+def test_a_page_says_that_it_is_old_and_that_the_store_lost_its_call(
+    desk: ServedRoom, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> None:
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
     hold = desk.file(f"{ERP}/v1/customers/42")
     context = browser.new_context()
     page = signed_in(context, desk, SPONSOR)
     page.goto(f"{desk.origin}/holds/{hold.id}")
     expect(page.locator("#live-state")).to_have_text("live")
+    with monkeypatch.context() as frozen:
+        frozen.setattr(desk.room.holds, "get", away)
+        desk.room.parts.index._tell_all(RESET)
+        expect(page.get_by_role("alert")).to_contain_text("What you see may be old")
+    expect(page.get_by_role("alert")).to_have_count(0)  # it asks again by itself
     desk.room.holds.__init__(now=desk.room.time)  # type: ignore[misc]
     desk.room.parts.index._tell_all(RESET)
     expect(page.get_by_role("alert")).to_contain_text("is not there any more")

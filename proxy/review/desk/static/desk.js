@@ -25,17 +25,14 @@ async function refresh() {
   if (asking) return refreshSoon();
   asking = true;
   try {
-    // A page that answers a form stands at the form's address; what it shows has one of its own.
-    const here = body.dataset.here ?? location.pathname + location.search;
-    const answer = await fetch(here, { headers: { [LIVE]: "1" }, redirect: "manual" });
+    const answer = await fetch(here(), { headers: { [LIVE]: "1" }, redirect: "manual" });
     if (answer.type === "opaqueredirect") {
       if (page === "empty") location.assign("/");
       if (page === "confirm") location.assign(`/holds/${encodeURIComponent(body.dataset.hold)}`);
       return;
     }
     if (answer.status === 401) return signedOut();
-    // What is shown is older than what happened: it stays so until the desk answers again.
-    if (answer.status >= 500) return refreshSoon(FAILED_MS);
+    if (answer.status >= 500) return isOld();
     if (!answer.ok) return body.dataset.hold === undefined ? undefined : notHere();
     replaceParts(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
@@ -88,7 +85,18 @@ function signedOut() {
 
 // The store may have lost what this page shows, or it is over and was cleared away.
 function notHere() {
-  tell("not-here", "What this page shows is not there any more, or cannot be read. ", location.href, "Look again");
+  tell("not-here", "What this page shows is not there any more, or cannot be read. ", here(), "Look again");
+}
+
+// What is shown is older than what happened, and stays so until the desk knows more: then the notices are replaced.
+function isOld() {
+  tell("is-old", "The desk cannot tell what happens now. What you see may be old. ", here(), "Look again");
+  refreshSoon(FAILED_MS);
+}
+
+// A page that answers a form stands at the form's address; what it shows has one of its own.
+function here() {
+  return body.dataset.here ?? location.pathname + location.search;
 }
 
 function tell(id, text, href, label) {
