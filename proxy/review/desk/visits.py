@@ -176,11 +176,9 @@ def guarded(parts: DeskParts, serve: Endpoint) -> Endpoint:
             detail = fault.detail + _MENDS.get(fault.code, "")
             return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), detail)
         except Unavailable as fault:
-            asks = request.method in ("GET", "HEAD")
-            more = (
-                "What you see elsewhere may be old." if asks else "What is not on the call's own page does not count."
+            answer = _refusal(
+                request, parts, 503, f"{fault.detail}. {_after(request)}", title=_DOWN.get(fault.code, "")
             )
-            answer = _refusal(request, parts, 503, f"{fault.detail}. {more}", title=_DOWN.get(fault.code, ""))
             answer.headers["retry-after"] = "2"
             return answer
 
@@ -238,6 +236,15 @@ _TITLES = {
     429: "Too many at once",
     503: "The store does not answer",
 }
+
+
+def _after(request: Request) -> str:
+    """What else holds while something does not answer."""
+    if request.method in ("GET", "HEAD"):
+        return "What you see elsewhere may be old."
+    if request.url.path.startswith(("/holds/", "/groups/")):
+        return "What is not on the call's own page does not count."
+    return "Look what became of it before you send it again."
 
 
 _MENDS = {
