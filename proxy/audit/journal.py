@@ -302,7 +302,10 @@ def _lock(directory: Path, slot: str) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        detail = f"another process writes the journal of {slot}: give this worker a number of its own"
+        detail = (
+            f"another process writes the journal of {slot} in {directory}: stop that one, or give this one a state or "
+        )
+        detail += "a number of its own"
         raise Unavailable(Code.JOURNAL_DOWN, detail) from None
     return lock
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Annotated
 
 import typer
@@ -23,6 +23,7 @@ from proxy.cli.where import AsJson, Config, Dev
 from proxy.core.errors import Unavailable
 from proxy.review.desk.app import build_app
 from proxy.review.desk.connections import MOST_CONNECTIONS, Prompt
+from proxy.stores.embedded import EmbeddedStore, keep_up
 
 STOPS_WITHIN_S = 3
 
@@ -82,7 +83,11 @@ async def _serve(
     deployment: Deployment, sockets: Sequence[socket.socket], *, dev: bool, name: str | None, words: str, beside: bool
 ) -> int:
     origins = desk_origins(deployment.settings, sockets[0].getsockname()[1])
-    async with open_parts(deployment, dev=dev, origins=origins, config=words) as opened:
+    keeps_store = deployment.settings.redis_url is None and not beside  # a proxy keeps it up itself
+    async with (
+        open_parts(deployment, dev=dev, origins=origins, config=words) as opened,
+        _store_kept_up(deployment) if keeps_store else contextlib.nullcontext(),
+    ):
         server = _Server(
             uvicorn.Config(
                 build_app(opened.parts),
@@ -125,6 +130,18 @@ async def _serve(
             if isinstance(fault, Exception):
                 raise fault
     return Exit.OK
+
+
+@contextlib.asynccontextmanager
+async def _store_kept_up(deployment: Deployment) -> AsyncIterator[None]:
+    """A desk of its own brings the embedded store back, should it end."""
+    ended = asyncio.Event()
+    keeping = asyncio.ensure_future(keep_up(EmbeddedStore(deployment.settings.state), ended))
+    try:
+        yield
+    finally:
+        ended.set()
+        await keeping
 
 
 async def _fail_with(died: "asyncio.Future[Unavailable]") -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
 
+from proxy.core.errors import Rejected, Unavailable
+
 logger = logging.getLogger(__name__)
 
 RESTART_AFTER_S = (0.5, 1.0, 5.0)  # growing pauses for a desk that keeps ending
@@ -36,22 +38,33 @@ class DeskChild:
         """Run until cancelled; the desk ends with us, and so it does when we are killed: its standard input ends."""
         loop, failures, told = asyncio.get_running_loop(), 0, False
         while True:
-            born_s = loop.time()
-            process = await self._start()
+            born_s, status = loop.time(), "none: it could not be started"
             try:
-                assert process.stdout is not None
-                served = bool(await process.stdout.readline())
-                if served and not told:
-                    told = True
-                    self.on_ready()
-                await process.stdout.read()  # until it ends
-                status = await process.wait()
-            finally:
-                await _end(process)
+                process = await self._start()
+            except OSError as fault:  # no memory, no process, no program just now
+                logger.error("the review desk cannot be started: %s", fault)
+            else:
+                try:
+                    assert process.stdout is not None
+                    served = bool(await process.stdout.readline())
+                    if served and not told:
+                        told = True
+                        self._tell()
+                    await process.stdout.read()  # until it ends
+                    status = str(await process.wait())
+                finally:
+                    await _end(process)
             failures = 0 if loop.time() - born_s > HEALTHY_AFTER_S else failures + 1
             pause_s = RESTART_AFTER_S[min(failures, len(RESTART_AFTER_S)) - 1]
             logger.error("the review desk ended with status %s; starting another in %g s", status, pause_s)
             await asyncio.sleep(pause_s)
+
+    def _tell(self) -> None:
+        """It serves, also where that cannot be told: the files of its policy may be half written just now."""
+        try:
+            self.on_ready()
+        except (Rejected, Unavailable, OSError) as fault:
+            logger.error("the review desk serves, but where, and a link, cannot be told: %s", fault)
 
     async def _start(self) -> asyncio.subprocess.Process:
         descriptors = [each.fileno() for each in self.sockets]

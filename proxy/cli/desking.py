@@ -38,6 +38,7 @@ from proxy.review.opened import HeldCall
 from proxy.review.oversight import Oversight
 from proxy.review.resolving import Resolving
 from proxy.review.service import ReviewService
+from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.files import StatementFile, private_dir
 from proxy.stores.redis import RedisServer
 from proxy.stores.redis_checkpoints import RedisCheckpoints
@@ -102,12 +103,14 @@ async def open_parts(
             statements = Statements(lambda: policy().bundle, file=StatementFile(state / "control.jsonl"))
             control = RedisControl(server, statements)
             await control.ready()
+            watch = ClockWatch(server, now=now)  # what a wrong clock dates, the nodes refuse after it was told as done
+            await watch.look()
             holds = RedisHolds(server)
             reviews = ReviewService(
                 holds=holds,
                 vault=vault,
                 policy=policy,
-                clock=now,
+                clock=watch.now,
                 new_nonce=nonce,
                 max_ttl=settings.holds.max_ttl,
                 view=control.view,
@@ -130,12 +133,12 @@ async def open_parts(
                     reviews=reviews,
                     grants=RedisGrants(server),
                     policy=policy,
-                    clock=now,
+                    clock=watch.now,
                     new_nonce=nonce,
                     new_id=new_id,
                 ),
-                resolving=Resolving(reviews=reviews, holds=holds, policy=policy, clock=now, new_nonce=nonce),
-                updates=open_updates(settings, server=server, policy=policy, clock=now, new_id=new_id),
+                resolving=Resolving(reviews=reviews, holds=holds, policy=policy, clock=watch.now, new_nonce=nonce),
+                updates=open_updates(settings, server=server, policy=policy, clock=watch.now, new_id=new_id),
                 manifests=lambda: manifests_at(deployment.manifests),
                 index=index,
                 policy=policy,
@@ -166,7 +169,7 @@ async def open_parts(
                 desk_listens=(settings.desk.listen.host, settings.desk.listen.port),
             )
             signing_in = () if provider is None else (provider.follow(),)
-            chores = (policy.follow(record), control.follow(), index.run(), telling.run(), *signing_in)
+            chores = (policy.follow(record), control.follow(), watch.follow(), index.run(), telling.run(), *signing_in)
             yield Opened(parts=parts, chores=chores, died=died)
         finally:
             await journal.close()

@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.errors import Code, Rejected
 from proxy.edge.door import Door
 from proxy.edge.door_tls import door_context
 from proxy.edge.parts import load_policy, prepare
 from proxy.edge.secrets import secret_faults
 from proxy.edge.sockets import reserve
 from proxy.policy.settings import load_settings
-from proxy.stores.embedded import EmbeddedStore
+from proxy.stores.embedded import EmbeddedStore, keep_up
 from proxy.stores.redis import RedisServer
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,6 @@ READY_WITHIN_S = 30.0
 DRAIN_S = 10.0
 RESTART_AFTER_S = (0.2, 0.5, 1.0)  # growing pauses for a worker that keeps dying; short: service returns within 5 s
 HEALTHY_AFTER_S = 30.0
-STORE_LOOK_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,18 +190,6 @@ class Supervisor:
                 logger.error("worker %d could not be started: %s", slot, fault)
 
 
-async def _keep_store(embedded: EmbeddedStore, ended: asyncio.Event) -> None:
-    """Bring the embedded store back whenever it is gone; until then every call is refused."""
-    while not ended.is_set():
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), STORE_LOOK_S)
-            return
-        try:
-            await asyncio.to_thread(embedded.start)
-        except (Rejected, Unavailable) as fault:
-            logger.error("the embedded store is down: %s", fault.detail)
-
-
 async def _end(process: asyncio.subprocess.Process) -> None:
     """Ask a worker to drain; end it when it does not."""
     if process.returncode is not None:
@@ -299,7 +286,7 @@ async def run_proxy(
                 tasks.append(asyncio.ensure_future(beside(ready)))
 
         ended = asyncio.Event()
-        keeping = asyncio.ensure_future(_keep_store(embedded, ended)) if embedded is not None else None
+        keeping = asyncio.ensure_future(keep_up(embedded, ended)) if embedded is not None else None
         try:
             doors = [Door(host, port)]
             if tls is not None:

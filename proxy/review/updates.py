@@ -121,7 +121,7 @@ class Updates:
             at=now.replace(microsecond=0),
             text=text,
         )
-        await self._proposals.put(proposal.id, written(proposal))
+        await self._put(proposal.id, written(proposal))
         return proposal
 
     async def listing(self, *, sponsor: str | None = None) -> tuple[Proposal, ...]:
@@ -285,7 +285,18 @@ class Updates:
         ended = Ended(
             how=how, agent=proposal.agent, sponsor=proposal.sponsor, author=proposal.author, by=by, at=now, why=why
         )
-        await self._proposals.put(proposal.id, ended_text(ended))
+        await self._put(proposal.id, ended_text(ended))
+        with suppress(Unavailable):  # another time
+            await self._forget(now)
+
+    async def _put(self, proposal_id: str, text: str) -> None:
+        try:
+            await self._proposals.put(proposal_id, text)
+        except Unavailable as fault:
+            detail = f"{fault.detail}; whether this was recorded is not known: look at the proposals before you say it "
+            raise Unavailable(fault.code, f"{detail}again", retry_after_s=fault.retry_after_s) from None
+
+    async def _forget(self, now: datetime) -> None:
         others = {name: read_ended(text) for name, text in (await self._proposals.every()).items()}
         over = sorted((each.at, name) for name, each in others.items() if each is not None)
         for place, (at, name) in enumerate(over):

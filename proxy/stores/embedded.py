@@ -5,8 +5,11 @@ outlives a killed proxy, and whoever comes next attaches to it. That it lives is
 itself holds open, so a stale file or a reused process id can never lead to two servers on one set of files.
 """
 
+import asyncio
+import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import re
 import shutil
@@ -22,8 +25,11 @@ from urllib.parse import quote
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.stores.files import private_dir, write_atomically
 
+logger = logging.getLogger(__name__)
+
 START_DEADLINE_S = 20.0
 STOP_DEADLINE_S = 10.0
+LOOK_EVERY_S = 1.0
 SOCKET_PATH_BYTES = 107
 """What fits into `sun_path` (unix(7)), without its final NUL."""
 
@@ -178,6 +184,21 @@ class EmbeddedStore:
             log = []
         said = " | ".join(log) or "it wrote no log"
         return Unavailable(Code.STORE_DOWN, f"the embedded store in {self.directory} {problem}: {said}")
+
+
+async def keep_up(embedded: EmbeddedStore, ended: asyncio.Event) -> None:
+    """Bring the embedded store back whenever it is gone; until then whoever asks it is refused. Await the end of this
+    before the store is stopped: a start under way must not outlive that. One that is frozen is waited for.
+    """
+    while not ended.is_set():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), LOOK_EVERY_S)
+            return
+        try:
+            if not await asyncio.to_thread(embedded.alive):
+                await asyncio.to_thread(embedded.start)
+        except (Rejected, Unavailable, OSError) as fault:
+            logger.error("the embedded store is down: %s", fault)
 
 
 def find_server() -> Path:

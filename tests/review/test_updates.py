@@ -519,3 +519,48 @@ async def test_what_a_draft_cannot_say_is_renewed_elsewhere(room: Room) -> None:
         await room.updates.propose_again(AGENT, author=room.person(DEPUTY), why="x")
     assert refused.value.code is Code.CONFIG_INVALID
     assert await room.updates.listing() == ()
+
+
+# --- while something fails -------------------------------------------------------------------------------------------
+
+
+def away(*_: object) -> None:
+    raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+
+async def test_what_was_signed_and_kept_is_told_so_though_the_store_goes_away(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = await room.propose()
+    token = await room.sign(proposal)
+    with monkeypatch.context() as gone:
+        gone.setattr(room.store, "put", away)
+        signed = await room.updates.record(proposal, token)
+    assert read_chain_file(room.manifests / f"{AGENT}.jws") == (signed.token,)
+
+
+@pytest.mark.parametrize("what", ["propose", "drop"])
+async def test_a_word_about_a_proposal_whose_answer_was_lost_is_not_told_as_not_recorded(
+    room: Room, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    proposal, put = await room.propose(), room.store.put
+
+    async def lost(name: str, text: str) -> None:
+        await put(name, text)
+        away()
+
+    with monkeypatch.context() as cut:
+        cut.setattr(room.store, "put", lost)
+        with pytest.raises(Unavailable, match="whether this was recorded is not known: look at the proposals"):
+            await (room.propose() if what == "propose" else room.updates.drop(proposal, person=room.person(DEPUTY)))
+    assert len(await room.updates.listing()) == (2 if what == "propose" else 0)  # it was
+
+
+async def test_what_became_of_others_long_ago_may_stay_while_the_store_does_not_answer(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposal = await room.propose()
+    with monkeypatch.context() as gone:
+        gone.setattr(room.store, "every", away)
+        await room.updates.drop(proposal, person=room.person(DEPUTY))
+    assert await room.updates.listing() == ()

@@ -22,6 +22,8 @@ LOOK_S = 5.0
 MAX_PLACE_CHARS = 2_000
 MOST_STREAMS = 20
 """So many pages of one session are kept up to date at once."""
+MOST_IN_ALL = 300
+"""So many of everybody; beyond them pages ask for themselves again, and there are connections left to decide."""
 
 
 async def events(visit: Visit) -> Response:
@@ -38,6 +40,8 @@ def stream(request: Request, parts: DeskParts, person: Person, *, by: str, still
     """
     if parts.index.listeners_of(by) >= MOST_STREAMS:
         raise Refused(429, f"At most {MOST_STREAMS} streams are kept up to date at a time: close one.")
+    if parts.index.listeners >= MOST_IN_ALL:
+        raise Refused(429, f"{MOST_IN_ALL} streams are kept up to date already: ask for what you need.")
     asked = request.headers.get("last-event-id") or request.query_params.get("after", "")
     told = _stream(parts, person, by, still_in, asked[:MAX_PLACE_CHARS])
     return StreamingResponse(told, media_type="text/event-stream", headers={"x-accel-buffering": "no"})

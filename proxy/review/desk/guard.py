@@ -6,6 +6,7 @@ no script, shows no picture and opens no connection but its own (CSP, issue D). 
 token is for `forms`.
 """
 
+import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -51,6 +52,12 @@ _BROKEN = {
     "send it again.",
 }
 
+_STOPPED = {
+    True: "The desk stopped before it could answer. Ask again.",
+    False: "The desk stopped before it could answer. Whether what you sent was recorded is not known: look before you "
+    "send it again.",
+}
+
 
 class Guard:
     """The desk's application behind its door. `origins` are its own: `http://127.0.0.1:8090`, without a final slash."""
@@ -85,6 +92,9 @@ class Guard:
             return
         try:
             await self._app(scope, receive, guarded)
+        except asyncio.CancelledError:  # the desk stops, and waited as long as it can for what is being done
+            if not began:
+                await _say(guarded, 503, _STOPPED[scope["method"] in _READS], api=is_api(scope))
         except Exception as fault:  # noqa: BLE001 (the last line of defence: a person gets a line, not a stack trace)
             logger.error("the desk failed at %s: %s", place_of(fault), type(fault).__name__)
             if not began:
@@ -141,7 +151,7 @@ def is_api(scope: Scope) -> bool:
     return path == "/api" or path.startswith("/api/")
 
 
-_API_CODES = {403: "api.browser", 421: "api.host", 431: "api.headers"}
+_API_CODES = {403: "api.browser", 421: "api.host", 431: "api.headers", 503: "api.stopped"}
 
 
 async def _say(send: Send, status: int, text: str, *, api: bool) -> None:

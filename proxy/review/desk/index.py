@@ -106,6 +106,7 @@ class Index:
         self._listeners: set[Listening] = set()
         self._ended = False
         self.fault = "nothing was read yet"  # why what is here may be old; "" while it is not
+        self.code = Code.STORE_DOWN  # which kind of fault that is, or was last
         self.read_at: datetime | None = None
         self.ready = asyncio.Event()
         self._looked = asyncio.Event()  # what is open was read once, or could not be
@@ -122,7 +123,7 @@ class Index:
                 if not self.fault:
                     logger.warning("the list of held calls is not kept up: %s", fault.detail)
                     self._tell_all(RESET)
-                self.fault = fault.detail
+                self.fault, self.code = fault.detail, fault.code
                 self._looked.set()
             await asyncio.sleep(RETRY_S)
 
@@ -227,6 +228,14 @@ class Index:
             if self._entries.get(hold_id) is known and entry is not None and entry.hold.state in OPEN:
                 self._entries[hold_id] = entry
 
+    async def look_again(self, hold_id: str) -> None:
+        """List a hold as it is now: whether its call can be opened may change without an event."""
+        known = self._entries.get(hold_id)
+        with suppress(Unavailable):
+            entry = await self._entry(hold_id)
+            if known is not None and self._entries.get(hold_id) is known and entry is not None:
+                self._entries[hold_id] = entry
+
     async def _entry(self, hold_id: str) -> Entry | None:
         try:
             return _entry_of(await self._reviews.show(hold_id), self._policy().bundle)
@@ -253,6 +262,11 @@ class Index:
             listening.tell(END)
         return listening
 
+    @property
+    def listeners(self) -> int:
+        """How many listen."""
+        return len(self._listeners)
+
     def listeners_of(self, name: str) -> int:
         """How many of those who listen do it under this name."""
         return sum(listening.by == name for listening in self._listeners)
@@ -263,7 +277,11 @@ class Index:
         self._tell_all(END)
 
     def since(self, after: str) -> list[Change]:
-        """Everything that happened after this place in the stream; `RESET` alone where it is not known any more."""
+        """Everything that happened after this place in the stream; `RESET` alone where it is not known any more, or not
+        now: then a page that says nothing of it reads itself again.
+        """
+        if self.fault:
+            return [RESET]
         if after == self.cursor:
             return []
         events = list(self._events)

@@ -20,6 +20,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.stores.files import private_dir, read_private, write_atomically
 
 LIVES = timedelta(minutes=10)
+_STEP = timedelta(minutes=1)
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{43}")
 _NAME = re.compile(r"[0-9a-f]{64}")
@@ -59,7 +60,7 @@ class Links:
         if not _WORD.fullmatch(word):
             return None
         link = _read(self._place(word))
-        return None if link is None or self._clock() >= link.until else link
+        return None if link is None or not self._counts(link) else link
 
     def spend(self, word: str) -> Link | None:
         """Use a link up. None: it is none, has ended, or was used.
@@ -79,20 +80,24 @@ class Links:
             raise Unavailable(Code.JOURNAL_DOWN, detail) from None
         return link
 
+    def _counts(self, link: Link) -> bool:
+        """Whether it is still to be used. A clock that was set back makes none last longer."""
+        now = self._clock()
+        return now < link.until <= now + LIVES + _STEP
+
     def _place(self, word: str) -> Path:
         return self._directory / hashlib.sha256(word.encode("ascii")).hexdigest()
 
     def _sweep(self) -> None:
-        now = self._clock()
         for path in self._directory.iterdir():
             link = _read(path)
-            if _NAME.fullmatch(path.name) and (link is None or now >= link.until):
+            if _NAME.fullmatch(path.name) and (link is None or not self._counts(link)):
                 with suppress(FileNotFoundError):
                     path.unlink()
 
 
 def _read(path: Path) -> Link | None:
-    with suppress(FileNotFoundError, Rejected, ValueError, OverflowError):
+    with suppress(OSError, Rejected, ValueError, OverflowError):
         match json.loads(read_private(path)):
             case {"person": str(person), "until": int(until)}:
                 return Link(person=person, until=datetime.fromtimestamp(until, UTC))

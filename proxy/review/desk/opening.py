@@ -22,11 +22,15 @@ async def opened_for(parts: DeskParts, person: Person, hold_id: str) -> HeldCall
         held = await parts.reviews.show(hold_id)
     except Rejected as fault:
         listed = parts.index.get(hold_id)
+        if fault.code is Code.HOLD_TAMPERED and listed is not None and not listed.fault:
+            await parts.index.look_again(hold_id)  # lists say so, too
         if fault.code is Code.HOLD_TAMPERED and (
             listed is None or not Concerned(parts.policy().bundle, parts.clock())(person, listed.hold)
         ):
             raise unknown(hold_id) from None
         raise
+    if held.shown is not None and (listed := parts.index.get(hold_id)) is not None and listed.fault:
+        await parts.index.look_again(hold_id)  # it was mended
     if not may_see(person, held, parts.policy().bundle):
         raise unknown(hold_id)
     if not may_read(person, held, now=parts.clock()):

@@ -144,7 +144,7 @@ class Tokens:
 
     def _used(self, token: Token, now: datetime) -> None:
         if token.used is None or abs(now - token.used) >= _MINUTE:
-            with suppress(FileNotFoundError):  # removed just now
+            with suppress(OSError):  # removed just now, or nothing can be written: that keeps nobody out
                 os.utime(self._place(token.id), (now.timestamp(), now.timestamp()))
 
     def _place(self, token_id: str) -> Path:
@@ -153,7 +153,7 @@ class Tokens:
 
 def _read(path: Path) -> tuple[Token, str] | None:
     """A token and its hash; None for what cannot be read, or is none."""
-    with suppress(FileNotFoundError, Rejected, ValueError, OverflowError):
+    with suppress(OSError, Rejected, ValueError, OverflowError):
         used = path.lstat().st_mtime
         match json.loads(read_private(path)):
             case {

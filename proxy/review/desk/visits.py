@@ -28,6 +28,8 @@ from proxy.review.opened import HeldCall
 LIVE = "desk-live"
 """The header with which an open page asks for itself again: that is not somebody who does something."""
 
+CLOCK_WRONG = "The clock of the desk's machine is wrong"
+
 _STATUS = {
     Code.HOLD_UNKNOWN: 404,
     Code.HOLD_NOT_PERMITTED: 403,
@@ -62,6 +64,7 @@ class Visit:
     person: Person
     policy: Policy
     now: datetime
+    cursor: str  # where the list was in the event stream before anything was read for this page
 
     @property
     def bundle(self) -> Bundle:
@@ -150,7 +153,15 @@ def visit_of(request: Request, parts: DeskParts) -> Visit:
     person = None if session is None else policy.bundle.people.get(session.person)
     if session is None or person is None:
         raise NotSignedIn
-    return Visit(request=request, parts=parts, session=session, person=person, policy=policy, now=parts.clock())
+    return Visit(
+        request=request,
+        parts=parts,
+        session=session,
+        person=person,
+        policy=policy,
+        now=parts.clock(),
+        cursor=parts.index.cursor,
+    )
 
 
 def signed_in(parts: DeskParts, handler: Handler) -> Endpoint:
@@ -173,13 +184,12 @@ def guarded(parts: DeskParts, serve: Endpoint) -> Endpoint:
         except Refused as fault:
             return _refusal(request, parts, fault.status, fault.detail)
         except Rejected as fault:
-            return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), fault.detail)
+            detail = fault.detail + _MENDS.get(fault.code, "")
+            return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), detail)
         except Unavailable as fault:
-            asks = request.method in ("GET", "HEAD")
-            more = (
-                "What you see elsewhere may be old." if asks else "What is not on the call's own page does not count."
+            answer = _refusal(
+                request, parts, 503, f"{fault.detail}. {_after(request)}", title=_DOWN.get(fault.code, "")
             )
-            answer = _refusal(request, parts, 503, f"{fault.detail}. {more}", title=_DOWN.get(fault.code, ""))
             answer.headers["retry-after"] = "2"
             return answer
 
@@ -239,9 +249,23 @@ _TITLES = {
 }
 
 
+def _after(request: Request) -> str:
+    """What else holds while something does not answer."""
+    if request.method in ("GET", "HEAD"):
+        return "What you see elsewhere may be old."
+    if request.url.path.startswith(("/holds/", "/groups/")):
+        return "What is not on the call's own page does not count."
+    return "Look what became of it before you send it again."
+
+
+_MENDS = {
+    Code.HOLD_TAMPERED: ". Nobody can decide it as it is. Tell an operator: somebody changed the store, or this "
+    "machine has not the secret under which the call was sealed (intent-proxy keys secret).",
+}
 _DOWN = {
     Code.JOURNAL_DOWN: "It cannot be written down",
     Code.BUSY: "Not now",
+    Code.CLOCK_WRONG: CLOCK_WRONG,
 }
 
 
@@ -263,8 +287,9 @@ def common(parts: DeskParts, visit: Visit | None) -> dict[str, object]:
         "signed_policy": bundle.signed,
         "person": None if visit is None else visit.person,
         "form_token": "" if visit is None else visit.session.form_token,
-        "cursor": parts.index.cursor,
+        "cursor": parts.index.cursor if visit is None else visit.cursor,
         "stale": parts.index.fault,
+        "stale_why": _DOWN.get(parts.index.code, _TITLES[503]),
         "now": now,
         "config": parts.config,
         "who": lambda name: words.person_words(name, bundle),

@@ -17,6 +17,9 @@ from payloads import MARKUP, UNSEEN
 from playwright.sync_api import Browser, Dialog, Page, expect
 from roomservers import CHROMIUM, ServedRoom, chromium, served, shoot, signed_in
 
+from proxy.core.errors import Code, Unavailable
+from proxy.review.desk.index import RESET
+
 pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs Debian's chromium"),
@@ -83,6 +86,55 @@ def test_a_call_decided_elsewhere_while_it_is_open_says_by_whom(desk: ServedRoom
     expect(maria.get_by_role("button", name="Release once")).to_have_count(0)
     context.close()
     other.close()
+
+
+def test_pages_that_nobody_looks_at_keep_no_other_from_opening_and_miss_nothing(
+    desk: ServedRoom, browser: Browser
+) -> None:
+    """A browser has six connections for a site."""
+    hold = desk.file(f"{ERP}/v1/customers/42")
+    context = browser.new_context()
+    context.add_init_script(
+        """Object.defineProperty(document, "hidden", {get: () => window.away ?? false});
+        window.look = (away) => { window.away = away; document.dispatchEvent(new Event("visibilitychange")); }"""
+    )
+    signed_in(context, desk, SPONSOR).close()
+    pages = []
+    for _ in range(7):
+        page = context.new_page()
+        page.goto(f"{desk.origin}/holds/{hold.id}")
+        expect(page.locator("#live-state")).to_have_text("live")
+        page.evaluate("look(true)")
+        pages.append(page)
+    desk.decide(hold, release=False)
+    pages[0].evaluate("look(false)")
+    expect(pages[0].locator("#standing")).to_contain_text("Denied by")
+    expect(pages[0].locator("#live-state")).to_have_text("live")
+    context.close()
+
+
+def test_a_page_says_that_it_is_old_and_that_the_store_lost_its_call(
+    desk: ServedRoom, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_: str) -> None:
+        raise Unavailable(Code.STORE_DOWN, "the store does not answer")
+
+    hold = desk.file(f"{ERP}/v1/customers/42")
+    context = browser.new_context()
+    page = signed_in(context, desk, SPONSOR)
+    page.goto(f"{desk.origin}/holds/{hold.id}")
+    expect(page.locator("#live-state")).to_have_text("live")
+    with monkeypatch.context() as frozen:
+        frozen.setattr(desk.room.holds, "get", away)
+        desk.room.parts.index._tell_all(RESET)
+        expect(page.get_by_role("alert")).to_contain_text("What you see may be old")
+    expect(page.get_by_role("alert")).to_have_count(0)  # it asks again by itself
+    desk.room.holds.__init__(now=desk.room.time)  # type: ignore[misc]
+    desk.room.parts.index._tell_all(RESET)
+    expect(page.get_by_role("alert")).to_contain_text("is not there any more")
+    page.get_by_role("button", name="Release once").click()
+    expect(page.get_by_text("there is no hold")).to_be_visible()
+    context.close()
 
 
 def test_a_held_down_key_presses_nothing_on_the_next_page(desk: ServedRoom, browser: Browser) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -109,3 +110,24 @@ async def test_a_head_that_never_ends_is_refused_by_its_size(tmp_path: Path) -> 
         again = await asyncio.open_connection("127.0.0.1", port)
         assert await ask(again) == b"HTTP/1.1 200 OK\r\n"  # the twin
         again[1].close()
+
+
+async def test_whoever_takes_nothing_of_what_they_asked_for_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a session: a style sheet, again and again, and never read."""
+    asked = ASKED.replace(b"/enter", b"/static/desk.css")
+    async with serving(tmp_path) as port:
+        patient = await asyncio.open_connection("127.0.0.1", port)
+        monkeypatch.setattr(connections, "TAKEN_WITHIN_S", 0.2)
+        with socket.socket() as greedy:
+            greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            greedy.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(greedy, ("127.0.0.1", port))
+            with contextlib.suppress(ConnectionError):
+                async with asyncio.timeout(20):
+                    while True:  # until it is closed: nothing of the answers is read
+                        await loop.sock_sendall(greedy, asked * 100)
+        assert await ask(patient) == b"HTTP/1.1 200 OK\r\n"  # the twin
+        patient[1].close()

@@ -1,6 +1,8 @@
 """The desk's list and its stream: nothing that happens is missed, and nobody hears of what does not concern them."""
 
 import asyncio
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import identities
@@ -9,8 +11,12 @@ from identities import DEPUTY, REVIEWER, SPONSOR
 from reviewrooms import Room, Stream, kept_up
 
 from proxy.core.errors import Code, Unavailable
+from proxy.review.desk import events as events_module
 from proxy.review.desk import index as index_module
+from proxy.review.desk.app import build_app
 from proxy.review.desk.index import END, KEPT_EVENTS, RESET, Change
+from proxy.review.desk.parts import Earlier
+from proxy.review.opened import HeldCall
 
 URL = "https://erp.example/v1/customers/"
 
@@ -110,6 +116,41 @@ async def test_while_the_store_is_away_the_list_stays_and_says_so(room: Room, mo
         assert "The store does not answer" not in (await maria.get("/queue")).text
 
 
+async def test_a_page_that_comes_while_the_store_is_away_reads_itself_again(room: Room) -> None:
+    index = room.parts.index
+    await index.read()
+    assert await index.listen(index.cursor).next(0.01) is None  # the twin
+    index.fault = "the store does not answer"
+    assert await heard(index.listen(index.cursor)) is RESET
+
+
+async def test_what_happens_while_a_page_is_made_is_heard_by_it(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold = await room.file(f"{URL}1")
+    index = room.parts.index
+    async with kept_up(index), room.browser() as maria:
+        earlier = room.parts.earlier
+
+        async def meanwhile(held: HeldCall) -> tuple[Earlier, ...]:
+            """The call was read; before its page is made somebody else decides, and the list hears of it."""
+            listening = index.listen(index.cursor)
+            person = room.person(DEPUTY)
+            await room.parts.reviews.deny(hold.id, person=person, key=identities.key(DEPUTY), reason="no")
+            while (await heard(listening)).hold_id != hold.id:
+                pass
+            return await earlier(held)
+
+        room.parts = replace(room.parts, earlier=meanwhile)
+        room.app = build_app(room.parts)
+        async with room.browser() as maria:
+            page = (await maria.get(f"/holds/{hold.id}")).text
+            found = re.search(r'data-cursor="([^"]*)"', page)
+            assert "Release once" in page and found is not None  # it shows what is over
+            stream = Stream(maria, f"/events?after={found[1]}")
+            assert (await stream.next())["event"] == "hello"
+            assert hold.id in (await stream.next())["data"]  # and hears so
+            await stream.leave()
+
+
 # --- the stream ------------------------------------------------------------------------------------------------------
 
 
@@ -164,3 +205,15 @@ async def test_a_desk_that_stops_lets_go_of_whoever_listens(room: Room) -> None:
         room.parts.index.end()
         await asyncio.wait_for(stream._task, 5)
         assert await heard(room.parts.index.listen("")) in (RESET, END)
+
+
+async def test_streams_leave_room_for_pages(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events_module, "MOST_IN_ALL", 1)
+    hold = await room.file(f"{URL}1")
+    async with room.browser() as maria, room.browser(DEPUTY) as ben:
+        stream = Stream(maria, "/events")
+        assert (await stream.next())["event"] == "hello"
+        refused = await ben.get("/events")
+        assert refused.status_code == 429 and "already" in refused.text
+        assert (await ben.say(hold, "deny", reason="no")).status_code == 200
+        await stream.leave()

@@ -44,6 +44,7 @@ GUIDES_HERE: Mapping[str, Guide] = {
     "api.body": Guide(422, "The body is not as it must be", "Correct it as described."),
     "api.too_many": Guide(429, "Too many wrong tokens", "Wait; use a token that counts."),
     "api.broken": Guide(500, "Something failed here", "Tell an operator."),
+    "api.stopped": Guide(503, "The desk stopped", "Look what became of it, then ask again."),
     "api.other_call": Guide(409, "Another call", "Look at the call again: yours was of another one."),
     "api.own_key": Guide(403, "Sign it yourself", "Ask for a draft, sign it with the person's own key, record it."),
     "hold.decided": Guide(409, "Decided before", "Look at the hold: it says by whom, and when."),

@@ -4,6 +4,7 @@
 const LIVE = "desk-live";
 const KEYS = "desk-keys";
 const AGAIN_MS = 400;
+const FAILED_MS = 2000;
 
 const body = document.body;
 const page = body.dataset.page ?? "";
@@ -15,8 +16,8 @@ const state = document.getElementById("live-state");
 let due = 0;
 let asking = false;
 
-function refreshSoon() {
-  if (due === 0) due = window.setTimeout(refresh, AGAIN_MS);
+function refreshSoon(after_ms = AGAIN_MS) {
+  if (due === 0) due = window.setTimeout(refresh, after_ms);
 }
 
 async function refresh() {
@@ -24,19 +25,18 @@ async function refresh() {
   if (asking) return refreshSoon();
   asking = true;
   try {
-    // A page that answers a form stands at the form's address; what it shows has one of its own.
-    const here = body.dataset.here ?? location.pathname + location.search;
-    const answer = await fetch(here, { headers: { [LIVE]: "1" }, redirect: "manual" });
+    const answer = await fetch(here(), { headers: { [LIVE]: "1" }, redirect: "manual" });
     if (answer.type === "opaqueredirect") {
       if (page === "empty") location.assign("/");
       if (page === "confirm") location.assign(`/holds/${encodeURIComponent(body.dataset.hold)}`);
       return;
     }
     if (answer.status === 401) return signedOut();
-    if (!answer.ok) return;
+    if (answer.status >= 500) return isOld();
+    if (!answer.ok) return body.dataset.hold === undefined ? undefined : notHere();
     replaceParts(new DOMParser().parseFromString(await answer.text(), "text/html"));
   } catch {
-    // the stream says when the desk is back
+    refreshSoon(FAILED_MS);
   } finally {
     asking = false;
   }
@@ -78,18 +78,39 @@ function announce(text) {
 }
 
 function signedOut() {
+  gone = true;
   source?.close();
   if (state !== null) state.textContent = "signed out";
+  tell("signed-out", "You are signed out, and this page is no longer kept up to date. ", "/enter", "Sign in");
+}
+
+// The store may have lost what this page shows, or it is over and was cleared away.
+function notHere() {
+  tell("not-here", "What this page shows is not there any more, or cannot be read. ", here(), "Look again");
+}
+
+// What is shown is older than what happened, and stays so until the desk knows more: then the notices are replaced.
+function isOld() {
+  tell("is-old", "The desk cannot tell what happens now. What you see may be old. ", here(), "Look again");
+  refreshSoon(FAILED_MS);
+}
+
+// A page that answers a form stands at the form's address; what it shows has one of its own.
+function here() {
+  return body.dataset.here ?? location.pathname + location.search;
+}
+
+function tell(id, text, href, label) {
   const notices = document.getElementById("notices");
-  if (notices === null || document.getElementById("signed-out") !== null) return;
+  if (notices === null || document.getElementById(id) !== null) return;
   const notice = document.createElement("p");
-  notice.id = "signed-out";
+  notice.id = id;
   notice.className = "notice bad";
   notice.setAttribute("role", "alert");
-  notice.textContent = "You are signed out, and this page is no longer kept up to date. ";
+  notice.textContent = text;
   const link = document.createElement("a");
-  link.href = "/enter";
-  link.textContent = "Sign in";
+  link.href = href;
+  link.textContent = label;
   notice.append(link);
   notices.append(notice);
 }
@@ -97,13 +118,17 @@ function signedOut() {
 // --- the stream -----------------------------------------------------------------------------------------------------
 
 let source = null;
+let gone = false;
+let place = body.dataset.cursor ?? "";
 
 function listen() {
-  source = new EventSource(`/events?after=${encodeURIComponent(body.dataset.cursor ?? "")}`);
+  source?.close();
+  source = new EventSource(`/events?after=${encodeURIComponent(place)}`);
   source.addEventListener("hello", () => {
     if (state !== null) state.textContent = "live";
   });
   source.addEventListener("hold", (event) => {
+    place = event.lastEventId || place;
     const { hold } = JSON.parse(event.data);
     if (page === "card" || page === "confirm") {
       if (hold === body.dataset.hold) return refreshNow();
@@ -111,9 +136,13 @@ function listen() {
     }
     if (page === "queue" || page === "empty") refreshSoon();
   });
-  source.addEventListener("reset", refreshSoon);
+  source.addEventListener("reset", (event) => {
+    place = event.lastEventId || place;
+    refreshSoon();
+  });
   source.addEventListener("bye", signedOut);
   source.addEventListener("error", () => {
+    if (document.hidden) return;
     if (state !== null) state.textContent = "not connected; trying again";
     if (source.readyState === EventSource.CLOSED) window.setTimeout(reconnect, 1000);
   });
@@ -121,6 +150,7 @@ function listen() {
 
 // A browser gives up for good on an answer that is no stream, as when whoever stands before the desk says 502.
 async function reconnect() {
+  if (gone || document.hidden) return;
   try {
     const answer = await fetch("/help", { headers: { [LIVE]: "1" } });
     if (answer.status === 401) return signedOut();
@@ -130,6 +160,16 @@ async function reconnect() {
   refreshSoon();
   listen();
 }
+
+// A browser has six connections for all pages of a site (without TLS, for ever): a page that nobody looks at must not
+// keep one, or the seventh that is opened never comes. It goes on where it was as soon as somebody does.
+document.addEventListener("visibilitychange", () => {
+  if (gone) return;
+  source?.close();
+  if (document.hidden) return;
+  refreshNow();
+  listen();
+});
 
 function refreshNow() {
   window.clearTimeout(due);
@@ -263,4 +303,4 @@ window.setInterval(countDown, 1000);
 const first = document.getElementById("outcome") ?? document.querySelector("[data-first]");
 if (location.hash === "#search") document.getElementById("search")?.focus();
 else if (location.hash === "" && document.activeElement === body) first?.focus({ preventScroll: first.id !== "outcome" });
-listen();
+if (!document.hidden) listen();
