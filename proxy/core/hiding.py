@@ -42,6 +42,8 @@ _WHICH_ONE = re.compile(r"(?!v[0-9])(?=.*[A-Za-z])(?=.*[0-9])[^/]{6,}")
 _LONG = 20
 """A part of a path that is shorter is guessed, not kept secret."""
 _SHORT = 4
+_SIMPLE = 14
+"""No shape of a credential is shorter and all letters, or all digits."""
 _UNREADABLE = 1_000
 """Nobody reads a part of a path that is longer, and it costs nothing to look at."""
 _OURS = frozenset({"absent", "present", "more than once", "encoded twice", "several"})
@@ -97,6 +99,8 @@ def masked_url(call: Call, keyed_hash: Callable[[str], str]) -> str:
 
 def masked_decision(decision: Decision, call: Call) -> Decision:
     """The decision for eyes and logs: what was asked, where it did not fit, without what may be a credential."""
+    if not decision.failed and not decision.nearest:
+        return decision
     paths = shown(call.path), shown(masked_path(call.path))
     near = tuple(replace(each, failed=_masked(each.failed, paths)) for each in decision.nearest)
     return replace(decision, failed=_masked(decision.failed, paths), nearest=near)
@@ -129,6 +133,8 @@ def _is_secret(part: str, before: Sequence[str]) -> bool:
     text = unquote(part)
     if len(before) >= 3 and before[-3] == "services" and _SLACK.fullmatch("/".join(before[-2:])):
         return True
+    if len(part) < _SIMPLE and part.isascii() and (part.isalpha() or part.isdecimal()):
+        return False  # none of the rules below can say otherwise: most parts of most paths, of every call
     if is_credential(text) or _names_one(text) or (not _UUID.fullmatch(text) and _is_random(text)):
         return True
     named = bool(before) and names_secret(unquote(before[-1]))
