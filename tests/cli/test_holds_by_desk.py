@@ -274,6 +274,20 @@ def test_a_desk_that_lies_gets_nothing_signed(
     assert cli(*words).ok(), "the twin"
 
 
+def test_a_desk_that_says_a_hold_ends_late_has_it_extended_no_longer(desk: ServedRoom) -> None:
+    def late(path: str, document: dict[str, Any]) -> None:
+        of_call(lambda d: d["hold"].update(expires_at="2099-12-31T00:00:00Z"))(path, document)
+        draft(until=4102358400)(path, document)
+
+    hold = file(desk, "late")
+    words = ("holds", "extend", hold.id, "--by", "2h", "--reason", "x", "--yes", "--key", "ada.pem")
+    room(desk).twist = late
+    ran = cli(*words)
+    assert (ran.code, "extends the hold by more" in ran.err) == (Exit.REFUSED, True), ran.out + ran.err
+    room(desk).twist = None
+    cli(*words).ok()
+
+
 def test_a_desk_that_says_a_body_was_not_kept_lays_out_no_other(desk: ServedRoom) -> None:
     """The digest holds with the SHA-256 alone: what is shown beside it would be the desk's own invention."""
 
