@@ -276,7 +276,7 @@ def test_a_desk_that_lies_gets_nothing_signed(
 
 def test_a_desk_that_says_a_hold_ends_late_has_it_extended_no_longer(desk: ServedRoom) -> None:
     def late(path: str, document: dict[str, Any]) -> None:
-        of_call(lambda d: d["hold"].update(expires_at="2099-12-31T00:00:00Z"))(path, document)
+        of_call(lambda d: d["hold"].update(expires_at="9999-12-31T23:59:59Z"))(path, document)
         draft(until=4102358400)(path, document)
 
     hold = file(desk, "late")
