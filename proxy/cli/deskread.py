@@ -202,7 +202,8 @@ def told_of(answer: Answer, *, hold_id: str) -> Told:
             for one in answer.parts("said")
         ),
         hidden=hidden,
-        laid_out=() if call is None else call.texts("body_laid_out"),
+        # Of a whole call, only what its digest was computed of is shown: else a desk could lay out another body.
+        laid_out=call.texts("body_laid_out") if call is not None and "body" in hidden else (),
     )
     if shown is not None and shown.stored.decision.hold_id != hold.id:
         raise lie("the call it shows is of another hold")
@@ -260,6 +261,8 @@ def check_digest(told: Told, *, deployment: str) -> str:
     )
     if bare or {computed} != {hold.call_digest, stored.call_digest} or hold.root_id != decision.manifest:
         raise lie("the digest it names is not that of the call it shows")
+    if {hold.agent, decision.agent} != {stored.agents[-1]}:
+        raise lie("the agent it names is not the one whose call it shows")
     return computed
 
 

@@ -205,7 +205,8 @@ def _claims(drafted: Answer, about: _Signing) -> Mapping[str, Json]:
             )
         case _:
             until, act = _moment(given, "until") if wish.verb is Verb.EXTEND else None, NoteAct(wish.verb.value)
-            if until is not None and until > hold.expires_at + wish.longer:
+            latest = now() + LONGEST_HOLD + CLOCKS_APART  # for when the hold ends is the desk's word, too
+            if until is not None and (until - hold.expires_at > wish.longer or until > latest):
                 raise lie("its draft extends the hold by more than was asked")
             made = note_claims(
                 act, hold=hold, by=by, reason=reason, deployment=deployment, now=at, until=until, nonce=nonce

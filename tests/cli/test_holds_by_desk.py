@@ -4,6 +4,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,12 @@ def _other_person(path: str, document: dict[str, Any]) -> None:
         pytest.param(of_call(lambda d: d["hold"].update(call_digest="A" * 43)), "digest", id="it names another digest"),
         pytest.param(of_call(lambda d: d["hold"].update(id="another")), "another", id="it answers another hold"),
         pytest.param(of_call(lambda d: d["hold"].update(risk="routine")), "record", id="it says a call is harmless"),
+        pytest.param(of_call(lambda d: d["hold"].update(agent="mail-bot")), "agent", id="it names another agent"),
+        pytest.param(
+            of_call(lambda d: d["call"]["filed"]["decision"].update(agent="mail-bot")),
+            "agent",
+            id="another agent in its record",
+        ),
         pytest.param(
             of_call(lambda d: d["call"]["filed"].update(format="x")), "call.filed", id="a record that is none"
         ),
@@ -265,6 +272,40 @@ def test_a_desk_that_lies_gets_nothing_signed(
     assert not [each for each in room(desk).asked if each.endswith(("/statements", "/rulings"))], "nothing was sent"
     room(desk).twist = None
     assert cli(*words).ok(), "the twin"
+
+
+def test_a_desk_that_says_a_hold_ends_late_has_it_extended_no_longer(desk: ServedRoom) -> None:
+    def late(path: str, document: dict[str, Any]) -> None:
+        of_call(lambda d: d["hold"].update(expires_at="9999-12-31T23:59:59Z"))(path, document)
+        draft(until=4102358400)(path, document)
+
+    hold = file(desk, "late")
+    words = ("holds", "extend", hold.id, "--by", "2h", "--reason", "x", "--yes", "--key", "ada.pem")
+    room(desk).twist = late
+    ran = cli(*words)
+    assert (ran.code, "extends the hold by more" in ran.err) == (Exit.REFUSED, True), ran.out + ran.err
+    room(desk).twist = None
+    cli(*words).ok()
+
+
+def test_a_desk_that_says_a_body_was_not_kept_lays_out_no_other(desk: ServedRoom) -> None:
+    """The digest holds with the SHA-256 alone: what is shown beside it would be the desk's own invention."""
+
+    def another_body(document: dict[str, Any]) -> None:
+        unread = {"bytes": len(body), "sha256": sha256(body).hexdigest()}
+        document["call"]["filed"]["call"]["body"] = unread
+        document["call"].update(hidden=[], body_laid_out=['{"amount": 1}'])
+
+    body = b'{"amount": 900000}'
+    hold = file(desk, "invented", method="POST", body=body, headers=(("Content-Type", "application/json"),))
+    words = ("holds", "release", hold.id, "--yes", "--key", "ada.pem")
+    room(desk).twist = of_call(another_body)
+    ran = cli(*words)
+    assert '"amount": 1' not in ran.out and "its bytes were not kept" in ran.out, ran.out + ran.err
+    assert '"amount": 1' not in cli("holds", "show", hold.id).out
+    room(desk).twist = None
+    other = file(desk, "true", method="POST", body=body, headers=(("Content-Type", "application/json"),))
+    assert '"amount": 900000' in cli("holds", "release", other.id, "--yes", "--key", "ada.pem").ok().out, "the twin"
 
 
 @pytest.mark.parametrize(

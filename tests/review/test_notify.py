@@ -379,7 +379,7 @@ async def test_a_hold_changed_by_hand_is_passed_over_and_the_next_is_told(server
         assert [each["data"]["hold"] for each in different(ops)[1:]] == [good.id]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"cursor": 1, "looked": 2, "recent": []}', "\x00"])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"cursor": 1, "looked": 2, "recent": []}', "\x00", "[" * 200_000])
 def test_a_mark_that_is_not_ours_is_none(text: str) -> None:
     assert read_mark(text) is None
 

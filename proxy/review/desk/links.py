@@ -97,7 +97,7 @@ class Links:
 
 
 def _read(path: Path) -> Link | None:
-    with suppress(OSError, Rejected, ValueError, OverflowError):
+    with suppress(OSError, Rejected, ValueError, OverflowError, RecursionError):
         match json.loads(read_private(path)):
             case {"person": str(person), "until": int(until)}:
                 return Link(person=person, until=datetime.fromtimestamp(until, UTC))

@@ -131,7 +131,7 @@ class Tokens:
         match, now = _TOKEN.fullmatch(text), self._clock()
         token_id, secret = match.groups() if match is not None else ("", "")
         found = _read(self._place(token_id)) if token_id else None
-        right = hmac.compare_digest(_hash(secret), _NOBODYS if found is None else found[1])
+        right = hmac.compare_digest(_hash(secret).encode(), (_NOBODYS if found is None else found[1]).encode())
         if found is not None and right and now < found[0].until:
             self._used(found[0], now)
             return found[0]
@@ -153,7 +153,7 @@ class Tokens:
 
 def _read(path: Path) -> tuple[Token, str] | None:
     """A token and its hash; None for what cannot be read, or is none."""
-    with suppress(OSError, Rejected, ValueError, OverflowError):
+    with suppress(OSError, Rejected, ValueError, OverflowError, RecursionError):
         used = path.lstat().st_mtime
         match json.loads(read_private(path)):
             case {
@@ -163,7 +163,7 @@ def _read(path: Path) -> tuple[Token, str] | None:
                 "name": str(name),
                 "made": int(made),
                 "until": int(until),
-            }:
+            } if hashed.isascii():
                 token = Token(
                     id=path.stem,
                     person=person,

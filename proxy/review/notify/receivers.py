@@ -102,7 +102,7 @@ class Mark:
 
 def read_mark(text: str) -> Mark | None:
     """A mark as it was noted; None where there is none that can be read."""
-    with suppress(ValueError, OverflowError):
+    with suppress(ValueError, OverflowError, OSError, RecursionError):
         match json.loads(text):
             case {"cursor": str(cursor), "looked": int(looked), "recent": [*recent]}:
                 return Mark(cursor=cursor, looked=from_epoch(looked), recent=list(map(str, recent))[-RECENT:])

@@ -14,6 +14,7 @@ from proxy.core.errors import Rejected
 from proxy.core.model import HoldState
 from proxy.review.desk.api.problems import GUIDES_HERE
 from proxy.review.desk.api.routes import operations
+from proxy.review.desk.links import Links
 from proxy.review.desk.tokens import LONGEST, MOST, MOST_WRONG, PREFIX, Scope, Tokens
 
 
@@ -90,6 +91,32 @@ def test_there_is_a_last_token(tmp_path: Path) -> None:
         tokens.add(SPONSOR, frozenset({Scope.READ}))
     tokens.remove(first.id)
     assert tokens.add(SPONSOR, frozenset({Scope.READ}))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(b"[" * 200_000, id="bottomless"),
+        pytest.param(b"\xff\xfe{", id="no text"),
+        pytest.param(b'{"until": 1' + b"0" * 5_000 + b"}", id="an endless number"),
+        pytest.param(
+            '{"hash":"\u00e9","person":"ada","scopes":["read"],"name":"","made":1,"until":9999999999}'.encode(),
+            id="a hash that is none",
+        ),
+    ],
+)
+def test_a_damaged_file_is_no_token_and_no_link_and_harms_no_other(tmp_path: Path, damage: bytes) -> None:
+    tokens = Tokens(tmp_path / "desk" / "tokens", clock=lambda: identities.NOW)
+    links = Links(tmp_path / "desk" / "links", clock=lambda: identities.NOW)
+    broken, word = tokens.add(SPONSOR, frozenset({Scope.READ})), links.make(SPONSOR)
+    for place in ("tokens", "links"):
+        (path,) = (tmp_path / "desk" / place).iterdir()
+        path.write_bytes(damage.replace(b"person", b"nobody") if place == "links" else damage)
+    whole = tokens.add(DEPUTY, frozenset({Scope.READ}))
+    assert tokens.find(broken) is None and tokens.find(whole) is not None
+    assert [each.person for each in tokens.listing()] == [DEPUTY]
+    assert links.look(word) is None and links.spend(word) is None
+    assert links.look(links.make(DEPUTY)) is not None, "the twin"
 
 
 def test_a_file_that_others_may_read_is_no_token(tmp_path: Path) -> None:
