@@ -111,11 +111,15 @@ def as_judged(hold: Hold, today: Decision) -> Hold:
 
 
 def check_judged(by: str, today: Decision, *, sponsor: str, bundle: Bundle) -> None:
-    """Reject a release `by` somebody whom today's rules do not let decide the call, whatever its record says.
+    """Reject a release `by` somebody whom today's rules do not let decide the call, whatever its record says; and any
+    release of a call that a rule now denies to everyone.
 
     Raises:
         Rejected(HOLD_NOT_PERMITTED)
     """
+    if today.code is Code.POLICY_DENIED:
+        detail = "today's rules deny the call to everyone: no release would let it pass"
+        raise Rejected(Code.HOLD_NOT_PERMITTED, detail, field="verdict")
     if by not in eligible(today.review.who, sponsor, bundle):
         raise Rejected(Code.HOLD_NOT_PERMITTED, f"by today's rules {by} may not release the call", field="iss")
 

@@ -19,7 +19,7 @@ from proxy.core.grants import check_grantable
 from proxy.core.model import Bundle, Decision, Hold, HoldState, Person, StoredCall, Unread
 from proxy.core.notes import escalated_at
 from proxy.core.recall import counts_under
-from proxy.core.release import may_decide, read_releases
+from proxy.core.release import may_decide, read_approval, read_releases
 from proxy.core.resolution import read_resolution
 from proxy.core.reviewed import Word, as_judged, as_sealed, check_judged, said_at
 from proxy.core.reviewers import Rung, rungs, told_of
@@ -65,6 +65,17 @@ class Shown:
         """
         if self.today is not None:
             check_judged(person.id, self.today, sponsor=self.today.sponsor or hold.sponsor, bundle=bundle)
+
+    def check_approved(self, hold: Hold, bundle: Bundle, *, now: datetime) -> None:
+        """Reject a recorded release that whoever sends the call would refuse: it stopped to count since.
+
+        Not checked here: what is stopped (`Recalls`).
+
+        Raises:
+            Rejected: a passkey or key was removed, somebody may no longer, or today's rules ask for more.
+        """
+        for release in read_approval(self.meant(hold), bundle=bundle, barred=self.barred, now=now):
+            self.check_judged(bundle.people[release.by], hold, bundle)
 
     def check_grantable(self) -> None:
         """Reject to let calls like it pass, by its record or by today's rules.

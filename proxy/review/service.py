@@ -176,6 +176,7 @@ class ReviewService(Reading):
         hold = await self._look(hold_id)
         if hold is None:
             return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
+        hold = await self._reopened(hold)
         if hold.state is not HoldState.HELD:
             return late(hold)
         if self._clock() >= hold.expires_at:
@@ -311,6 +312,7 @@ class ReviewService(Reading):
         hold, state = await self._look(hold_id), _STEPS[act][1]
         if hold is None:
             return Outcome(result=Result.UNKNOWN, detail=unknown(hold_id).detail)
+        hold = await self._reopened(hold)
         if hold.state is not state:
             return late(hold) if state is HoldState.HELD else no_denial(hold)
         shown = await self._reader.open(hold)

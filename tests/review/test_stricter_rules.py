@@ -11,6 +11,7 @@ import pytest
 from authenticators import ORIGIN, authenticator
 from filing import Filer
 from identities import DEPUTY, NOW, REVIEWER, SPONSOR, key
+from questions import deny
 
 from proxy.core.clusters import compile_policy
 from proxy.core.errors import Rejected
@@ -177,3 +178,71 @@ async def test_calls_like_it_are_not_granted_any_more(held: Held) -> None:
     held.bundle = WORLDLY
     with pytest.raises(Rejected, match="by itself, never by route"):
         await grant()
+
+
+KEYLESS = replace(USUAL, people={**USUAL.people, SPONSOR: replace(USUAL.people[SPONSOR], passkeys=())})
+ENDED = [
+    pytest.param(WORLDLY, False, id="the call changes things now and the desk signed"),
+    pytest.param(KEYLESS, True, id="the passkey that signed it was removed"),
+]
+
+
+async def released(held: Held, *, touched: bool) -> Hold:
+    """A call that its sponsor released at the desk, with a passkey or without."""
+    hold = await held.filer.file(method="GET")
+    draft = await held.drafted(hold)
+    word = draft.attested(key("desk"), authenticator(SPONSOR).sign(draft.challenge))
+    token = word if touched else draft.signed(key("desk"))
+    assert (await held.service.record(hold.id, token)).result is Result.DONE
+    return hold
+
+
+@pytest.mark.parametrize(("bundle", "touched"), ENDED)
+async def test_a_release_that_stopped_to_count_leaves_the_call_to_be_decided_anew(
+    held: Held, bundle: Bundle, touched: bool
+) -> None:
+    hold = await released(held, touched=touched)
+    held.bundle = bundle
+    assert (await held.service.show(hold.id)).hold.state is HoldState.HELD
+    assert await held.state(hold) is HoldState.HELD
+    again = await held.service.release(hold.id, person=bundle.people[SPONSOR], key=key(SPONSOR))
+    assert again.result is Result.DONE, again
+    assert await held.state(hold) is HoldState.APPROVED
+    assert (await held.service.show(hold.id)).hold.state is HoldState.APPROVED
+
+
+@pytest.mark.parametrize(("bundle", "touched"), ENDED)
+async def test_a_release_that_stopped_to_count_can_be_denied(held: Held, bundle: Bundle, touched: bool) -> None:
+    hold = await released(held, touched=touched)
+    held.bundle = bundle
+    outcome = await held.service.deny(hold.id, person=bundle.people[SPONSOR], key=key(SPONSOR), reason="no more")
+    assert (outcome.result, await held.state(hold)) == (Result.DONE, HoldState.DENIED)
+
+
+@pytest.mark.parametrize(("bundle", "touched"), ENDED)
+async def test_a_release_that_stopped_to_count_can_be_withdrawn(held: Held, bundle: Bundle, touched: bool) -> None:
+    hold = await released(held, touched=touched)
+    held.bundle = bundle
+    person = bundle.people[SPONSOR]
+    outcome = await held.service.note(NoteAct.CANCEL, hold.id, person=person, key=key(SPONSOR), reason="over")
+    assert (outcome.result, await held.state(hold)) == (Result.DONE, HoldState.CANCELLED)
+
+
+async def test_a_release_that_counts_stays(held: Held) -> None:
+    hold = await released(held, touched=True)
+    outcome = await held.service.deny(hold.id, person=held.bundle.people[SPONSOR], key=key(SPONSOR), reason="no")
+    assert outcome.result is Result.ALREADY_DECIDED
+    assert (await held.service.show(hold.id)).hold.state is HoldState.APPROVED
+
+
+async def test_a_call_that_a_new_rule_denies_is_not_released_but_denied(held: Held) -> None:
+    hold = await held.filer.file(method="GET")
+    held.bundle = replace(USUAL, deny=(deny("no-erp", hosts=("erp.example",)),))
+    person = held.bundle.people[SPONSOR]
+    refused = await held.service.release(hold.id, person=person, key=key(SPONSOR))
+    assert refused.result is Result.NOT_PERMITTED
+    assert "deny the call to everyone" in refused.detail
+    shown = await held.service.show(hold.id)
+    assert shown.deciders == ()
+    denied = await held.service.deny(hold.id, person=person, key=key(SPONSOR), reason="a rule denies it")
+    assert denied.result is Result.DONE
