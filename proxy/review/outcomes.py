@@ -4,7 +4,7 @@ import enum
 from dataclasses import dataclass
 
 from proxy.core.control import EVERYTHING
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Hold, HoldState, Verdict
 from proxy.review.opened import Shown
 
@@ -83,6 +83,12 @@ def again(by: str, hold: Hold) -> Outcome:
 def unknown(hold_id: str) -> Rejected:
     """The fault of an id that no hold has."""
     return Rejected(Code.HOLD_UNKNOWN, f"there is no hold {ascii(hold_id)[1:-1][:80]}")
+
+
+def unsure(fault: Unavailable, hold_id: str) -> Unavailable:
+    """The fault of a step that was asked for, and whose answer never came: it may have been taken."""
+    detail = f"{fault.detail}; whether this was recorded is not known: look at hold {hold_id} before you say it again"
+    return Unavailable(fault.code, detail, retry_after_s=fault.retry_after_s)
 
 
 def no_denial(hold: Hold) -> Outcome:

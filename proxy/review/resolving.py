@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from proxy.core.clusters import Policy
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.keys import PrivateKey
 from proxy.core.model import Hold, HoldState, Person
 from proxy.core.release import may_decide
@@ -13,6 +13,7 @@ from proxy.core.vouching import sufficient
 from proxy.ports import Holds
 from proxy.review.drafts import Draft
 from proxy.review.opened import Shown
+from proxy.review.outcomes import unsure
 from proxy.review.service import Outcome, Result, ReviewService
 
 
@@ -85,7 +86,11 @@ class Resolving:
             if fault.code is not Code.HOLD_NOT_PERMITTED:
                 raise
             return Outcome(result=Result.NOT_PERMITTED, detail=fault.detail, hold=hold)
-        moved = await self._holds.apply(hold_id, said.found.event, statement=statement, by=said.by, reason=said.reason)
+        step = self._holds.apply(hold_id, said.found.event, statement=statement, by=said.by, reason=said.reason)
+        try:
+            moved = await step
+        except Unavailable as fault:
+            raise unsure(fault, hold_id) from None
         if not moved.applied:
             return Outcome(result=Result.ALREADY_DECIDED, detail=f"hold {hold.id} was resolved before", hold=moved.hold)
         told = "it arrived" if said.found is Found.ARRIVED else "it did not arrive; its agent may ask anew"

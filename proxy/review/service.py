@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
-from proxy.core.errors import Code, Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import MAX_SAID, Event
 from proxy.core.jws import Envelope, open_one_of
 from proxy.core.keys import PrivateKey
@@ -29,7 +29,7 @@ from proxy.review.drafts import Draft
 from proxy.review.opened import Shown
 from proxy.review.outcomes import Outcome as Outcome
 from proxy.review.outcomes import Result as Result
-from proxy.review.outcomes import again, done, expired, late, no_denial, not_while, too_busy, unknown
+from proxy.review.outcomes import again, done, expired, late, no_denial, not_while, too_busy, unknown, unsure
 from proxy.review.reading import Reading
 
 LONGEST_HOLD = timedelta(days=7)
@@ -153,6 +153,7 @@ class ReviewService(Reading):
             Rejected(RELEASE_INVALID): it is no such statement; an extension that is none.
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
             Rejected(HOLD_CAP): too much was said of it already.
+            Unavailable: the store does not answer; where it may have been recorded, the detail says so.
         """
         envelope = open_one_of(statement, typs=(RELEASE_TYP, NOTE_TYP), code=Code.RELEASE_INVALID)
         for _ in range(_TRIES):
@@ -210,7 +211,10 @@ class ReviewService(Reading):
                 return _not_permitted(fault, hold)
             if said.by in signers:
                 return again(said.by, hold)
-        moved = await self._take(hold, said, signers | {said.by}, grant)
+        try:
+            moved = await self._take(hold, said, signers | {said.by}, grant)
+        except Unavailable as fault:
+            raise unsure(fault, hold_id) from None
         if moved.applied:
             assert seen.shown is not None
             return done(said.verdict, said.by, signers | {said.by}, moved.hold, seen.shown)
@@ -338,7 +342,10 @@ class ReviewService(Reading):
         until = said.until if said.act is NoteAct.EXTEND else None
         if until is not None:
             self._check_until(hold, until)
-        moved = await self._say(event, hold, envelope.token, expires_at=until)
+        try:
+            moved = await self._say(event, hold, envelope.token, expires_at=until)
+        except Unavailable as fault:
+            raise unsure(fault, hold_id) from None
         if moved.applied:
             return Outcome(result=Result.DONE, detail=f"{word} by {said.by}", hold=moved.hold, call=seen.shown)
         return late(self._signed(moved.hold)) if moved.hold.state is not state else None

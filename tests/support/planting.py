@@ -137,6 +137,7 @@ class Plants:
         if code is self._serve:
             port: int = sys._getframe(1).f_locals["writer"].get_extra_info("peername")[1]
             self._ports.add(port)
+            self._others.discard(port)  # a port is used again
             _client_port.set(port)
             return None
         if code is self._planted:

@@ -14,6 +14,7 @@ from proxy.review.desk.events import events
 from proxy.review.desk.guard import Guard
 from proxy.review.desk.oidc.arriving import BACK, Arriving
 from proxy.review.desk.overseeing import Overseeing
+from proxy.review.desk.pages import warm
 from proxy.review.desk.parts import DeskParts
 from proxy.review.desk.passkeys import Passkeys
 from proxy.review.desk.proposals import Proposals
@@ -27,6 +28,7 @@ _KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 def build_app(parts: DeskParts) -> ASGIApp:
     """The whole desk. Nothing of it is reached but through `Guard`, and nothing but the door without a session."""
+    warm()
     router = Router(desk_routes(parts), default=_endpoint(not_found(parts)), redirect_slashes=False)
     return Guard(router, origins=parts.origins)
 

@@ -5,6 +5,7 @@ from starlette.responses import RedirectResponse, Response
 
 from proxy.audit.lines import Kind
 from proxy.audit.records import review_fields
+from proxy.core.errors import Unavailable
 from proxy.review.desk.forms import read_form
 from proxy.review.desk.pages import page
 from proxy.review.desk.parts import DeskParts
@@ -43,7 +44,11 @@ class Entering:
             return door(parts, refused=_SPENT, status=403)
         answer = RedirectResponse("/", status_code=303)
         session = begin_session(answer, parts, person, request)
-        await parts.journal.append(Kind.REVIEW, review_fields("enter", person.id, session=session.id, via="link"))
+        try:
+            await parts.journal.append(Kind.REVIEW, review_fields("enter", person.id, session=session.id, via="link"))
+        except Unavailable as fault:
+            detail = f"{fault.detail}: nobody is signed in, and the link is used up; make another when that is mended"
+            raise Unavailable(fault.code, detail) from None
         return answer
 
     async def leave(self, visit: Visit) -> Response:

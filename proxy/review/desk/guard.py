@@ -45,6 +45,11 @@ _READS = frozenset({"GET", "HEAD"})
 _PARTS_OF_PAGES = frozenset({"iframe", "frame", "object", "embed", "fencedframe"})
 """What a browser asks for to put it into a page (Sec-Fetch-Dest), though it calls that a navigation."""
 _MOST_HEADER_BYTES = 16_384
+_BROKEN = {
+    True: "Something failed here. It was noted; nothing was decided by it.",
+    False: "Something failed here, and was noted. Whether what you sent was recorded is not known: look before you "
+    "send it again.",
+}
 
 
 class Guard:
@@ -83,9 +88,7 @@ class Guard:
         except Exception as fault:  # noqa: BLE001 (the last line of defence: a person gets a line, not a stack trace)
             logger.error("the desk failed at %s: %s", place_of(fault), type(fault).__name__)
             if not began:
-                await _say(
-                    guarded, 500, "Something failed here. It was noted; nothing was decided by it.", api=is_api(scope)
-                )
+                await _say(guarded, 500, _BROKEN[scope["method"] in _READS], api=is_api(scope))
 
     def _refusal(self, scope: Scope) -> tuple[int, str] | None:
         """Why a request is not even looked at; None when it is."""

@@ -222,8 +222,16 @@ class Index:
         except Rejected as fault:
             if fault.code is Code.HOLD_UNKNOWN:
                 return None
-            hold = await self._holds.get(hold_id)
+            hold = await self._unopened(hold_id)
             return None if hold is None else Entry(hold=hold, fault=fault.detail)
+
+    async def _unopened(self, hold_id: str) -> Hold | None:
+        """A hold without its call: as it was listed, where its record cannot be read any more."""
+        try:
+            return await self._holds.get(hold_id)
+        except Rejected:
+            known = self._entries.get(hold_id)
+            return None if known is None else known.hold
 
     # --- listening ---------------------------------------------------------------------------------------------------
 

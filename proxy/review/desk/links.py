@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from proxy.core.encoding import Json, canonical_json, to_epoch
-from proxy.core.errors import Rejected
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.stores.files import private_dir, read_private, write_atomically
 
 LIVES = timedelta(minutes=10)
@@ -62,7 +62,11 @@ class Links:
         return None if link is None or self._clock() >= link.until else link
 
     def spend(self, word: str) -> Link | None:
-        """Use a link up. None: it is none, has ended, or was used."""
+        """Use a link up. None: it is none, has ended, or was used.
+
+        Raises:
+            Unavailable: it cannot be used up, so it signs nobody in.
+        """
         link = self.look(word)
         if link is None:
             return None
@@ -70,6 +74,9 @@ class Links:
             self._place(word).unlink()
         except FileNotFoundError:  # somebody else was faster
             return None
+        except OSError as fault:  # what cannot be taken away would sign in again and again
+            detail = f"the link cannot be used up ({fault.strerror}): an operator must let the desk write to its state"
+            raise Unavailable(Code.JOURNAL_DOWN, detail) from None
         return link
 
     def _place(self, word: str) -> Path:

@@ -56,6 +56,12 @@ def environment() -> Environment:
 _ENVIRONMENT = environment()
 
 
+def warm() -> None:
+    """Compile every template, so that nobody's first page waits for it."""
+    for name in _ENVIRONMENT.list_templates():
+        _ENVIRONMENT.get_template(name)
+
+
 def page(template: str, values: Mapping[str, object], *, status: int = 200) -> HTMLResponse:
     """One page."""
     return HTMLResponse(_ENVIRONMENT.get_template(template).render(values), status_code=status)

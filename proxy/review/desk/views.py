@@ -1,6 +1,7 @@
 """The pages that are read: what waits, one held call, the groups of alike ones. Reading a call is written down."""
 
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from starlette.responses import RedirectResponse, Response
@@ -191,7 +192,8 @@ async def queue_of(visit: Visit, wish: Wish, *, rows: int | None = None) -> Queu
 
     found = now()
     before = [row.entry for row in found.rows]
-    await index.open_some(entry.hold.id for entry in before)
+    with suppress(Unavailable):  # then they are listed as they are known, also where something was just recorded
+        await index.open_some(entry.hold.id for entry in before)
     return found if all(index.get(entry.hold.id) is entry for entry in before) else now()
 
 

@@ -164,8 +164,11 @@ def guarded(parts: DeskParts, serve: Endpoint) -> Endpoint:
         except Rejected as fault:
             return _refusal(request, parts, _STATUS.get(fault.code, _USUAL_STATUS), fault.detail)
         except Unavailable as fault:
-            detail = f"{fault.detail}. What you see elsewhere may be old; nothing is decided that is not confirmed."
-            answer = _refusal(request, parts, 503, detail)
+            asks = request.method in ("GET", "HEAD")
+            more = (
+                "What you see elsewhere may be old." if asks else "What is not on the call's own page does not count."
+            )
+            answer = _refusal(request, parts, 503, f"{fault.detail}. {more}", title=_DOWN.get(fault.code, ""))
             answer.headers["retry-after"] = "2"
             return answer
 
@@ -225,12 +228,18 @@ _TITLES = {
 }
 
 
-def _refusal(request: Request, parts: DeskParts, status: int, detail: str) -> Response:
+_DOWN = {
+    Code.JOURNAL_DOWN: "It cannot be written down",
+    Code.BUSY: "Not now",
+}
+
+
+def _refusal(request: Request, parts: DeskParts, status: int, detail: str, *, title: str = "") -> Response:
     try:
         visit = visit_of(request, parts)
     except NotSignedIn:
         visit = None
-    values = {**common(parts, visit), "title": _TITLES.get(status, "Refused"), "detail": detail}
+    values = {**common(parts, visit), "title": title or _TITLES.get(status, "Refused"), "detail": detail}
     return page("message.html", values, status=status)
 
 

@@ -247,27 +247,6 @@ def test_a_passkey_is_made_enrolled_by_an_operator_and_decides(tmp_path: Path, b
         context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390], ids=["desktop", "phone"])
-def test_its_pages_fit_and_can_be_read_by_everybody(
-    desk: ServedRoom, browser: Browser, scheme: str, width: int
-) -> None:
-    holds = [desk.file(f"{ERP}/v1/customers/{number}", method="DELETE") for number in range(2)]
-    name = f"{scheme}-{'phone' if width == 390 else 'desktop'}"
-    viewport = {"width": width, "height": 844 if width == 390 else 900}
-    with person(browser, desk, SPONSOR, viewport=viewport, color_scheme=scheme) as page:
-        page.goto(f"{desk.origin}/passkeys")
-        fits(page, f"passkeys-{name}")
-        page.goto(f"{desk.origin}/holds/{holds[0].id}")
-        fits(page, f"passkey-card-{name}")
-        page.locator("#release").click()
-        expect(page.get_by_role("button", name="sign with your passkey")).to_be_visible()
-        fits(page, f"passkey-confirm-{name}")
-        page.goto(f"{desk.origin}/queue")
-        page.locator(".groups a").first.click()
-        fits(page, f"passkey-group-{name}")
-
-
 # --- on a real node --------------------------------------------------------------------------------------------------
 
 

@@ -43,7 +43,7 @@ GUIDES_HERE: Mapping[str, Guide] = {
     "api.headers": Guide(431, "Too many headers", "Send fewer."),
     "api.body": Guide(422, "The body is not as it must be", "Correct it as described."),
     "api.too_many": Guide(429, "Too many wrong tokens", "Wait; use a token that counts."),
-    "api.broken": Guide(500, "Something failed here", _TELL),
+    "api.broken": Guide(500, "Something failed here", "Tell an operator."),
     "api.other_call": Guide(409, "Another call", "Look at the call again: yours was of another one."),
     "api.own_key": Guide(403, "Sign it yourself", "Ask for a draft, sign it with the person's own key, record it."),
     "hold.decided": Guide(409, "Decided before", "Look at the hold: it says by whom, and when."),
@@ -58,7 +58,9 @@ GUIDES_HERE: Mapping[str, Guide] = {
 }
 """Every code with which the API refuses what it was given, and what to do."""
 
-_DOWN = Guide(503, "Cannot be told now", "Try again after the seconds in Retry-After.")
+_DOWN = Guide(
+    503, "Cannot be told now", "Try again after the seconds in Retry-After; look first where the detail says so."
+)
 _USUAL = Guide(422, "It cannot be done like that", "Correct it as described.")
 _CODES = {
     Result.NOT_PERMITTED: Code.HOLD_NOT_PERMITTED.value,
