@@ -16,10 +16,11 @@ from proxy.core.digest import call_digest, masked_headers, masked_url
 from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.grants import check_grantable
+from proxy.core.lapsing import lapsed
 from proxy.core.model import Bundle, Decision, Hold, HoldState, Person, StoredCall, Unread
 from proxy.core.notes import escalated_at
 from proxy.core.recall import counts_under
-from proxy.core.release import may_decide, read_approval, read_releases
+from proxy.core.release import may_decide, read_releases
 from proxy.core.resolution import read_resolution
 from proxy.core.reviewed import Word, as_judged, as_sealed, check_judged, said_at
 from proxy.core.reviewers import Rung, rungs, told_of
@@ -65,17 +66,6 @@ class Shown:
         """
         if self.today is not None:
             check_judged(person.id, self.today, sponsor=self.today.sponsor or hold.sponsor, bundle=bundle)
-
-    def check_approved(self, hold: Hold, bundle: Bundle, *, now: datetime) -> None:
-        """Reject a recorded release that whoever sends the call would refuse: it stopped to count since.
-
-        Not checked here: what is stopped (`Recalls`).
-
-        Raises:
-            Rejected: a passkey or key was removed, somebody may no longer, or today's rules ask for more.
-        """
-        for release in read_approval(self.meant(hold), bundle=bundle, barred=self.barred, now=now):
-            self.check_judged(bundle.people[release.by], hold, bundle)
 
     def check_grantable(self) -> None:
         """Reject to let calls like it pass, by its record or by today's rules.
@@ -161,7 +151,9 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, vi
     escalated = escalated_at(meant, bundle, barred=barred, now=now) is not None
     over = hold.state is not HoldState.HELD or escalated
     each = (said_at(one.version, sealed, bundle, barred=barred, now=now) for one in hold.said)
-    said = tuple(one for one in each if one is not None)
+    said: tuple[Word, ...] = tuple(one for one in each if one is not None)
+    gone = None if shown is None else lapsed(hold, shown.stored, shown.today, bundle, now=now)
+    said = said if gone is None else (*said, gone)
     counts = counts_under(view, (hold.agent,) if shown is None else shown.stored.agents)
     given = read_releases(meant, bundle=bundle, barred=barred, now=now, counts=counts)
     return HeldCall(

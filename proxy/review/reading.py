@@ -10,10 +10,7 @@ from datetime import datetime
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.errors import Code, Rejected
-from proxy.core.holds import Event
-from proxy.core.jws import open_envelope
 from proxy.core.model import Hold, HoldState
-from proxy.core.release import RELEASE_TYP
 from proxy.ports import Holds, Vault
 from proxy.review.opened import HeldCall, Reader, as_signed, held_call
 from proxy.review.outcomes import late, unknown
@@ -93,37 +90,13 @@ class Reading:
             Rejected(HOLD_UNKNOWN): there is no such hold.
             Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
         """
-        hold = await self._reopened(await self._get(hold_id))
+        hold = await self._get(hold_id)
         shown = await self._reader.open(hold)
         return held_call(hold, shown, self._policy().bundle, self._clock(), self._view())
 
     async def _look(self, hold_id: str) -> Hold | None:
         hold = await self._holds.get(hold_id)
         return None if hold is None else self._signed(hold)
-
-    async def _reopened(self, hold: Hold) -> Hold:
-        """The hold as it is; held again, if it was released and that counts no more: nobody would send it, and without
-        this nobody could decide it or withdraw it before its end.
-
-        A mark without any release is nobody's word. It stays: an operator should see it.
-
-        Raises:
-            Rejected(HOLD_TAMPERED): what is stored is not the call that was held.
-        """
-        if hold.state is not HoldState.APPROVED or hold.statement is None:
-            return hold
-        shown = await self._reader.open(hold)
-        if shown is None:
-            return hold
-        try:
-            open_envelope(hold.statement, typ=RELEASE_TYP, code=Code.HOLD_TAMPERED)
-        except Rejected:
-            return hold
-        try:
-            shown.check_approved(hold, self._policy().bundle, now=self._clock())
-        except Rejected:
-            return self._signed((await self._holds.apply(hold.id, Event.RECALL, version=hold.version)).hold)
-        return hold
 
     def _signed(self, hold: Hold) -> Hold:
         return as_signed(hold, self._policy().bundle, now=self._clock())

@@ -245,13 +245,6 @@ def test_who_released_it_may_do_so_by_todays_rules_too(who: tuple[str, ...], pas
         assert refused.value.code is Code.HOLD_NOT_PERMITTED
 
 
-def test_what_a_rule_denies_to_everyone_nobody_releases() -> None:
-    check_judged(SPONSOR, DECISION, sponsor=SPONSOR, bundle=BUNDLE)
-    denied = replace(DECISION, verdict=Verdict.DENY, code=Code.POLICY_DENIED)
-    with pytest.raises(Rejected, match="deny the call to everyone"):
-        check_judged(SPONSOR, denied, sponsor=SPONSOR, bundle=BUNDLE)
-
-
 def test_it_is_told_with_what_a_word_was_signed() -> None:
     hold = decided(HoldState.APPROVED, Verdict.ALLOW)
     assert (hold.decided_with, told(hold, BUNDLE, barred=(), now=NOW).decided_with) == (None, Means.KEY)
