@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from proxy.audit.records import hold_fields
 from proxy.audit.reviews import on_record
 from proxy.claims import LONGEST_RELEASE, Claims
+from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
 from proxy.core.delivering import delivers
 from proxy.core.digest import call_digest
@@ -47,7 +48,7 @@ class Holding:
     def __init__(
         self,
         *,
-        bundle: Callable[[], Bundle],
+        policy: Callable[[], Policy],
         holds: Holds,
         consumed: Consumed,
         vault: Vault,
@@ -63,7 +64,7 @@ class Holding:
         worker: str = "",
     ) -> None:
         """`node` names this machine's key, `worker` this very process, as no other ever."""
-        self._bundle = bundle
+        self._policy = policy
         self._holds = holds
         self._consumed = consumed
         self._vault = vault
@@ -77,13 +78,13 @@ class Holding:
         self._just_filed: dict[str, float] = {}  # to be delivered, unless its agent is about to wait here
         self._followed = followed
         self._view = view
-        self._recalls = Recalls(holds=holds, bundle=bundle, view=view, stored=self.stored, clock=clock)
+        self._recalls = Recalls(holds=holds, policy=policy, view=view, stored=self.stored, clock=clock)
         self._node = node
         self._worker = worker
         self.waits = Waits(holds, worker=worker, timer=timer)
         self.stirred = asyncio.Event()  # set when a call was released: somebody may have to deliver it
         self.news = News(
-            bundle=bundle,
+            bundle=self._bundle,
             holds=holds,
             consumed=consumed,
             vault=vault,
@@ -102,6 +103,9 @@ class Holding:
             clock=clock,
             timer=timer,
         )
+
+    def _bundle(self) -> Bundle:
+        return self._policy().bundle
 
     # --- filing ------------------------------------------------------------------------------------------------------
 

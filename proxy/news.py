@@ -96,7 +96,8 @@ class News:
             logger.error("hold %s cannot be read: %s", ascii(news.hold_id)[:80], fault.detail)
             return
         then = replace(hold, state=news.state)
-        fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
+        gone = None if filed is None else self._recalls.lapsed(then, filed)
+        fields = review_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed, lapsed=gone)
         await self._journal.append("hold", fields)
         given = given_fields(then, news.version, self._bundle(), now=self._clock(), filed=filed)
         if given is not None:

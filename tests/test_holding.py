@@ -15,6 +15,7 @@ from filing import Filer
 from held import ROOMY, draft
 
 from proxy.claims import Claim
+from proxy.core.clusters import compile_policy
 from proxy.core.control import ControlView
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Rejected, Unavailable
@@ -31,6 +32,7 @@ from proxy.stores.memory import system_clock
 from proxy.stores.memory_holds import MemoryHolds
 from proxy.stores.vault import open_vault
 
+POLICY = compile_policy(identities.bundle())
 _numbers = count()
 
 
@@ -70,7 +72,7 @@ class Node:
         self.journal, self.holds, self.view = Lines(), holds, ControlView()
         vault = open_vault(folder.parent / "secret.key")
         self.holding = Holding(
-            bundle=identities.bundle,
+            policy=lambda: POLICY,
             holds=holds,
             consumed=ConsumedFile(folder / "consumed.jsonl"),
             vault=vault,

@@ -1,7 +1,8 @@
 """The life of a held call, as data: which event may take a hold from which state to which (DESIGN: holding).
 
 `held → approved → releasing → released | uncertain`, `held → denied | expired | cancelled`, `approved → expired`.
-What was approved before a stop (kill switch, quarantine) goes back, `approved → held`: people have to release it again.
+What was approved before a stop (kill switch, quarantine), or by a release that counts no more, goes back,
+`approved → held`: people have to release it again.
 Timeout is never approval. Terminal states never change. The stores carry these transitions out atomically; they
 have no rule of their own.
 """
@@ -16,7 +17,7 @@ class Event(enum.StrEnum):
 
     SAY = "say"  # somebody signed what decides nothing yet: one release of a quorum, or a note
     APPROVE = "approve"  # a verified release was recorded, the last that was needed
-    RECALL = "recall"  # a stop came after the release: it no longer counts, and the call waits for people again
+    RECALL = "recall"  # the release no longer counts: the call waits for people again
     DENY = "deny"  # a verified denial was recorded
     CANCEL = "cancel"  # the agent, or whoever ends its mandate, withdrew the call
     EXPIRE = "expire"  # the deadline passed

@@ -19,6 +19,9 @@ from proxy.core.release import Release, read_approval, read_release
 from proxy.core.reviewers import check_permitted, eligible
 from proxy.core.vouching import check_no_agent
 
+LAPSE = "lapse"
+"""What the journal and the desk call a release that was recorded and counts no more, though nobody was stopped."""
+
 _MEANT = {
     HoldState.APPROVED: Verdict.ALLOW,
     HoldState.RELEASING: Verdict.ALLOW,
@@ -120,7 +123,17 @@ def check_judged(by: str, today: Decision, *, sponsor: str, bundle: Bundle) -> N
         raise Rejected(Code.HOLD_NOT_PERMITTED, f"by today's rules {by} may not release the call", field="iss")
 
 
-type Word = Release | Note | RouteGrant | Statement
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lapsed:
+    """A release that was recorded, and that counts no more (`core.lapsing`)."""
+
+    token: str
+    by: str  # Person.id of whoever released it last
+    reason: str  # why it counts no more
+    issued_at: datetime
+
+
+type Word = Release | Note | RouteGrant | Statement | Lapsed
 """What people sign about a hold besides what decides it."""
 
 
@@ -163,9 +176,11 @@ def _read_given(token: str, *, hold: Hold, bundle: Bundle, barred: frozenset[str
 
 
 def event_of(said: Word) -> str:
-    """What the journal calls it: a note's act, `grant`, `sign` for one release of a quorum, or `recall` for a stop
-    after which none counts.
+    """What the journal calls it: a note's act, `grant`, `sign` for one release of a quorum, `recall` for a stop
+    after which none counts, or `lapse` for a release that counts no more by itself.
     """
+    if isinstance(said, Lapsed):
+        return LAPSE
     if isinstance(said, Note):
         return said.act.value
     if isinstance(said, Statement):

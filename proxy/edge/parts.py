@@ -191,7 +191,7 @@ async def _assemble(
         certificates=Certificates(client_tls.anchors),
     )
     holding = Holding(
-        bundle=lambda: policy().bundle,
+        policy=policy,
         holds=holds,
         consumed=consumed,
         vault=vault,

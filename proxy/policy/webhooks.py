@@ -29,6 +29,7 @@ class About(enum.StrEnum):
     ESCALATED = "hold.escalated"  # somebody let all deputies decide at once
     SIGNED = "hold.signed"  # one release of several that are needed
     DECIDED = "hold.decided"  # released, denied or cancelled
+    LAPSED = "hold.lapsed"  # a release counted no more before it was sent: it waits for people again
     EXPIRED = "hold.expired"  # nobody decided in time, or what was released was not sent in time
     UNCERTAIN = "hold.uncertain"  # it left, and nobody knows whether it arrived
     RESOLVED = "hold.resolved"  # somebody found that out

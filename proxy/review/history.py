@@ -15,6 +15,7 @@ from proxy.audit.reviews import UNVERIFIED
 from proxy.audit.show import Row, Unreadable
 from proxy.core.encoding import Json
 from proxy.core.holds import Event
+from proxy.core.reviewed import LAPSE
 
 HASTY = timedelta(seconds=5)
 """Nobody reads a call in less."""
@@ -30,6 +31,7 @@ class Ending(enum.StrEnum):
     DENIED = "denied"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
+    LAPSED = "lapsed"  # released by a word that counted no more before it was sent: it waits for people again
     UNVERIFIED = "unverified"  # the store said it was decided, and nobody's signature bore that out
 
 
@@ -191,6 +193,7 @@ _ENDINGS: Mapping[str, Ending] = {
     Event.DENY: Ending.DENIED,
     Event.CANCEL: Ending.CANCELLED,
     Event.EXPIRE: Ending.EXPIRED,
+    LAPSE: Ending.LAPSED,
     UNVERIFIED: Ending.UNVERIFIED,
 }
 _SENT: Mapping[str, Sent] = {
@@ -212,6 +215,7 @@ class _Hold:
     asked: str | None = None
     ending: Ending | None = None
     ended_at: datetime | None = None
+    version: int = 0  # of the hold when it ended so
     said: list[Said] = field(default_factory=list)
     reason: str | None = None
     grant: str | None = None
@@ -281,12 +285,15 @@ class _Hold:
         )
 
     def _ruled(self, said: Said) -> None:
-        if said.by not in {each.by for each in self.said}:
+        if (said.by, said.released) not in {(each.by, each.released) for each in self.said}:
             self.said.append(said)
 
     def _ended(self, ending: Ending, row: Row) -> None:
-        if self.ending is None or self.ending is Ending.UNVERIFIED:
+        at = version if isinstance(version := row.fields.get("version"), int) else 0
+        anew = Ending.LAPSED in (self.ending, ending) and at > self.version
+        if self.ending in (None, Ending.UNVERIFIED) or anew:
             self.ending, self.ended_at, self.reason = ending, row.at, _text(row.fields, "reason")
+            self.version = at
         elif self.ending is Ending.RELEASED and ending is Ending.EXPIRED:
             self.sent = Sent.NOT_SENT
 

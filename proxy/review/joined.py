@@ -37,6 +37,8 @@ def joined(told: Iterable[Ruling], holds: Iterable[Hold], *, now: datetime) -> t
 
 def _newer(told: Ruling, kept: Ruling) -> Ruling:
     """What the journal tells; whether the call was sent as the store has it, for another machine may have sent it."""
+    if told.ending is Ending.LAPSED:  # it was decided anew, or ended, since
+        return replace(kept, asked=told.asked)
     seen = replace(told, who=told.who or kept.who, filed_at=told.filed_at or kept.filed_at)
     if told.ending is not Ending.RELEASED or told.sent in _FOUND_OUT or kept.sent in (None, Sent.WAITING):
         return seen

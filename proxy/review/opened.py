@@ -17,6 +17,7 @@ from proxy.core.errors import Code, Rejected
 from proxy.core.explain import Explanation, consequence, explain
 from proxy.core.grants import check_grantable
 from proxy.core.hiding import masked_decision, masked_url
+from proxy.core.lapsing import lapsed
 from proxy.core.model import Bundle, Decision, Hold, HoldState, Person, StoredCall, Unread
 from proxy.core.notes import escalated_at
 from proxy.core.recall import counts_under
@@ -155,7 +156,9 @@ def held_call(hold: Hold, shown: Shown | None, bundle: Bundle, now: datetime, vi
     until = now if is_waiting(hold, now) else min(now, hold.decided_at or hold.expires_at)
     over = hold.state is not HoldState.HELD or escalated
     each = (said_at(one.version, sealed, bundle, barred=barred, now=now) for one in hold.said)
-    said = tuple(one for one in each if one is not None)
+    said: tuple[Word, ...] = tuple(one for one in each if one is not None)
+    gone = None if shown is None else lapsed(hold, shown.stored, shown.today, bundle, now=now)
+    said = said if gone is None else (*said, gone)
     counts = counts_under(view, (hold.agent,) if shown is None else shown.stored.agents)
     given = read_releases(meant, bundle=bundle, barred=barred, now=now, counts=counts)
     return HeldCall(

@@ -18,6 +18,7 @@ from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.holds import MAX_SAID, Event
 from proxy.core.jws import Envelope, open_one_of
 from proxy.core.keys import PrivateKey
+from proxy.core.lapsing import check_not_denied
 from proxy.core.model import Hold, HoldState, Person, Verdict
 from proxy.core.notes import NOTE_TYP, NoteAct, note_claims, read_note
 from proxy.core.recall import check_counts, counts_under
@@ -126,6 +127,7 @@ class ReviewService(Reading):
         try:
             may_decide(person, seen.meant, bundle, now, verdict=verdict, barred=seen.barred)
             if verdict is Verdict.ALLOW and seen.shown is not None:
+                check_not_denied(seen.shown.today)
                 seen.shown.check_judged(person, seen.hold, bundle)
         except Rejected as fault:
             return _not_permitted(fault, seen.hold)
@@ -196,6 +198,7 @@ class ReviewService(Reading):
             said = read_release(statement, hold=seen.meant, bundle=bundle, barred=seen.barred, now=now)
             self._check_end(said, hold, now)
             if said.verdict is Verdict.ALLOW and seen.shown is not None:
+                check_not_denied(seen.shown.today)
                 seen.shown.check_judged(bundle.people[said.by], hold, bundle)
         except Rejected as fault:
             return _not_permitted(fault, hold)

@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import identities
 import pytest
 from authenticators import authenticator
 from desks import HouseDesk
 from identities import SPONSOR
+from nodes import wait_for, wait_for_state
 from towns import Town, open_town
 
 from proxy.core.keys import jwk
-from proxy.core.model import Means
+from proxy.core.model import HoldState, Means
 from proxy.policy.bundle import load_bundle, sign_bundle
 from proxy.policy.passkeys import passkey_line
 from proxy.review.service import Result
@@ -42,6 +44,10 @@ def held(town: Town, chain: tuple[str, str], method: str) -> str:
 def redeem(town: Town, hold_id: str, chain: tuple[str, str]) -> tuple[int, str]:
     answer = town.house.call("POST", f"http://intent.internal/holds/{hold_id}/redeem", chain=chain)
     return answer.status, "" if answer.status == 200 else str(json.loads(answer.body)["code"])
+
+
+def lapsed(town: Town, hold_id: str) -> list[dict[str, object]]:
+    return [line for line in town.house.journal("hold") if (line["hold_id"], line["event"]) == (hold_id, "lapse")]
 
 
 def without(town: Town, text: str) -> Iterator[None]:
@@ -97,10 +103,18 @@ def test_a_call_that_may_change_things_by_todays_rules_is_decided_by_todays_rule
     desk = HouseDesk(house=replace(town.house, bundle=load_bundle(settings, dev=False, floor=0)))
     refused = desk.release_with(Means.DESK, hold_id)
     assert (refused.result, "not the desk's" in refused.detail) == (Result.NOT_PERMITTED, True)
-    assert redeem(town, twin, chain) == (403, "release.invalid")  # by today's rules it must name its node
+    wait_for_state(town.house, twin, HoldState.HELD)  # by today's rules it must name its node: a node took it back
+    assert [(line["by"], line["reason"]) for line in wait_for(lambda: lapsed(town, twin), "it is journaled")] == [
+        (SPONSOR, ANY)
+    ]
+    assert redeem(town, twin, chain)[0] == 403
     assert redeem(town, hold_id, chain)[0] == 403
     assert town.plain.since(before).nothing
     assert desk.release_with(Means.PASSKEY, hold_id).result is Result.DONE
     assert redeem(town, hold_id, chain) == (200, "")
     assert len(town.plain.since(before).requests) == 1
+    assert desk.release_with(Means.PASSKEY, twin).result is Result.DONE
+    assert redeem(town, twin, chain) == (200, "")
+    assert redeem(town, twin, chain)[0] == 403
+    assert len(town.plain.since(before).requests) == 2, "each once"
     next(policies)

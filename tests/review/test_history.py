@@ -15,7 +15,9 @@ from proxy.audit.show import Row, Unreadable
 from proxy.core.clusters import compile_policy
 from proxy.core.encoding import Json
 from proxy.core.manifest import parse_manifest
+from proxy.core.model import HoldState
 from proxy.review.history import Asked, Ending, Ruling, Sent, paces, rulings
+from proxy.review.joined import joined
 from proxy.review.oversight import Oversight
 
 
@@ -142,6 +144,25 @@ def test_every_end_has_its_name(lines: list[tuple[str, str | None]], ending: End
     assert (found.ending, found.sent) == (ending, became)
 
 
+def test_a_release_that_counted_no_more_is_told_until_somebody_decides_anew() -> None:
+    """Another node may write the same down later."""
+    lines = [*filed("h"), said("h", "approve", 10, SPONSOR, version=2)]
+    lapse = said("h", "lapse", 20, SPONSOR, version=3, reason="a rule denies it")
+    ruling = one([*lines, lapse, lapse])
+    assert (ruling.ending, ruling.by, ruling.reason, ruling.sent) == (
+        Ending.LAPSED,
+        (SPONSOR,),
+        "a rule denies it",
+        None,
+    )
+    denied = one([*lines, lapse, said("h", "deny", 30, SPONSOR, version=4), lapse])
+    assert (denied.ending, [(each.by, each.released) for each in denied.said]) == (
+        Ending.DENIED,
+        [(SPONSOR, True), (SPONSOR, False)],
+    )
+    assert one([*lines, lapse, said("h", "approve", 30, SPONSOR, version=4), lapse]).ending is Ending.RELEASED
+
+
 def test_a_hold_that_still_waits_is_no_ruling() -> None:
     assert rulings([*filed("h"), said("h", "comment", 1, SPONSOR), said("h", "sign", 2, SPONSOR)]) == ()
 
@@ -266,3 +287,12 @@ async def test_the_service_reads_a_real_journal_the_people_and_the_manifests(tmp
 
     small = Oversight(journal=desk.directory, policy=lambda: policy, manifests=lambda: (root,), most_bytes=600)
     assert not (await small.history(Asked())).whole
+
+
+def test_a_lapsed_release_that_the_store_knows_to_be_decided_anew_is_told_so() -> None:
+    """Another machine wrote down what came after it."""
+    hold = replace(identities.hold(state=HoldState.DENIED), decided_by=SPONSOR, decided_at=at(30))
+    told = one([*filed(hold.id), said(hold.id, "lapse", 20, SPONSOR, version=3)])
+    assert [each.ending for each in joined([told], [hold], now=at(40))] == [Ending.DENIED]
+    held = replace(hold, state=HoldState.HELD)
+    assert [each.ending for each in joined([told], [held], now=at(40))] == [Ending.LAPSED]

@@ -15,6 +15,7 @@ from hearing import DESK, SECRET, Ear, Hearing, verify
 from identities import AGENT, DEPUTY, SPONSOR, key
 from origins import Origin
 from origins import Reply as Answer
+from questions import deny
 from standardwebhooks import WebhookVerificationError
 from valkeys import Valkey
 
@@ -142,6 +143,21 @@ async def test_an_escalation_a_release_of_several_and_an_end_are_told(hearing: H
     assert escalated["data"]["text"].startswith(f"{SPONSOR} escalated it, {SPONSOR} or {DEPUTY} may decide now: ")
     assert (ended["data"]["state"], ended["data"]["by"]) == ("cancelled", SPONSOR)
     assert [message["type"] for message in ops.messages] == ["hold.filed", "hold.escalated", "hold.decided"]
+
+
+async def test_a_release_that_counts_no_more_is_told_with_whose_it_was_and_why(hearing: Hearing) -> None:
+    ops = hearing.receiver()
+    async with hearing.telling():
+        hold = await hearing.filer.file()
+        await hearing.release(hold)
+        await ops.heard("hold.decided")
+    hearing.bundle = replace(hearing.bundle, deny=(deny("no-erp", hosts=("erp.example",)),))
+    async with hearing.telling():
+        assert (await hearing.holds.apply(hold.id, Event.RECALL)).applied
+        told = await ops.heard("hold.lapsed")
+    text = told["data"]["text"]
+    assert text.startswith(f"The release by {SPONSOR} counts no more (today's rules deny the call to everyone"), text
+    assert (told["data"]["state"], told["data"]["by"]) == ("held", SPONSOR)
 
 
 async def test_what_nobody_decided_and_what_may_have_arrived_are_told(hearing: Hearing, clock: Turned) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from proxy.core.errors import Rejected
+from proxy.core.lapsing import check_not_denied
 from proxy.core.model import Bundle, HoldState, Person, Verdict
 from proxy.core.release import may_decide
 from proxy.review.desk.signing import (
@@ -80,6 +81,7 @@ def choices(
         try:
             may_decide(person, meant, bundle, now, verdict=verdict, barred=barred)
             if sends and verdict is Verdict.ALLOW and shown is not None:
+                check_not_denied(shown.today)
                 shown.check_judged(person, hold, bundle)
         except Rejected as fault:
             return fault.detail

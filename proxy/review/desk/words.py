@@ -94,6 +94,7 @@ _SAID = {
     "grant": "released calls like it",
     "sign": "released it",
     "recall": "stopped it: it must be released anew",
+    "lapse": "released it, and that counts no more",
 }
 
 

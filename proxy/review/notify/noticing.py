@@ -19,7 +19,7 @@ from proxy.core.model import Bundle, Hold, HoldState, Manifest
 from proxy.core.notes import Note, NoteAct
 from proxy.core.release import Release
 from proxy.core.resolution import Found, Resolution, read_resolution
-from proxy.core.reviewed import Word, said_at
+from proxy.core.reviewed import Lapsed, Word, said_at
 from proxy.core.reviewers import rungs
 from proxy.core.shown import any_of, shown
 from proxy.policy.webhooks import About
@@ -152,6 +152,10 @@ class Noticing:
         if isinstance(word, Note) and word.act is NoteAct.ESCALATE:
             text = f"{word.by} escalated it, {any_of(held.deciders)} may decide now: {self._wish(held)}."
             return self._notice(About.ESCALATED, held, text, str(news.version), by=word.by)
+        lapsed = next((each for each in held.said if isinstance(each, Lapsed)), None)
+        if word is None and lapsed is not None and held.hold.version == news.version:
+            text = f"The release by {lapsed.by} counts no more ({lapsed.reason}); it waits again: {self._wish(held)}."
+            return self._notice(About.LAPSED, held, text, str(news.version), by=lapsed.by)
         return None
 
     def _word(self, news: HoldNews, held: HeldCall) -> Word | None:
