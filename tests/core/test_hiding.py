@@ -139,3 +139,8 @@ def test_what_was_asked_is_told_without_credentials(field: str, got: str, shown:
     )
     masked = masked_decision(asked, call(f"https://erp.example/hook/{TOKEN}"))
     assert masked.failed == masked.nearest[0].failed == (replace(wrong, got=shown),)
+
+
+def test_a_decision_that_names_nothing_that_was_asked_is_told_as_it_is() -> None:
+    asked = Decision(decision_id="d-1", verdict=Verdict.ALLOW, code=Code.ALLOWED, message="", at=NOW)
+    assert masked_decision(asked, call(f"https://erp.example/hook/{TOKEN}")) is asked
