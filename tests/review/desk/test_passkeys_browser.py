@@ -65,7 +65,12 @@ def person(browser: Browser, desk: ServedRoom, name: str, **about: object) -> It
     context.close()
 
 
+def script_ran(page: Page) -> None:
+    expect(page.get_by_text("with the help of this page's script").first).to_be_hidden()
+
+
 def sign(page: Page, what: str) -> None:
+    script_ran(page)
     page.get_by_role("button", name=f"{what}: sign with your passkey").click()
 
 
@@ -102,6 +107,7 @@ def test_a_call_that_may_change_things_is_released_by_keyboard_and_passkey(desk:
         expect(button).to_be_focused()
         expect(page.get_by_text(hold.call_digest).first).to_be_visible()
         shoot(page, "passkey-sign")
+        script_ran(page)
         page.keyboard.press("Enter")
         heading(page, f"released by {SPONSOR}")
     assert (desk.state(hold), said(desk, hold.id)[:3]) == ("approved", (SPONSOR, Means.PASSKEY, Verdict.ALLOW))
