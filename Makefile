@@ -26,8 +26,8 @@ test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes 
 	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-system: $(STAMP) $(CLIENTS_STAMP) ## tests with networks, foreign programs, faults and the whole demo (≤ 10 minutes)
-	@$(PYTEST) -m "system and alone and not long"
-	@$(PYTEST) -m "system and not alone and not long" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "system and alone and not long" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "system and not alone and not long" -n 3 --dist loadfile --no-loadscope-reorder
 
 test-long: $(STAMP) ## torture, soak, image and mutants
 	@HYPOTHESIS_PROFILE=long $(PYTEST) -m long --timeout 3600 || [ $$? -eq 5 ]

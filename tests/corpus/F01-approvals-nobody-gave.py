@@ -177,7 +177,7 @@ TAMPERINGS: dict[str, tuple[Callable[[Street, Hold, str], None], str]] = {
     "a release of other bytes": (of_other_bytes, INVALID),
     "a release of other bytes, and their digest": (of_bytes_it_was_made_to_fit, TAMPERED),
     "a denial": (a_denial, TAMPERED),
-    "a release that has ended": (too_old, INVALID),
+    "a release that has ended": (too_old, "mandate.not_covered"),  # the sponsor's own: people are asked again
     "a release for another deployment": (for_another_deployment, INVALID),
     "a release whose signature is another's": (changed_after_signing, INVALID),
     "a release by somebody unknown": (by_somebody_unknown, INVALID),

@@ -31,7 +31,9 @@ from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.vault import open_vault
 
 DESK_KEY = identities.key("desk")
-NOT_PERMITTED, INVALID, HELD = "hold.not_permitted", "release.invalid", "mandate.not_covered"
+NOT_PERMITTED, INVALID = "hold.not_permitted", "release.invalid"
+HELD, ASKED = "mandate.not_covered", "cluster.review_required"
+"""It is held, again where it was made to look released: by a record that the rules of today do not bear out."""
 
 
 # --- calls that are held ---------------------------------------------------------------------------------------------
@@ -282,12 +284,12 @@ def granting(count: int, hours: int) -> Attack:
 
 ATTACKS: dict[str, tuple[Kind, Attack, str]] = {
     "on its word, what may change things": (WORLDLY, desk_alone, NOT_PERMITTED),
-    "on its word and in its record, what may change things": (WORLDLY, desk_and_record, NOT_PERMITTED),
+    "on its word and in its record, what may change things": (WORLDLY, desk_and_record, HELD),
     "on its word, what two must release": (GUARDED, desk_alone, NOT_PERMITTED),
     "on its word twice, what two must release": (GUARDED, desk_twice, NOT_PERMITTED),
-    "on its word and in its record, what two must release": (GUARDED, desk_and_record, NOT_PERMITTED),
+    "on its word and in its record, what two must release": (GUARDED, desk_and_record, ASKED),
     "with one of two, and its word for the other": (GUARDED, one_and_the_desk, INVALID),
-    "with one of two, and its record": (GUARDED, one_and_the_record, INVALID),
+    "with one of two, and its record": (GUARDED, one_and_the_record, ASKED),
     "with one of two, counted twice": (GUARDED, one_twice, INVALID),
     "by a release of another hold": (WORLDLY, another_hold, INVALID),
     "by the release of an equal call, once more": (WORLDLY, once_more, INVALID),
@@ -295,7 +297,7 @@ ATTACKS: dict[str, tuple[Kind, Attack, str]] = {
     "by an assertion for a denial": (WORLDLY, a_denial, INVALID),
     "by an assertion for less time": (WORLDLY, for_longer, INVALID),
     "by another person's assertion": (WORLDLY, in_anothers_name, INVALID),
-    "by a person whom only its record names": (WORLDLY, by_one_who_may_not, NOT_PERMITTED),
+    "by a person whom only its record names": (WORLDLY, by_one_who_may_not, HELD),
     "by an assertion at another origin": (WORLDLY, changed(origin="https://desk.evil.example"), INVALID),
     "by an assertion for another RP": (WORLDLY, changed(rp_id="evil.example"), INVALID),
     "by an assertion without verification": (WORLDLY, changed(flags=UP), INVALID),
@@ -303,7 +305,7 @@ ATTACKS: dict[str, tuple[Kind, Attack, str]] = {
     "by a passkey of its own": (WORLDLY, changed(key=identities.key("mallory", "ES256")), INVALID),
     "by a passkey that nobody enrolled": (WORLDLY, changed(id=b"0123456789abcdef"), INVALID),
     "in the name of somebody who may not": (HARMLESS, signed_for(REVIEWER), NOT_PERMITTED),
-    "in the name of somebody whom only its record names": (HARMLESS, for_one_who_may_not_now, NOT_PERMITTED),
+    "in the name of somebody whom only its record names": (HARMLESS, for_one_who_may_not_now, HELD),
     "in the name of somebody whose certificate has ended": (HARMLESS, signed_for("dora"), NOT_PERMITTED),
     "in the name of nobody": (HARMLESS, signed_for("mallory"), INVALID),
     "in the agent's own name": (HARMLESS, signed_for(identities.AGENT), INVALID),
