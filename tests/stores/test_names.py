@@ -50,6 +50,35 @@ async def test_every_address_is_returned_once_in_the_order_to_try(resolver, answ
     assert [str(address) for address in found] == ["192.0.2.2", "2001:db8::1", "192.0.2.1"]
 
 
+async def test_an_answer_serves_the_next_second_and_no_longer(resolver, answers, monkeypatch):
+    answers["erp.example"] = ["192.0.2.1"]
+    await resolver.resolve("erp.example", 443)
+    answers["erp.example"] = ["192.0.2.2"]
+    assert await resolver.resolve("erp.example", 8443) == (ip_address("192.0.2.1"),)
+    began_s = asyncio.get_running_loop().time()
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: began_s + names.REMEMBER_S)
+    assert await resolver.resolve("erp.example", 443) == (ip_address("192.0.2.2"),)
+
+
+async def test_that_there_was_no_answer_is_not_remembered(resolver, answers):
+    answers["erp.example"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    with pytest.raises(Unavailable):
+        await resolver.resolve("erp.example", 443)
+    answers["erp.example"] = ["192.0.2.1"]
+    assert await resolver.resolve("erp.example", 443) == (ip_address("192.0.2.1"),)
+
+
+async def test_so_many_answers_are_remembered_and_no_more(resolver, answers, monkeypatch):
+    monkeypatch.setattr(names, "MOST_REMEMBERED", 2)
+    for number in range(3):
+        answers[f"{number}.example"] = [f"192.0.2.{number}"]
+        await resolver.resolve(f"{number}.example", 443)
+    for number in range(3):
+        answers[f"{number}.example"] = ["192.0.2.9"]
+    found = [str((await resolver.resolve(f"{number}.example", 443))[0]) for number in (2, 1, 0)]
+    assert found == ["192.0.2.2", "192.0.2.1", "192.0.2.9"]
+
+
 @pytest.mark.parametrize(
     "answer",
     [

@@ -271,7 +271,9 @@ def main() -> int:
     """Run a worker with the control socket open."""
     from proxy.audit import journal
     from proxy.edge import worker  # in this order: it forgets SSLKEYLOGFILE before anything reads it
+    from proxy.stores import names
 
+    names.REMEMBER_S = 0.0  # every call asks
     journal.LATER_S = 0.0  # what fails is to fail with the call that it belongs to, not with the next one
     serve(sys.argv[1])
     return worker.main(sys.argv[2:])
