@@ -78,6 +78,7 @@ def test_a_call_decided_elsewhere_while_it_is_open_says_by_whom(desk: ServedRoom
     maria, ben = signed_in(context, desk, SPONSOR), signed_in(other, desk, DEPUTY)
     maria.goto(f"{desk.origin}/holds/{hold.id}")
     ben.goto(f"{desk.origin}/holds/{hold.id}")
+    expect(ben.locator("#live-state")).to_have_text("live")
     ben.keyboard.press("d")
     ben.keyboard.type("not their task")
     ben.keyboard.press("Enter")
@@ -150,6 +151,25 @@ def test_a_held_down_key_presses_nothing_on_the_next_page(desk: ServedRoom, brow
     page.keyboard.press("q")
     expect(page.get_by_role("heading", name="Queue")).to_be_visible()
     assert desk.state(hold) == "held"
+    context.close()
+
+
+def test_what_somebody_types_into_no_field_presses_nothing(desk: ServedRoom, browser: Browser) -> None:
+    """A reason begun before the page was ready, or for another one: r is a shortcut, Space presses a button."""
+    hold = desk.file(f"{ERP}/v1/customers/42")
+    context = browser.new_context()
+    page = signed_in(context, desk, SPONSOR)
+    page.goto(f"{desk.origin}/holds/{hold.id}")
+    release = page.get_by_role("button", name="Release once")
+    expect(release).to_be_focused()
+    page.keyboard.type("for your order ")
+    page.keyboard.press("Enter")
+    expect(release).not_to_be_focused()
+    assert (page.url, desk.state(hold)) == (f"{desk.origin}/holds/{hold.id}", "held")
+    page.wait_for_timeout(600)  # somebody who types pauses, and then means it
+    page.keyboard.press("r")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"released by {SPONSOR}")
     context.close()
 
 

@@ -143,6 +143,7 @@ def test_the_reason_of_a_denial_reaches_the_agent_and_nothing_is_sent(story: Sto
     before = story.town.tls.mark()
     asking = story.asks("/v1/payroll/2")
     expect(page.get_by_role("heading", level=1)).to_contain_text("/v1/payroll/2")
+    expect(page.get_by_role("button", name="Release once")).to_be_focused()
     page.keyboard.press("d")
     page.keyboard.type("payroll is not its task")
     page.keyboard.press("Enter")

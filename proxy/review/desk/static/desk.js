@@ -5,6 +5,7 @@ const LIVE = "desk-live";
 const KEYS = "desk-keys";
 const AGAIN_MS = 400;
 const FAILED_MS = 2000;
+const QUIET_MS = 500;
 
 const body = document.body;
 const page = body.dataset.page ?? "";
@@ -283,16 +284,44 @@ function press(key) {
   }
 }
 
+// Whoever types and is in no field wrote for another page, or before this one was ready. Nothing of that may press a
+// button: while it goes on letters are no shortcuts, and what would be focused by itself is not.
+const SHORTCUTS = "jkqnrd/?";
+const FIELDS = "input, select, textarea";
+let typedAt = -Infinity;
+
+function isTyping() {
+  return performance.now() - typedAt < QUIET_MS;
+}
+
+function noteTyping() {
+  typedAt = performance.now();
+  if (document.activeElement?.matches("[data-first]")) document.activeElement.blur();
+}
+
 document.addEventListener("keydown", (event) => {
-  // A key held down since the page before must press nothing on this one.
-  if (event.repeat && (event.key === "Enter" || event.key === " ")) return event.preventDefault();
-  const typing = event.target.closest?.("input, select, textarea");
-  if (!keys || typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if ("jkqnrd/?".includes(event.key)) {
-    event.preventDefault();
-    press(event.key);
+  const pressing = event.key === "Enter" || event.key === " ";
+  const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
+  // A key held down since the page before must press nothing on this one; nor must the end of what somebody typed.
+  if (event.repeat && event.key === "Enter") return event.preventDefault();
+  if (event.target.closest?.(FIELDS)) return;
+  if (pressing && (event.repeat || isTyping())) {
+    noteTyping();
+    return event.preventDefault();
   }
+  if (pressing || !plain || event.key.length !== 1) return;
+  if (!keys || isTyping() || !SHORTCUTS.includes(event.key)) return noteTyping();
+  if (event.repeat) return;
+  event.preventDefault();
+  press(event.key);
 });
+
+function focusFirst(first) {
+  if (document.activeElement !== body) return;
+  const wait_ms = typedAt + QUIET_MS - performance.now();
+  if (wait_ms > 0) window.setTimeout(focusFirst, wait_ms, first);
+  else first.focus({ preventScroll: true });
+}
 
 // --- begin ----------------------------------------------------------------------------------------------------------
 
@@ -300,7 +329,14 @@ readClock(body.dataset.now);
 readKeys();
 showKeys();
 window.setInterval(countDown, 1000);
-const first = document.getElementById("outcome") ?? document.querySelector("[data-first]");
+const outcome = document.getElementById("outcome");
+const first = document.querySelector("[data-first]");
 if (location.hash === "#search") document.getElementById("search")?.focus();
-else if (location.hash === "" && document.activeElement === body) first?.focus({ preventScroll: first.id !== "outcome" });
+else if (location.hash === "" && document.activeElement === body) {
+  if (outcome !== null) outcome.focus();
+  else if (first !== null) {
+    typedAt = performance.now(); // nobody knows what was typed before this began
+    focusFirst(first);
+  }
+}
 if (!document.hidden) listen();
