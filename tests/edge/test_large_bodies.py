@@ -137,8 +137,13 @@ class Place:
 
     @property
     def grown_kib(self) -> int:
-        """Its peak since `reset_peak`, over what it has when idle."""
+        """Its peak since `rest`, over what it had then."""
         return memory_kib(self.worker, "VmHWM") - self.idle_kib
+
+    def rest(self) -> None:
+        """What it has now, idle, is what the next body is measured against: what calls before warmed up is its own."""
+        reset_peak(self.worker)
+        self.idle_kib = memory_kib(self.worker)
 
     def breathe(self) -> None:
         """Another call, answered meanwhile: the proxy had time, and nobody waits for the one that is stopped."""
@@ -181,7 +186,7 @@ def open_place(folder: Path, extra: str = "") -> Iterator[Place]:
             for way in far:
                 for path in ("/v1/streams/1", "/v1/files/1"):
                     Upload(place, way, path, body=b"small").run()
-            place.idle_kib = memory_kib(place.worker)
+            place.rest()
             yield place
 
 
@@ -241,7 +246,7 @@ WAYS = ("plain", "tls", "h2 to h1", "h2 to h2")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stream_goes_up_no_faster_than_it_is_taken(place: Place, way: str, beside: ThreadPoolExecutor) -> None:
     far, upload = place.far[way], Upload(place, way, "/v1/streams/1")
-    reset_peak(place.worker)
+    place.rest()
     far.stop()
     try:
         done = beside.submit(upload.run)
@@ -257,7 +262,7 @@ def test_a_stream_goes_up_no_faster_than_it_is_taken(place: Place, way: str, bes
 @pytest.mark.parametrize("way", WAYS)
 def test_a_spooled_body_goes_up_no_faster_than_it_is_taken(place: Place, way: str, beside: ThreadPoolExecutor) -> None:
     far, upload, before = place.far[way], Upload(place, way, "/v1/files/1"), place.far[way].moved
-    reset_peak(place.worker)
+    place.rest()
     far.stop()
     try:
         done = beside.submit(upload.run)
@@ -298,7 +303,7 @@ def test_a_response_comes_down_no_faster_than_it_is_taken(place: Place, way: str
     url, before = far.url(path), far.moved
     signed = place.house.signed("GET", url, chain=place.house.chain(), intent="")
     target = url if way == "plain" else path
-    reset_peak(place.worker)
+    place.rest()
     with place.house.open(url, timeout_s=WAIT_S) as wire:
         wire.send(request_bytes("GET", target, (("Host", url.split("/")[2]), *signed)))
         assert wire.head()[0] == 200
@@ -319,7 +324,7 @@ def test_a_response_comes_down_over_http2_no_faster_than_it_is_taken(place: Plac
     """From an HTTP/1.1 origin; `test_http2_flow` has the same from one that speaks HTTP/2."""
     far = place.far["h2 to h1"]
     url, before = far.url("/v1/files/1"), far.moved
-    reset_peak(place.worker)
+    place.rest()
     with open_http2(place.house, url, hoard=True, timeout_s=WAIT_S) as h2:
         stream = h2.send(fields(place.house, "GET", url, chain=place.house.chain(), intent=""))
         h2.until(lambda: bool(h2.answers[stream].headers))
@@ -342,7 +347,7 @@ def test_what_is_measured_would_show_a_body_that_is_kept(tmp_path: Path) -> None
     """The twin of all others: a deployment that is told to keep 64 MiB in memory is seen to."""
     keeps = "limits: {inspected: 64MiB}\n"
     with open_place(tmp_path, keeps) as place:
-        reset_peak(place.worker)
+        place.rest()
         Upload(place, "plain", "/v1/files/1").run()
         assert place.grown_kib > ROOM_KIB
 
@@ -367,7 +372,7 @@ def _cost_kib(place: Place, *, body_bytes: int) -> int:
             assert wire.get("http://intent.internal/health", host="intent.internal").status == 200
         heads = [place.house.signed("POST", url, chain=chain, headers=ANNOUNCED, intent="") for _ in wires]
         start_kib = memory_kib(place.worker)
-        reset_peak(place.worker)
+        place.rest()
         os.kill(store, signal.SIGSTOP)
         try:
             codes = set(threads.map(lambda wire, head: _send_on(wire, url, head, body_bytes), wires, heads))
