@@ -1,7 +1,7 @@
 """Task clusters: the normal form a sponsor signs, its digest, the way back, and the index a policy is judged by."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 
 from proxy.core.bodies.normal import body_from_normal, normal_body
@@ -16,6 +16,7 @@ from proxy.core.model import (
     Cluster,
     Effect,
     HostPattern,
+    Mandate,
     Mismatch,
     Operation,
     Proof,
@@ -29,6 +30,7 @@ from proxy.core.offers import Http2Offers, index_offers
 from proxy.core.paths import Entry, PathIndex, index_paths
 from proxy.core.shown import some_of
 from proxy.core.templates import parse_template
+from proxy.core.warrants import Warrant, Warrants
 
 _CLUSTER = frozenset({"id", "hosts", "ports", "schemes", "addresses", "operations", "proof", "risk", "review"})
 _CLUSTER_MAY = frozenset({"credential"})
@@ -209,9 +211,8 @@ class CompiledCluster:
 
     def matching(self, call: Call, there: Destination) -> list[PreparedOperation]:
         """Every operation that permits the head: destination, method, path, query, and whether it opens a WebSocket."""
-        if not self.reaches(there):
+        if not self.reaches(there) or not (found := self.paths.find(call.method, call.segments)):
             return []
-        found = self.paths.find(call.method, call.segments)
         return [
             each
             for each in found
@@ -220,9 +221,13 @@ class CompiledCluster:
 
     def reaches(self, there: Destination) -> bool:
         """Whether the destination is one of the cluster's."""
-        if there.host not in self.exact and self.below.isdisjoint(there.above):
-            return False
-        return next(self.destination_faults(there), None) is None
+        cluster = self.cluster
+        return (
+            (there.host in self.exact or not self.below.isdisjoint(there.above))
+            and there.port in cluster.ports
+            and there.scheme in cluster.schemes
+            and (there.literal is None or any(there.literal in network for network in cluster.addresses))
+        )
 
     def destination_faults(self, there: Destination) -> Iterator[Mismatch]:
         """What of a destination is not the cluster's. An IP literal must also lie inside its address rule."""
@@ -249,6 +254,11 @@ class Policy:
     pins: Mapping[str, CompiledCluster]  # as a sponsor once saw them, by digest
     denials: Denials
     http2: Http2Offers
+    warrants: Warrants = field(default_factory=Warrants, compare=False, repr=False)
+
+    def warrant(self, mandate: Mandate) -> Warrant:
+        """What does not change from one call of a mandate to the next."""
+        return self.warrants.of(self, mandate)
 
 
 def compile_policy(bundle: Bundle) -> Policy:

@@ -111,6 +111,8 @@ class ControlView:
 
     def stop_of(self, target: str) -> Statement | None:
         """The word by which this agent, or "*", is stopped now; None: it is not."""
+        if not self.latest:
+            return None
         return _in_force(self.latest.get((target, False)), self.latest.get((target, True)))
 
     def _stopped(self, target: str) -> bool:

@@ -6,7 +6,7 @@ neither permits nor restricts. One that would cover but for a body that cannot b
 """
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import unquote
@@ -23,6 +23,7 @@ from proxy.core.matching import Destination, PreparedOperation
 from proxy.core.model import Call, Cluster, Constraints, Grant, IPNetwork, Mandate, Mismatch, Nearest, Operation
 from proxy.core.readings import spelt_otherwise
 from proxy.core.shown import shown, some_of
+from proxy.core.warrants import Warrant
 
 MAX_NEAREST = 3
 _LOOKED_AT = 512
@@ -80,10 +81,38 @@ def cover(policy: Policy, mandate: Mandate, reading: Reading, there: Destination
     parent's stricter grant gains nothing by it, and neither does a body that hides what it is, or a path that says the
     same in other characters.
     """
-    found: list[Covering] = []
-    chosen: list[Covering] = []
     asked = Asked(reading, there)
     otherwise = [Asked(reading.of(call), there) for call in spelt_otherwise(reading.call)]
+    warrant = policy.warrant(mandate)
+    alike = None if otherwise else _alike(warrant, asked, declared)
+    if alike is None:
+        return _cover(policy, mandate, asked, otherwise, declared)
+    known = warrant.coverages.get(alike)
+    if known is None:
+        known = _cover(policy, mandate, asked, otherwise, declared)
+        warrant.keep(alike, known)
+    return known
+
+
+def _alike(warrant: Warrant, asked: "Asked", declared: str | None) -> tuple[str | int | None, ...] | None:
+    """What all calls have in common that are covered as this one is; None: it depends on more, such as a body.
+
+    Where no grant is constrained and every cluster is as it was approved, they are for one destination and permitted by
+    the same operations.
+    """
+    if not (warrant.is_plain and asked.reading.empty):
+        return None
+    permitting = [each for cluster in warrant.clusters for each in asked.matching(cluster)]
+    if any(each.body.reads for each in permitting):
+        return None
+    return declared, asked.there.origin, *map(id, permitting)
+
+
+def _cover(
+    policy: Policy, mandate: Mandate, asked: "Asked", otherwise: Sequence["Asked"], declared: str | None
+) -> Coverage:
+    found: list[Covering] = []
+    chosen: list[Covering] = []
     for link in mandate.chain:
         reaching = [each for grant in link.grants if (each := cover_one(policy, grant, asked)) is not None]
         counting = [each for each in reaching if declared is None or each.grant.cluster == declared]
@@ -172,7 +201,7 @@ def _granted(compiled: CompiledCluster, grant: Grant, asked: Asked) -> _Fit | No
     A body that one of the operations can read, and does not permit, has a reading: no fault of another counts then.
     """
     matching = asked.matching(compiled)
-    if not matching or next(_location_faults(grant, asked.there), None) is not None:
+    if not matching or next(location_faults(grant, asked.there), None) is not None:
         return None
     reading, was_read = asked.reading, False
     unread: list[_Fit] = []
@@ -203,7 +232,7 @@ def _body_faults(constraints: Constraints, prepared: PreparedOperation, reading:
     yield from narrowing_faults(constraints.body, reading)
 
 
-def _location_faults(grant: Grant, there: Destination) -> Iterator[Mismatch]:
+def location_faults(grant: Grant, there: Destination) -> Iterator[Mismatch]:
     places = grant.locations
     if there.origin not in places and not any(location_covers(place, there.origin) for place in places):
         yield Mismatch(field="location", expected=some_of(places) or "no location is granted", got=there.origin)
@@ -268,71 +297,6 @@ def _narrower(a: IPNetwork, b: IPNetwork) -> IPNetwork | None:
     return small if small.network_address in large else None
 
 
-def dialable(policy: Policy, mandate: Mandate, coverage: Coverage, there: Destination) -> tuple[IPNetwork, ...] | None:
-    """Where the destination may resolve: () public addresses only, None nowhere.
-
-    The address rules of every grant that reaches the call count together; without one, public addresses only. When
-    nothing reaches it (a human may still release it), the rules of granted clusters with this destination count: they
-    say where it lives, whatever may be asked there.
-    """
-    if coverage.chosen is not None:
-        rules = [each.addresses for each in coverage.found if each.reach >= coverage.reach]
-    else:
-        rules = [compiled.cluster.addresses for _, compiled in _there(policy, mandate.leaf.grants, there)]
-    common: tuple[IPNetwork, ...] | None = ()
-    for rule in rules:
-        if rule and common is not None:
-            common = both_networks(common, rule) if common else rule
-    return common
-
-
-# --- credentials -----------------------------------------------------------------------------------------------------
-
-
-def credential_for(
-    policy: Policy, mandate: Mandate, coverage: Coverage, there: Destination, *, declared: str | None
-) -> Credential | None:
-    """What is set on the call when it leaves: the credential of the declared cluster, else of all that might be meant.
-
-    Those are the leaf's clusters that reach the call, or, when nothing does (a human may still release it), those with
-    this destination, as far as the sponsor approved their credential. One without says something else than one with.
-
-    Raises:
-        Rejected(CREDENTIAL_UNCLEAR): they do not say the same, or it may not be sent over plain HTTP.
-    """
-    meant = [grant for grant in mandate.leaf.grants if declared in (None, grant.cluster)]
-    if coverage.chosen is not None:
-        clusters = [each.cluster for each in coverage.found if each.grant in meant and each.reach >= coverage.reach]
-    else:
-        reaching = _there(policy, meant, there)
-        clusters = [_as_approved(policy, grant, compiled.cluster, there) for grant, compiled in reaching]
-    found = {cluster.credential for cluster in clusters}
-    names = ", ".join(sorted({cluster.id for cluster in clusters}))
-    if len(found) > 1:
-        detail = f"the clusters {names} do not say the same of its credential: declare which one it serves"
-        raise Rejected(Code.CREDENTIAL_UNCLEAR, detail)
-    credential = found.pop() if found else None
-    if credential is not None and there.scheme != "https" and not credential.over_http:
-        detail = f"the credential of {names} is not sent over plain HTTP: use https"
-        raise Rejected(Code.CREDENTIAL_UNCLEAR, detail)
-    return credential
-
-
-def _as_approved(policy: Policy, grant: Grant, cluster: Cluster, there: Destination) -> Cluster:
-    """The cluster, with no credential if the sponsor did not approve this one for this destination."""
-    pinned = policy.pins.get(grant.digest)
-    same = pinned is not None and pinned.reaches(there) and pinned.cluster.credential == cluster.credential
-    return cluster if same else replace(cluster, credential=None)
-
-
-def _there(policy: Policy, grants: Iterable[Grant], there: Destination) -> Iterator[tuple[Grant, CompiledCluster]]:
-    """The granted clusters with this destination, whatever may be asked there."""
-    for grant in grants:
-        compiled = policy.clusters.get(grant.cluster)
-        if compiled is not None and compiled.reaches(there) and next(_location_faults(grant, there), None) is None:
-            yield grant, compiled
-
-
 # --- near misses -----------------------------------------------------------------------------------------------------
 
 
@@ -349,7 +313,7 @@ def nearest(
         compiled = policy.clusters.get(grant.cluster)
         if compiled is None:
             continue
-        elsewhere = [*compiled.destination_faults(there), *_location_faults(grant, there)]
+        elsewhere = [*compiled.destination_faults(there), *location_faults(grant, there)]
         if declared not in (None, grant.cluster):
             elsewhere.append(Mismatch(field="declared", expected=grant.cluster, got=shown(declared)))
         for prepared in compiled.operations[: _LOOKED_AT - len(ranked)]:

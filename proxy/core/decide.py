@@ -9,8 +9,9 @@ from proxy.core.bodies.coding import USUAL_CAPS, BodyCaps
 from proxy.core.bodies.reading import Reading
 from proxy.core.clusters import Policy
 from proxy.core.control import ControlView
-from proxy.core.coverage import Coverage, Reach, cover, credential_for, dialable, nearest
+from proxy.core.coverage import Coverage, Reach, cover, nearest
 from proxy.core.credential import Credential
+from proxy.core.dialling import credential_for, dialable
 from proxy.core.errors import Code, Rejected
 from proxy.core.matching import Destination, destination_of
 from proxy.core.model import (
@@ -64,6 +65,7 @@ class _Finding:
     nearest: tuple[Nearest, ...] = ()
 
 
+_ALLOWED = _Finding(code=Code.ALLOWED, message="allowed", verdict=Verdict.ALLOW)
 _NOTHING = Coverage(reach=Reach.NONE, chosen=None, found=())
 
 _WHATEVER_THE_BODY = frozenset((Code.KILL_SWITCH, Code.INTENT_NOT_GRANTED, Code.GUARD_SELF, Code.POLICY_DENIED))
@@ -113,7 +115,7 @@ def decide(question: Question) -> Decision:
         # 7. a covering cluster requires review or changed since approval: hold
         or _reviewed(coverage, terms)
         # 8. allow
-        or _Finding(code=Code.ALLOWED, message="allowed", verdict=Verdict.ALLOW)
+        or _ALLOWED
     )
     return _decision(question, finding, coverage, terms, networks or (), credential)
 
@@ -150,6 +152,7 @@ def _no_authority(question: Question) -> _Finding | None:
         if question.view.killed:
             return _deny(Code.KILL_SWITCH, "the kill switch is on: nothing is forwarded until an operator turns it off")
         return None if refusal is None or refusal.code is Code.PROOF_MISSING else _refused(refusal)
+    warrant = question.policy.warrant(mandate)
     try:
         check_standing(
             mandate,
@@ -158,13 +161,14 @@ def _no_authority(question: Question) -> _Finding | None:
             now=question.now,
             grace_s=question.grace_s,
             filed=question.filed,
+            enrolled=warrant.enrolled,
         )
         check_declares(mandate, question.intent)
     except Rejected as fault:
         return _refused(fault)
     if refusal is not None or question.evidence is None:
         return _refused(refusal or Rejected(Code.PROOF_MISSING, "the call carries no proof of its mandate"))
-    if declared is not None and all(grant.cluster != declared for grant in mandate.leaf.grants):
+    if declared is not None and declared not in warrant.declarable:
         return _deny(Code.INTENT_NOT_GRANTED, f"the declared cluster {shown(declared)} is not granted by the mandate")
     return None
 

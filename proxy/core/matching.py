@@ -7,12 +7,12 @@ explanation.
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import ip_address
 
 from proxy.core.bodies.judge import PreparedBody, prepare_body
 from proxy.core.folding import parameter_readings, readings_meet, same_parameter
-from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule
+from proxy.core.model import Call, IPAddress, Mismatch, Operation, QueryRule, authority_of
 from proxy.core.readings import encoded_twice, query_readings, value_readings
 from proxy.core.shown import shown, some_of
 from proxy.core.templates import Template, parse_template
@@ -32,13 +32,17 @@ class Destination:
 
 def destination_of(call: Call) -> Destination:
     """The destination of a canonical call, whose host is a name or an IP literal and nothing between."""
-    host = call.host
+    return _destination(call.scheme, call.host, call.port)
+
+
+@lru_cache(maxsize=4096)
+def _destination(scheme: str, host: str, port: int) -> Destination:
     literal = ip_address(host) if ":" in host or host.rpartition(".")[2].isdigit() else None
     return Destination(
-        origin=call.origin,
-        scheme=call.scheme,
+        origin=f"{scheme}://{authority_of(scheme, host, port)}",
+        scheme=scheme,
         host=host,
-        port=call.port,
+        port=port,
         above=frozenset(names_above(host)) if literal is None else frozenset(),
         literal=literal,
     )

@@ -73,7 +73,7 @@ class PathIndex[T]:
         for place, segment in enumerate(segments):
             onward: list[PathIndex[T]] = []
             for node in nodes:
-                if segment and (resting := node.rest.get(method)):
+                if node.rest and segment and (resting := node.rest.get(method)):
                     odd = oddities("/".join(segments[place:]))
                     found += [value for takes, value in resting if odd <= takes]
                 if (literal := node.literals.get(segment)) is not None:

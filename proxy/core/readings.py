@@ -36,6 +36,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _RESERVED = "!$&'()*+,=:@"  # what a part of a path may hold raw (RFC 3986 §3.3), but for ";"
 _ENCODED = {f"%{ord(char):02X}": char for char in _RESERVED}
 _ENCODED_RESERVED = re.compile("|".join(_ENCODED))
+_MAY_READ_OTHERWISE = re.compile(r"[%!$&'()*+,=:@]")
 _RAW_RESERVED = str.maketrans({char: escape for escape, char in _ENCODED.items()})
 _MAX_DECODINGS = 8
 
@@ -77,6 +78,8 @@ def raw(text: str) -> str:
 
 def spelt_otherwise(call: Call) -> Iterator[Call]:
     """The call with every reserved character of its path raw, and with every one encoded, where that is another."""
+    if _MAY_READ_OTHERWISE.search(call.path) is None:
+        return
     for path in {raw(call.path), call.path.translate(_RAW_RESERVED)} - {call.path}:
         yield replace(call, path=path, segments=path_segments(path))
 
@@ -85,7 +88,9 @@ def path_readings(call: Call) -> list[tuple[str, ...]]:
     """The parts of the path, reserved characters `raw`, in every way an origin may take its encoded slashes, parameters
     and closing slash.
     """
-    own = tuple(map(raw, call.segments))
+    own = tuple(map(raw, call.segments)) if "%" in call.path else call.segments
+    if own[-1] and not oddities(call.path):
+        return [own]
     readings = {own}
     if oddities(call.path):
         for parameter in (";", "%3B", _SEMICOLON.pattern):

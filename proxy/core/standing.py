@@ -1,6 +1,6 @@
 """Standing: whether a mandate that was once verified still holds. Re-checked on every request, also inside tunnels."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -22,11 +22,13 @@ def check_standing(
     grace_s: int,
     skew_s: int = SKEW_S,
     filed: bool = False,
+    enrolled: Callable[[], Person] | None = None,
 ) -> Person:
     """The person who answers for the mandate at `now`, if it still stands under today's bundle and control view.
 
     Not checked here: signatures and narrowing, which cannot change once verified, and lifetimes' lengths; and of a
-    call that was `filed` before, whether the leaf below the root still lives: that was judged then.
+    call that was `filed` before, whether the leaf below the root still lives: that was judged then. `enrolled` stands
+    for `check_enrolment` of this mandate under this bundle, neither of which changes, where it was asked before.
 
     Raises:
         Rejected(KILL_SWITCH): everything is stopped.
@@ -44,7 +46,7 @@ def check_standing(
             raise Rejected(Code.MANIFEST_REVOKED, f"manifest {link.jti} of {link.iss} is revoked", field="jti")
         if not (filed and link is mandate.leaf and link is not mandate.root):
             check_window(link, now=now, skew_s=skew_s)
-    sponsor = check_enrolment(mandate.chain, bundle)
+    sponsor = check_enrolment(mandate.chain, bundle) if enrolled is None else enrolled()
     return answerable(sponsor, bundle.people, issued_at=mandate.root.iat, now=now, grace_s=grace_s)
 
 
@@ -54,11 +56,12 @@ def check_window(link: Manifest, *, now: datetime, skew_s: int) -> None:
     Raises:
         Rejected(MANIFEST_WINDOW): issued in the future, not valid yet, or expired.
     """
-    name = f"manifest {link.jti} (depth {link.del_depth})"
-    starts_at = max(link.iat, link.nbf)
-    if now + timedelta(seconds=skew_s) < starts_at:
+    starts_at = link.iat if link.nbf < link.iat else link.nbf
+    if now < starts_at and now + timedelta(seconds=skew_s) < starts_at:
+        name = f"manifest {link.jti} (depth {link.del_depth})"
         raise Rejected(Code.MANIFEST_WINDOW, f"{name} is not valid before {starts_at.isoformat()}", field="nbf")
     if now >= link.exp:
+        name = f"manifest {link.jti} (depth {link.del_depth})"
         raise Rejected(Code.MANIFEST_WINDOW, f"{name} expired at {link.exp.isoformat()}", field="exp")
 
 

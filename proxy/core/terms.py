@@ -28,6 +28,18 @@ def terms_of(policy: Policy, mandate: Mandate, coverage: Coverage, call: Call, *
 
     A call that is not covered has the declared cluster's terms, too, if that is granted.
     """
+    if coverage.chosen is None or any(
+        len(each.terms) > 1 or each.reach is not Reach.COVERED for each in coverage.found
+    ):
+        return _terms(policy, mandate, coverage, call, declared)
+    known = policy.warrant(mandate).terms
+    key = (call.method, coverage.chosen.cluster.id, *[each.cluster.id for each in coverage.found])
+    if (terms := known.get(key)) is None:
+        terms = known[key] = _terms(policy, mandate, coverage, call, declared)
+    return terms
+
+
+def _terms(policy: Policy, mandate: Mandate, coverage: Coverage, call: Call, declared: str | None) -> Terms:
     reaching = [cluster for each in coverage.found for cluster in each.terms]
     asking = [
         cluster.review

@@ -14,7 +14,8 @@ from questions import URL, bundle_of, call, mandate_of
 from proxy.core.bodies.reading import Reading
 from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import compile_policy
-from proxy.core.coverage import MAX_NEAREST, Asked, Coverage, Reach, both_networks, cover, cover_one, dialable, nearest
+from proxy.core.coverage import MAX_NEAREST, Asked, Coverage, Reach, both_networks, cover, cover_one, nearest
+from proxy.core.dialling import dialable
 from proxy.core.matching import destination_of
 from proxy.core.model import (
     Bundle,
