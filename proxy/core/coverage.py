@@ -6,7 +6,7 @@ neither permits nor restricts. One that would cover but for a body that cannot b
 """
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from urllib.parse import unquote
@@ -15,7 +15,6 @@ from proxy.core.bodies.narrowing import narrowing_faults
 from proxy.core.bodies.reading import Reading
 from proxy.core.bodies.rules import Unexamined
 from proxy.core.clusters import CompiledCluster, Policy
-from proxy.core.credential import Credential
 from proxy.core.delegation import location_covers
 from proxy.core.errors import Code, Rejected
 from proxy.core.folding import same_parameter

@@ -1,4 +1,4 @@
-"""What follows for a call's destination from what covers it: where it may resolve, and with which credential it leaves."""
+"""What follows from what covers a call: where its destination may resolve, and which credential leaves with it."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
