@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": (_START, "init:init", "Make a deployment: configuration, CA, keys, signed policy."),
     "run": (_START, "run:run", "Run the proxy."),
     "demo": (_START, "demo:demo", "See the whole story on this machine."),
+    "transparent": (_START, "transparent:app", "Packet rules: no way out for agents but through the proxy."),
     "ca": (_START, "ca:app", "The proxy's certificate authority."),
     "check": (_POLICY, "check:check", "Check the configuration; every fault with file and line."),
     "explain": (_POLICY, "explain:explain", "What would be decided about a call, and by which rule."),
