@@ -76,7 +76,7 @@ def _chain(table: str, suffix: str, hook: str, *rules: str) -> Chain:
 def _gateway(rules: Gateway, *, six: bool) -> tuple[Chain, ...]:
     listen, stub = rules.listen_port, rules.dns_port
     agents = [f"-i {name}" for name in rules.inside]
-    led = "-m conntrack --ctstatus DNAT"
+    led = "-m conntrack --ctstate DNAT"
     return (
         _chain("mangle", "GUARD", "PREROUTING", *(f"{each} -j {_PREFIX}-AGENTS" for each in agents)),
         _chain(
@@ -134,7 +134,7 @@ def _gateway(rules: Gateway, *, six: bool) -> tuple[Chain, ...]:
 
 def _sidecar(rules: Sidecar, *, six: bool) -> tuple[Chain, ...]:
     own, listen, stub = f"-m owner --uid-owner {rules.uid}", rules.listen_port, rules.dns_port
-    led = "-m conntrack --ctstatus DNAT"
+    led = "-m conntrack --ctstate DNAT"
     closed = (listen, stub, *rules.closed_ports)
     prohibited = f"-j REJECT --reject-with icmp{'6' if six else ''}-adm{'' if six else 'in'}-prohibited"
     return (

@@ -1,6 +1,6 @@
 """What stands where packet rules lead: it answers every connection with the address that was meant, and any datagram.
 
-    python led_program.py UID TCP_PORT UDP_PORT [OTHER_TCP_PORT ...]
+    python led_program.py UID all|lo TCP_PORT UDP_PORT [OTHER_TCP_PORT ...]
 
 At the other ports stands what nobody may reach; it answers "reached". Prints "ready" once it listens.
 """
@@ -29,12 +29,12 @@ def original(sock: socket.socket) -> str:
     return f"{ipaddress.ip_address(raw)} {port}"
 
 
-def listen(family: socket.AddressFamily, kind: socket.SocketKind, port: int) -> socket.socket:
+def listen(family: socket.AddressFamily, kind: socket.SocketKind, port: int, at: str = "") -> socket.socket:
     sock = socket.socket(family, kind)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    sock.bind(("", port))
+    sock.bind((at, port))
     if kind == socket.SOCK_STREAM:
         sock.listen(64)
     return sock
@@ -54,6 +54,7 @@ def datagrams(sock: socket.socket) -> None:
 
 
 def main() -> None:
+    at = sys.argv.pop(2)
     user, led, stub, *others = map(int, sys.argv[1:])
     os.setgroups([])
     os.setresgid(user, user, user)
@@ -63,7 +64,8 @@ def main() -> None:
             sock = listen(family, socket.SOCK_STREAM, port)
             threading.Thread(target=streams, args=(sock,), kwargs={"led": port == led}, daemon=True).start()
         if stub:
-            sock = listen(family, socket.SOCK_DGRAM, stub)
+            own = {"all": "", "lo": "127.0.0.1" if family == socket.AF_INET else "::1"}[at]
+            sock = listen(family, socket.SOCK_DGRAM, stub, own)
             threading.Thread(target=datagrams, args=(sock,), daemon=True).start()
             tcp = listen(family, socket.SOCK_STREAM, stub)
             threading.Thread(target=streams, args=(tcp,), kwargs={"led": True}, daemon=True).start()

@@ -104,6 +104,10 @@ class Host:
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 
+    def set(self, switch: str, value: int) -> None:
+        """One of its kernel's switches below /proc/sys/net."""
+        self.inside(lambda: (Path("/proc/sys/net") / switch).write_text(str(value)))
+
     def python(self, text: str, *, user: int) -> str:
         """What a few lines of Python print in there, or the name of what they raise."""
         script = f"{_BECOME.format(user=user)}\nsocket.setdefaulttimeout(1)\ntry:\n    {text}\n{_TELL}"
@@ -120,11 +124,13 @@ class Host:
         text = f"s = socket.socket(socket.{family}, socket.SOCK_DGRAM); s.connect(({address!r}, {port}));"
         return self.python(f"{text} s.send(b'x'); print(s.recv(99).decode())", user=user)
 
-    def stand(self, led: int, stub: int, *others: int, user: int) -> "subprocess.Popen[str]":
-        """Have somebody listen; ends with the town, or before."""
+    def stand(self, led: int, stub: int, *others: int, user: int, at: str = "") -> "subprocess.Popen[str]":
+        """Have somebody listen, its stub on `lo` alone where that is asked; ends with the town, or before."""
         process = self.inside(
             lambda: subprocess.Popen(
-                [sys.executable, LED, *map(str, (user, led, stub, *others))], stdout=subprocess.PIPE, text=True
+                [sys.executable, LED, *map(str, (user, at or "all", led, stub, *others))],
+                stdout=subprocess.PIPE,
+                text=True,
             )
         )
         self._ends.callback(_end, process)
