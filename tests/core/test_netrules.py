@@ -1,4 +1,4 @@
-"""Packet rules as data: what is refused, and that the text says what was asked. What they do is tests/network/test_rules."""
+"""Packet rules as data: what is refused, and that the text says what was asked (tests/network has what they do)."""
 
 import pytest
 
