@@ -136,6 +136,7 @@ class Bindings:
     """By what else than its keys an agent is known."""
 
     spiffe: frozenset[str] = frozenset()  # SPIFFE ids its client certificates bear
+    source: frozenset[str] = frozenset()  # "eth1 10.89.0.7": whence it comes in transparent mode (`core.places`)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
