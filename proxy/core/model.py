@@ -383,6 +383,7 @@ class Leg:
     inner_tls: bool = False  # TLS inside the tunnel, terminated by us
     sni: str | None = None
     certificates: tuple[bytes, ...] = ()  # DER: what the client showed in TLS to the proxy itself, its own first
+    transparent: bool = False  # the network redirected it here: `tunnel` is whither
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

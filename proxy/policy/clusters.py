@@ -49,7 +49,6 @@ ROLES = ("sponsor", "deputy")
 PROOFS = {proof.label: proof for proof in (Proof.SESSION, Proof.MTLS, Proof.TUNNEL, Proof.REQUEST)}
 MAX_QUORUM = 9
 LATER = frozenset({"limits", "behaviour"})
-_LATER_PROOFS = frozenset({Proof.SOURCE.label})
 _LATER_MODES = frozenset({"observe", "shadow"})
 METHOD_PATTERN = r"(?=.{1,32}$)[A-Z]+(?:-[A-Z]+)*"
 _METHOD = re.compile(METHOD_PATTERN)
@@ -204,10 +203,6 @@ def _proof(entry: Fields, risk: Risk) -> Proof:
 
 def _proof_level(node: Node) -> Proof:
     text = word(node)
-    if text in _LATER_PROOFS:
-        raise Misread(
-            node, f"{shown(text)} is not supported in this version; expected one of {', '.join(sorted(PROOFS))}"
-        )
     if text not in PROOFS:
         raise Misread(node, f"got {shown(text)}{instead(text, PROOFS)}")
     return PROOFS[text]
