@@ -18,6 +18,13 @@ class TlsWanted(layer.Layer):
             yield commands.CloseConnection(self.context.client)
 
 
+class Closed(layer.Layer):
+    """What follows on a connection about which nothing can be said: its end."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        yield commands.CloseConnection(self.context.client)
+
+
 def answer() -> bytes:
     """The answer to whatever was asked."""
     code = Code.PROOF_CHANNEL

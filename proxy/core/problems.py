@@ -275,7 +275,7 @@ _MAY_HAVE_HAPPENED = (
 )
 
 _CHALLENGED = frozenset(code for code, guide in GUIDES.items() if guide.status == 407)
-_PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN})
+_PORTAL = frozenset({Code.PROOF_MISSING, Code.AGENT_UNKNOWN, Code.PROOF_SOURCE})
 _TOO_LARGE: Mapping[str, int] = {"headers": 431, "target": 414}  # Mismatch.field -> status
 _RETRY_AFTER_S: Mapping[int, int] = {408: 1, 409: 2, 429: 60, 503: 2}
 _LATER_STILL: Mapping[Code, int] = {Code.UPSTREAM_CONNECT: 10}
@@ -325,11 +325,13 @@ def problem(
     return Answer(status=status, headers=tuple(headers), body=json_bytes(members), reason=reason)
 
 
-def form_of(received: Received) -> Form:
+def form_of(received: Received, leg: Leg | None = None) -> Form:
     """How this request, not a CONNECT, reached us."""
     if received.form == "absolute":
         return "absolute"
-    return "grpc" if received.http2 and is_grpc(received.headers) else "inside"
+    if received.http2 and is_grpc(received.headers):
+        return "grpc"
+    return "transparent" if leg is not None and leg.transparent else "inside"
 
 
 def _status(decision: Decision, form: Form) -> int:

@@ -1,4 +1,4 @@
-"""What a redirected connection must agree with: the name its original address was given for, and the port it was sent to.
+"""What a redirected connection must agree with: the name its address was given for, and the port it was sent to.
 
 The original address is evidence and never a destination. Nothing here is asked of the network.
 """
