@@ -1,9 +1,8 @@
 """Connections: which protocol may follow, which CONNECT is accepted, and what ends with a client."""
 
-from mitmproxy import http
+from mitmproxy import http, tls
 from mitmproxy.connection import Client
 from mitmproxy.net.tls import starts_like_tls_record
-from mitmproxy import tls
 from mitmproxy.proxy import context, layer, layers, tunnel
 from mitmproxy.proxy.layers.http import HTTPMode
 

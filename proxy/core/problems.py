@@ -18,7 +18,7 @@ from proxy.core.documents import mandate_document as mandate_document
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
 from proxy.core.grpc import is_grpc, trailers_only
-from proxy.core.model import Call, Decision, Hold, Received, Verdict
+from proxy.core.model import Call, Decision, Hold, Leg, Received, Verdict
 from proxy.core.names import INTERNAL_HOST
 from proxy.core.prefer import Prefer as Prefer
 from proxy.core.prefer import read_prefer as read_prefer

@@ -1,8 +1,8 @@
 """Whence redirected connections come: the interface that bears the address they reached, and who is bound there."""
 
 import ipaddress
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 from proxy.core.addresses import unmapped
 from proxy.core.errors import Code, Unavailable
@@ -13,7 +13,7 @@ from proxy.edge.surfaces import interfaces
 
 def generation_of_network() -> str:
     """The inode of this process's network namespace: another namespace is another network."""
-    return str(os.stat("/proc/self/ns/net").st_ino)
+    return str(Path("/proc/self/ns/net").stat().st_ino)
 
 
 class Places:

@@ -12,11 +12,10 @@ from functools import partial
 
 from addons.tidings import Leaving
 from addons.valve import LIMIT_BYTES
+from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.model import Leg
 from proxy.edge.connection import EdgeConnection
 from proxy.edge.descriptors import most_connections
-from proxy.core.errors import Rejected, Unavailable
-from proxy.core.model import Leg
-from proxy.core.errors import Code
 from proxy.edge.interfaces import plain
 from proxy.edge.master import EdgeMaster
 from proxy.edge.transparent import Redirections

@@ -14,9 +14,8 @@ from weakref import WeakSet
 from mitmproxy import addonmanager, exceptions, hooks, http, master, options, tls
 from mitmproxy.addons import core, disable_h2c, errorcheck, proxyserver
 from mitmproxy.flow import Error
-from mitmproxy.proxy import commands, events, layer, server_hooks
+from mitmproxy.proxy import layer, server_hooks
 
-from addons.plain import Closed
 from addons.admit import Admit
 from addons.carrier import Carrier
 from addons.dial import Dial, Dials
@@ -26,6 +25,7 @@ from addons.intake import Bodies
 from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
+from addons.plain import Closed
 from addons.renewal import Renewal
 from addons.translate import Tunnels, undecided
 from proxy.delivering import Deliveries

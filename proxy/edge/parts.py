@@ -246,7 +246,10 @@ async def _assemble(
         settings=GateSettings(
             limits=settings.request_limits,
             own=await own_surfaces(
-                (*filter(None, (listen, listen_tls, desk)), *_redirected(settings)), store, fast, desk_url=settings.desk.url
+                (*filter(None, (listen, listen_tls, desk)), *_redirected(settings)),
+                store,
+                fast,
+                desk_url=settings.desk.url,
             ),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,

@@ -25,8 +25,8 @@ from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Bundle
 from proxy.edge.deliver import Deliverer
-from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.interfaces import Places
+from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
 from proxy.edge.parts import Parts, assemble, now
 from proxy.edge.secrets import secret_faults

@@ -46,7 +46,7 @@ from proxy.policy.yaml import Node, Scalar, Table
 ROLES = ("sponsor", "deputy")
 """Words in `review.who` that mean whoever holds that place for the mandate; no person may have them as id."""
 
-PROOFS = {proof.label: proof for proof in (Proof.SESSION, Proof.MTLS, Proof.TUNNEL, Proof.REQUEST)}
+PROOFS = {proof.label: proof for proof in (Proof.SOURCE, Proof.SESSION, Proof.MTLS, Proof.TUNNEL, Proof.REQUEST)}
 MAX_QUORUM = 9
 LATER = frozenset({"limits", "behaviour"})
 _LATER_MODES = frozenset({"observe", "shadow"})
@@ -196,7 +196,7 @@ def _check_literals(entry: Fields, hosts: tuple[HostPattern, ...], addresses: tu
 def _proof(entry: Fields, risk: Risk) -> Proof:
     least = _LEAST_PROOF[risk]
     proof = entry.take("proof", _proof_level, least)
-    if proof < least:
+    if proof < least and not (proof is Proof.SOURCE and risk is Risk.ROUTINE):
         entry.fault("proof", f"a {risk.value} cluster needs {least.label} proof, got {proof.label}")
     return proof
 
