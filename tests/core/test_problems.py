@@ -294,7 +294,7 @@ def test_words_from_outside_arrive_escaped() -> None:
 
 # --- proof -----------------------------------------------------------------------------------------------------------
 
-PROOF_CODES = [code for code in Code if code.value.startswith("proof.")] + [
+PROOF_CODES = [code for code in Code if code.value.startswith("proof.") and code is not Code.PROOF_SOURCE] + [
     Code.MANIFEST_MALFORMED,
     Code.MANIFEST_SIGNATURE,
     Code.MANIFEST_UNKNOWN,
