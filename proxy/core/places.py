@@ -15,7 +15,7 @@ _INTERFACE = re.compile(r"[!-.0-~]{1,15}")  # as Linux names them: no slash, no 
 _GENERATION = re.compile(r"[0-9A-Za-z._-]{1,64}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a peer is. `address` None: whoever on that interface no agent is bound to."""
 

@@ -35,8 +35,12 @@ class Places:
         names = interfaces().get(reached, frozenset()) or (frozenset({"lo"}) if reached.is_loopback else frozenset())
         if len(names) != 1:
             raise Unavailable(Code.UNDECIDED, f"{len(names)} interfaces bear {reached}, and one must")
-        place = Place(next(iter(names)), plain(peer), self._generation)
-        return place if bound_to(self._bundle(), place) else Place(place.interface, None, self._generation)
+        place = Place(interface=next(iter(names)), address=plain(peer), generation=self._generation)
+        return (
+            place
+            if bound_to(self._bundle(), place)
+            else Place(interface=place.interface, address=None, generation=self._generation)
+        )
 
 
 def plain(address: str) -> IPAddress:

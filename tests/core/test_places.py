@@ -7,8 +7,8 @@ from proxy.core.places import Place, read_source
 
 
 def test_a_place_says_where_it_is() -> None:
-    assert Place("eth1", ip_address("10.89.0.7"), "4026").label == "eth1 10.89.0.7 4026"
-    assert Place("eth1", None, "4026").label == "eth1 * 4026"
+    assert Place(interface="eth1", address=ip_address("10.89.0.7"), generation="4026").label == "eth1 10.89.0.7 4026"
+    assert Place(interface="eth1", address=None, generation="4026").label == "eth1 * 4026"
 
 
 @pytest.mark.parametrize(
