@@ -17,7 +17,8 @@ GIVEN = "198.18.7.7"
 RULES = """
 table ip t { chain o { type nat hook output priority -100;
   ip daddr 198.18.0.0/15 tcp dport 1-65535 redirect to :8444
-  ip daddr 192.0.2.0/24 tcp dport 1-65535 redirect to :8444 } }
+  ip daddr 192.0.2.0/24 tcp dport 1-65535 redirect to :8444
+} }
 """
 SETTINGS = 'transparent: {listen: ["127.0.0.1:8444"]}\n'
 
@@ -78,7 +79,7 @@ def test_a_source_that_is_nobodys_gets_511_and_the_origin_sees_nothing(street: S
 def test_a_signed_call_from_a_place_that_is_nobodys_passes(street: Street, way: str) -> None:
     house = street.town.house
     url = street.town.url(way, "/v1/invoices/7")
-    headers = house.signed(house.chain(), "GET", url)
+    headers = house.signed("GET", url, chain=house.chain())
     words = [word for name, value in headers for word in ("-H", f"{_text(name)}: {_text(value)}")]
     before = street.town.origin(way).mark()
     assert street.connect(way, "/v1/invoices/7", *words) == "200"
