@@ -18,7 +18,8 @@ RULES = """
 table ip t { chain o { type nat hook output priority -100;
   ip daddr 198.18.0.0/15 tcp dport 1-65535 redirect to :8444
   ip daddr 192.0.2.0/24 tcp dport 1-65535 redirect to :8444
-} }
+}
+}
 """
 SETTINGS = 'transparent: {listen: ["127.0.0.1:8444"]}\n'
 
