@@ -102,7 +102,7 @@ def test_what_does_not_agree_is_closed_and_journaled(street: Street, way: str, h
         assert street.curl(f"http://{to}/v1/invoices/7", "-H", f"Host: {host}") == "000"
     else:
         assert street.connect(way, "/v1/invoices/7", host=host, to=to) == "000"
-    wait_for(lambda: code in street.codes())
+    wait_for(lambda: code in street.codes(), code)
     assert street.town.origin(way).mark() == before
 
 
