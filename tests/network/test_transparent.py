@@ -55,7 +55,8 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     os.environ["TEST_BOOK"] = str(book)
     try:
         with enclosure() as place:
-            place.ip("route", "add", "default", "dev", "lo")
+            place.ip("addr", "add", "10.99.0.1/32", "dev", "lo")
+            place.ip("route", "add", "default", "dev", "lo", "src", "10.99.0.1")
             done = place.run(["nft", "-f", rules], environment=os.environ)
             assert done.returncode == 0, done.stderr
             opening = open_town(folder, workers=1, clusters=CLUSTERS, extra=SETTINGS)
