@@ -1,6 +1,6 @@
 """Connections: which protocol may follow, which CONNECT is accepted, and what ends with a client."""
 
-from mitmproxy import http
+from mitmproxy import http, tls
 from mitmproxy.connection import Client
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import context, layer, layers, tunnel
@@ -10,9 +10,10 @@ from addons.exchange import Exchanges
 from addons.gated import GatedStream
 from addons.http1 import RefusedHead
 from addons.http_layer import GatedHttpLayer
-from addons.plain import TlsWanted
+from addons.plain import Closed, TlsWanted
 from addons.translate import Tunnels, received, response_of, undecided
 from proxy.core.errors import Rejected
+from proxy.core.transparent import check_sni, is_http
 from proxy.gate import Gate
 from proxy.identify import Tunnel
 
@@ -31,13 +32,55 @@ class Admit:
         self._tunnels = tunnels
         self._exchanges = exchanges
 
-    def next_layer(self, nextlayer: layer.NextLayer) -> None:
-        nextlayer.layer = self._choose(nextlayer.context, nextlayer.data_client())
+    async def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        client, data = nextlayer.context.client, nextlayer.data_client()
+        if (tunnel := self._tunnels.redirected(client.id)) is not None:
+            try:
+                told = self._tells(data, tunnel.port, inside_tls=client.tls_established)
+            except Rejected as fault:
+                nextlayer.layer = Closed(nextlayer.context)
+                await self.refuse_redirected(client, fault)
+                return
+            if not told:
+                return
+            self._tunnels.spoke.add(client.id)
+        nextlayer.layer = self._choose(nextlayer.context, data)
+
+    @staticmethod
+    def _tells(data: bytes, port: int, *, inside_tls: bool) -> bool:
+        """Whether a redirected connection has said what it speaks.
+
+        Raises:
+            Rejected(TRANSPARENT_PROTOCOL): nothing that passes here.
+        """
+        if inside_tls or starts_like_tls_record(data):
+            return True
+        if not data or (len(data) < 3 and data[0] == 0x16):
+            return False
+        return is_http(data, port)
+
+    async def tls_clienthello(self, hello: tls.ClientHelloData) -> None:
+        """Of a redirected connection no certificate is made, unless it names the server that its address stands for."""
+        client = hello.context.client
+        tunnel = self._tunnels.redirected(client.id)
+        if tunnel is None:
+            return
+        try:
+            check_sni(hello.client_hello.sni, tunnel.host)
+        except Rejected as fault:
+            await self.refuse_redirected(client, fault)
+        else:
+            self._tunnels.named.add(client.id)
+
+    async def refuse_redirected(self, client: Client, fault: Rejected) -> None:
+        """Write down the end of a redirected connection that no answer could be given on."""
+        await self._gate.refuse_wire(self._tunnels.leg_of(client), fault)
 
     def _choose(self, ctx: context.Context, data: bytes) -> layer.Layer | None:
         if not data or (len(data) < 3 and data[0] == 0x16):
             return None  # too little to tell
-        inside = any(isinstance(each, GatedStream) for each in ctx.layers)
+        redirected = self._tunnels.redirected(ctx.client.id) is not None
+        inside = redirected or any(isinstance(each, GatedStream) for each in ctx.layers)
         already_tls = isinstance(ctx.layers[-1], layers.ClientTLSLayer)
         if starts_like_tls_record(data) and not already_tls:
             if not inside:

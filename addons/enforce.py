@@ -176,4 +176,4 @@ class Enforce:
         await self._gate.abandon(outcome, Code.CLIENT_GONE)
 
     def _answer(self, admission: Admission, outcome: Outcome) -> Answer:
-        return self._gate.answer(outcome, form=form_of(admission.received), prefer=admission.prefer)
+        return self._gate.answer(outcome, form=form_of(admission.received, admission.leg), prefer=admission.prefer)

@@ -80,7 +80,7 @@ class Observe:
         if exchange is None or exchange.admission is None:
             return
         detail = exchange.fault_detail or (flow.error.msg if flow.error else "")
-        form = form_of(exchange.admission.received)
+        form = form_of(exchange.admission.received, exchange.admission.leg)
         if exchange.outcome is not None and exchange.under_way:
             fault = exchange.fault or (Code.CLIENT_GONE if exchange.gone.is_set() else Code.UPSTREAM_BROKEN)
             told = fault

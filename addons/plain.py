@@ -4,7 +4,7 @@ from mitmproxy.proxy import commands, events, layer
 
 from proxy.core.answer import last_message, turned_away
 from proxy.core.errors import Code
-from proxy.core.problems import Next
+from proxy.core.guides import Next
 
 _DETAIL = "This port speaks TLS alone. Give the proxy as https://, with the CA that its certificate comes from."
 
@@ -16,6 +16,13 @@ class TlsWanted(layer.Layer):
         if isinstance(event, events.DataReceived):
             yield commands.SendData(self.context.client, answer())
             yield commands.CloseConnection(self.context.client)
+
+
+class Closed(layer.Layer):
+    """What follows on a connection about which nothing can be said: its end."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        yield commands.CloseConnection(self.context.client)
 
 
 def answer() -> bytes:

@@ -11,10 +11,11 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import status_codes
 
 from proxy.core.errors import Code
+from proxy.core.guides import GUIDES
 from proxy.core.headers import with_one_cookie
 from proxy.core.model import Call, Leg, Received, Unread
 from proxy.core.names import INTERNAL_HOST
-from proxy.core.problems import GUIDES, Answer
+from proxy.core.problems import Answer
 from proxy.identify import Tunnel
 
 
@@ -27,11 +28,22 @@ class Tunnels:
     """What clients showed in TLS to the proxy itself, DER; mitmproxy forgets it when TLS begins inside a tunnel."""
     tls_only: set[str] = field(default_factory=set)  # connections that came in where TLS alone is spoken
 
+    named: set[str] = field(default_factory=set)
+    """Redirected connections whose ClientHello named the server it may: no other gets to TLS."""
+    spoke: set[str] = field(default_factory=set)  # redirected connections that have said what they speak
+
+    def redirected(self, client_id: str) -> Tunnel | None:
+        """What stands for the CONNECT of a connection that the network redirected here."""
+        tunnel = self.by_client.get(client_id)
+        return None if tunnel is None or tunnel.place is None else tunnel
+
     def forget(self, client_id: str) -> None:
         """The connection has ended."""
         self.by_client.pop(client_id, None)
         self.certificates.pop(client_id, None)
         self.tls_only.discard(client_id)
+        self.named.discard(client_id)
+        self.spoke.discard(client_id)
 
     def leg_of(self, client: Client, *, inner_tls: bool = False, outside: bool = False) -> Leg:
         """The client's connection as we see it; no header has a say in it.
@@ -54,6 +66,7 @@ class Tunnels:
             inner_tls=inner_tls,
             sni=client.sni if inner_tls else None,
             certificates=certificates,
+            transparent=tunnel.place is not None,
         )
 
 

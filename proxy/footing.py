@@ -11,6 +11,7 @@ from datetime import datetime
 
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.model import Bundle, Manifest, Proof
+from proxy.core.places import bound_to
 from proxy.identity import Identity
 from proxy.ports import Vault
 from proxy.registry import Registry
@@ -60,7 +61,11 @@ class Footings:
             root = identity.mandate.root
             agent = self._bundle().agents.get(root.sub)
             bound = root.certificate is not None
-            if not bound and (agent is None or identity.spiffe_id not in agent.bindings.spiffe):
+            if identity.place is not None:
+                if [each.id for each in bound_to(self._bundle(), identity.place)] != [root.sub]:
+                    detail = f"agent {root.sub} is not the one at its source any more"
+                    raise Rejected(Code.PROOF_SOURCE, detail, field="source")
+            elif not bound and (agent is None or identity.spiffe_id not in agent.bindings.spiffe):
                 detail = f"the client certificate of {identity.spiffe_id} is not agent {root.sub}'s any more"
                 raise Rejected(Code.PROOF_CERTIFICATE, detail, field="certificate")
             if root.id in self._gone:

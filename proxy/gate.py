@@ -184,7 +184,7 @@ class Gate:
             return await self.refuse(admission, fault)
         return Tunnel(host=host, port=port, outer_tls=leg.tls, identity=identity)
 
-    async def refuse_wire(self, leg: Leg, fault: Rejected) -> Outcome:
+    async def refuse_wire(self, leg: Leg, fault: Rejected | Unavailable) -> Outcome:
         """Record the refusal of bytes that were no request at all."""
         nothing = Received(method=b"", scheme="http", form="origin", authority=b"", target=b"", headers=())
         return await self.refuse(Admission(leg=leg, received=nothing), fault)

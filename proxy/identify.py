@@ -12,6 +12,7 @@ from proxy.core.certificates import ClientCertificate, check_bound
 from proxy.core.errors import Code, Rejected
 from proxy.core.fields import one_line
 from proxy.core.model import Bundle, Evidence, Intent, Leg, Mandate, Proof, Received, StoredCall
+from proxy.core.places import Place
 from proxy.core.proof import (
     AGENT_INTENT,
     INTENT_MANIFEST,
@@ -93,6 +94,8 @@ class Identifier:
         if inherited is not None and not found:
             found.append(await self._inherit(inherited, _Fields.of(received)))
         nothing = await self._with_certificate(certificate, found, received)
+        if not found and tunnel is not None and tunnel.place is not None:
+            found.append(await self._by_source(tunnel.place, received))
         if not found:
             raise nothing or Rejected(
                 Code.PROOF_MISSING,
@@ -246,6 +249,25 @@ class Identifier:
             intent=fields.read_intent(),
             manifest_field=fields.manifest,
             inheritable_until=now + TUNNEL_LIFE,
+        )
+
+    async def _by_source(self, place: Place, received: Received) -> Identity:
+        """What the place of a redirected connection proves: the one mandate registered for the one agent there."""
+        fields = _Fields.of(received)
+        if fields.manifest:
+            raise Rejected(
+                Code.PROOF_MISSING, "the request bears a manifest and no signature: sign it", field="signature"
+            )
+        mandate = await self._registry.mandate_at(
+            place, self._bundle(), lambda tokens: self.mandate(tokens, registered=True), now=self._clock()
+        )
+        return Identity(
+            mandate=mandate,
+            evidence=Evidence(proof=Proof.SOURCE, keyid=place.label, created=self._clock(), nonce=None),
+            intent=fields.read_intent(),
+            manifest_field="",
+            registered=True,
+            place=place,
         )
 
     async def _by_session(self, fields: "_Fields", leg: Leg) -> Identity:

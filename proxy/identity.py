@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from proxy.core.model import Evidence, Intent, Mandate
+from proxy.core.places import Place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +19,7 @@ class Identity:
     filed: bool = False  # of a held call: the leaf's expiry and the proof were judged when it was filed
     registered: bool = False  # its chain is a root alone, registered for the client certificate that proved it
     spiffe_id: str | None = None  # of that certificate
+    place: Place | None = None  # where it is, if that alone proved it
     session: str = field(default="", repr=False)  # the sealed token that was presented
     ends_at: datetime | None = None  # of the session, or of the client certificate its connection shows
 
@@ -30,3 +32,4 @@ class Tunnel:
     port: int
     outer_tls: bool
     identity: Identity | None
+    place: Place | None = None  # of a redirected connection, which no CONNECT opened: whence it comes

@@ -16,6 +16,7 @@ from cryptography import x509
 from proxy.core.certificates import ClientCertificate, belongs, described, verify_certificate
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Agent, Bundle, Mandate, Manifest
+from proxy.core.places import Place, bound_to
 from proxy.core.standing import SKEW_S, check_window
 from proxy.ports import Mandates
 
@@ -54,9 +55,10 @@ def check_registrable(mandate: Mandate) -> None:
     if len(mandate.chain) != 1:
         detail = f"only the manifest a sponsor signed is registered, by itself, got a chain of {len(mandate.chain)}"
         raise Rejected(Code.MANIFEST_MALFORMED, detail)
-    if mandate.root.certificate is None and not mandate.agent.bindings.spiffe:
+    bindings = mandate.agent.bindings
+    if mandate.root.certificate is None and not (bindings.spiffe or bindings.source):
         detail = f"no certificate can stand for agent {mandate.agent.id}: sign the manifest with --certificate FILE, or"
-        raise Rejected(Code.MANIFEST_SUBJECT, f"{detail} name its SPIFFE id under bindings in agents.yaml")
+        raise Rejected(Code.MANIFEST_SUBJECT, f"{detail} name its SPIFFE id or source under bindings in agents.yaml")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -96,6 +98,27 @@ class Registry:
         if over is not None:
             return over
         return _refused(f"no mandate is registered for {described(certificate)}: intent-proxy manifest register FILE")
+
+    async def mandate_at(self, place: Place, bundle: Bundle, verify: Verify, *, now: datetime) -> Mandate:
+        """The one mandate registered for the one agent that is bound to a place. Not checked here: as `mandate_of`.
+
+        Raises:
+            Rejected(PROOF_SOURCE): no agent is bound to it, or several; or not exactly one mandate is registered.
+            Rejected: what is registered does not verify.
+            Unavailable: the store does not answer.
+        """
+        agents = bound_to(bundle, place)
+        if len(agents) != 1:
+            detail = f"{len(agents)} agents are bound to where this call comes from, and one must be"
+            raise Rejected(Code.PROOF_SOURCE, detail, field="source")
+        found, over = _verified(await self.mandates.registered(of_agent(agents[0].id)), verify, now=now)
+        meant = [each for each in found if each.root.certificate is None and each.agent.id == agents[0].id]
+        if len(meant) == 1:
+            return meant[0]
+        if over is not None and not meant:
+            raise over
+        detail = f"{len(meant)} mandates are registered for the agent this call comes from, and one must be"
+        raise Rejected(Code.PROOF_SOURCE, f"{detail}: intent-proxy manifest register FILE", field="source")
 
     async def is_registered(self, root: Manifest) -> bool:
         """Whether this very manifest is registered for its agent at this moment.

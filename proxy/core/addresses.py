@@ -35,6 +35,7 @@ class AddressClass(enum.StrEnum):
 
 NEVER = frozenset(
     {
+        AddressClass.BENCHMARK,  # the DNS stub gives these out: none is a destination
         AddressClass.LINK_LOCAL,
         AddressClass.METADATA,
         AddressClass.MULTICAST,

@@ -1,7 +1,8 @@
 """The page about all codes, made of the code itself, so that it cannot say anything else."""
 
 from proxy.core.errors import Code
-from proxy.core.problems import GUIDES, Guide, Next, waits_s
+from proxy.core.guides import GUIDES, Guide, Next
+from proxy.core.problems import waits_s
 
 _FAMILIES = {
     "stop": "Everything is stopped",

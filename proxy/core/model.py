@@ -136,6 +136,7 @@ class Bindings:
     """By what else than its keys an agent is known."""
 
     spiffe: frozenset[str] = frozenset()  # SPIFFE ids its client certificates bear
+    source: frozenset[str] = frozenset()  # "eth1 10.89.0.7": whence it comes in transparent mode (`core.places`)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -382,6 +383,7 @@ class Leg:
     inner_tls: bool = False  # TLS inside the tunnel, terminated by us
     sni: str | None = None
     certificates: tuple[bytes, ...] = ()  # DER: what the client showed in TLS to the proxy itself, its own first
+    transparent: bool = False  # the network redirected it here: `tunnel` is whither
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from proxy.core.answer import last_message, turned_away
 from proxy.core.errors import Code
-from proxy.core.problems import GUIDES
+from proxy.core.guides import GUIDES
 from proxy.edge.sockets import shared_socket
 
 HEAD_WITHIN_S = 2.0

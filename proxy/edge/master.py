@@ -14,7 +14,7 @@ from weakref import WeakSet
 from mitmproxy import addonmanager, exceptions, hooks, http, master, options, tls
 from mitmproxy.addons import core, disable_h2c, errorcheck, proxyserver
 from mitmproxy.flow import Error
-from mitmproxy.proxy import commands, events, layer, server_hooks
+from mitmproxy.proxy import layer, server_hooks
 
 from addons.admit import Admit
 from addons.carrier import Carrier
@@ -25,6 +25,7 @@ from addons.intake import Bodies
 from addons.live import Live
 from addons.lockdown import Lockdown, check, pin
 from addons.observe import Observe
+from addons.plain import Closed
 from addons.renewal import Renewal
 from addons.translate import Tunnels, undecided
 from proxy.delivering import Deliveries
@@ -95,13 +96,6 @@ def _is_ending() -> bool:
     """Whether this very task was cancelled, and not only something it waited for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-class Closed(layer.Layer):
-    """What follows on a connection about which nothing can be said: its end."""
-
-    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        yield commands.CloseConnection(self.context.client)
 
 
 def refuse(event: hooks.Hook) -> None:

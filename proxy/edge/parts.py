@@ -6,7 +6,7 @@ import logging
 import secrets
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
 from proxy.edge.secrets import secret_sources
 from proxy.edge.surfaces import own_surfaces
+from proxy.edge.transparent import Book, NoBook
 from proxy.footing import Footings
 from proxy.gate import Gate, GateSettings
 from proxy.granting import Granting
@@ -80,6 +81,7 @@ class Parts:
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
     died: asyncio.Future[Unavailable]  # done when the journal can no longer be trusted
     servers: tuple[RedisServer, ...]
+    book: Book = field(default_factory=NoBook)  # which name each address of the DNS stub stands for
 
     async def close(self) -> None:
         """Seal the journal and let go of the stores."""
@@ -121,6 +123,12 @@ async def assemble(
         )
         opened.pop_all()
         return parts
+
+
+def _redirected(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Where transparent mode listens: no agent's call goes there."""
+    transparent = settings.transparent
+    return tuple((each.host, each.port) for each in (*transparent.listen, *transparent.dns.listen))
 
 
 async def _assemble(
@@ -238,7 +246,10 @@ async def _assemble(
         settings=GateSettings(
             limits=settings.request_limits,
             own=await own_surfaces(
-                tuple(filter(None, (listen, listen_tls, desk))), store, fast, desk_url=settings.desk.url
+                (*filter(None, (listen, listen_tls, desk)), *_redirected(settings)),
+                store,
+                fast,
+                desk_url=settings.desk.url,
             ),
             max_wait_s=int(settings.holds.max_wait.total_seconds()),
             grace_s=lifetimes.grace_s,

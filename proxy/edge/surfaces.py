@@ -32,6 +32,24 @@ async def own_surfaces(
     return OwnSurfaces(addresses=local_addresses() | ours, ports=frozenset(ports), names=names)
 
 
+def interfaces() -> dict[IPAddress, frozenset[str]]:
+    """Which interfaces bear each address, as far as the system tells without privileges: the first IPv4 address of
+    each, and every IPv6 one."""
+    found: dict[IPAddress, frozenset[str]] = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # an interface without an IPv4 address
+                told = fcntl.ioctl(asked, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                address = ipaddress.ip_address(told[20:24])
+                found[address] = found.get(address, frozenset()) | {name}
+    with suppress(OSError):  # a machine without IPv6
+        for line in Path("/proc/net/if_inet6").read_text().splitlines():
+            parts = line.split()
+            address = ipaddress.ip_address(bytes.fromhex(parts[0]))
+            found[address] = found.get(address, frozenset()) | {parts[-1]}
+    return found
+
+
 def local_addresses() -> frozenset[IPAddress]:
     """The addresses of this machine's interfaces, as far as the system tells without privileges."""
     found: set[IPAddress] = set()

@@ -62,6 +62,9 @@ class EdgeTls(TlsConfig):
         if _is_outer(tls_start.context):
             tls_start.ssl_conn = self._start_outer(tls_start.context)
             return
+        client_id = tls_start.context.client.id
+        if self._tunnels.redirected(client_id) is not None and client_id not in self._tunnels.named:
+            return  # without a context mitmproxy closes the connection
         super().tls_start_client(tls_start)
         tunnel = tls_start.context.server.address  # set by an accepted CONNECT alone
         wanted = tunnel is not None and self._offers_http2(tunnel[0], tunnel[1])

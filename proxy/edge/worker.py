@@ -25,11 +25,13 @@ from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Bundle
 from proxy.edge.deliver import Deliverer
+from proxy.edge.interfaces import Places
 from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
 from proxy.edge.parts import Parts, assemble, now
 from proxy.edge.secrets import secret_faults
 from proxy.edge.sockets import shared_socket
+from proxy.edge.transparent import Redirections
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,15 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     )
     deliverer = Deliverer(master, parts.deliveries)
     tls_sock = shared_socket(*_tls_address(arguments)) if arguments.tls_host else None
-    listener = Listener(master, shared_socket(arguments.host, arguments.port), tls_sock)
+    transparent = parts.settings.transparent
+    listener = Listener(
+        master,
+        shared_socket(arguments.host, arguments.port),
+        tls_sock,
+        redirected=tuple(shared_socket(each.host, each.port) for each in transparent.listen),
+        redirections=Redirections(parts.book, Places(lambda: parts.policy().bundle, transparent.generation)),
+        gate=parts.gate,
+    )
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

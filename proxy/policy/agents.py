@@ -3,7 +3,9 @@
 from collections.abc import Collection
 
 from proxy.core.certificates import is_spiffe_id
+from proxy.core.errors import Rejected
 from proxy.core.model import Agent, AgentClass, Bindings
+from proxy.core.places import read_source
 from proxy.policy.document import (
     THE_FILE,
     Fields,
@@ -61,7 +63,10 @@ def _bindings(entry: Fields) -> Bindings:
     fields = entry.inner("bindings")
     if fields is None:
         return Bindings()
-    bindings = Bindings(spiffe=frozenset(fields.take("spiffe", listed(_spiffe_id, empty=True), ())))
+    bindings = Bindings(
+        spiffe=frozenset(fields.take("spiffe", listed(_spiffe_id, empty=True), ())),
+        source=frozenset(fields.take("source", listed(_source, empty=True), ())),
+    )
     fields.done()
     return bindings
 
@@ -71,6 +76,15 @@ def _spiffe_id(node: Node) -> str:
     if not is_spiffe_id(text):
         raise Misread(node, f"expected a SPIFFE id such as spiffe://example.org/invoice-bot, got {shown(text)}")
     return text
+
+
+def _source(node: Node) -> str:
+    text = word(node)
+    try:
+        interface, address, generation = read_source(text)
+    except Rejected as fault:
+        raise Misread(node, fault.detail) from None
+    return f"{interface} {address} {generation}".rstrip()
 
 
 def _ids(root: Table) -> frozenset[str]:

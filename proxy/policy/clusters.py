@@ -46,10 +46,9 @@ from proxy.policy.yaml import Node, Scalar, Table
 ROLES = ("sponsor", "deputy")
 """Words in `review.who` that mean whoever holds that place for the mandate; no person may have them as id."""
 
-PROOFS = {proof.label: proof for proof in (Proof.SESSION, Proof.MTLS, Proof.TUNNEL, Proof.REQUEST)}
+PROOFS = {proof.label: proof for proof in (Proof.SOURCE, Proof.SESSION, Proof.MTLS, Proof.TUNNEL, Proof.REQUEST)}
 MAX_QUORUM = 9
 LATER = frozenset({"limits", "behaviour"})
-_LATER_PROOFS = frozenset({Proof.SOURCE.label})
 _LATER_MODES = frozenset({"observe", "shadow"})
 METHOD_PATTERN = r"(?=.{1,32}$)[A-Z]+(?:-[A-Z]+)*"
 _METHOD = re.compile(METHOD_PATTERN)
@@ -197,17 +196,13 @@ def _check_literals(entry: Fields, hosts: tuple[HostPattern, ...], addresses: tu
 def _proof(entry: Fields, risk: Risk) -> Proof:
     least = _LEAST_PROOF[risk]
     proof = entry.take("proof", _proof_level, least)
-    if proof < least:
+    if proof < least and not (proof is Proof.SOURCE and risk is Risk.ROUTINE):
         entry.fault("proof", f"a {risk.value} cluster needs {least.label} proof, got {proof.label}")
     return proof
 
 
 def _proof_level(node: Node) -> Proof:
     text = word(node)
-    if text in _LATER_PROOFS:
-        raise Misread(
-            node, f"{shown(text)} is not supported in this version; expected one of {', '.join(sorted(PROOFS))}"
-        )
     if text not in PROOFS:
         raise Misread(node, f"got {shown(text)}{instead(text, PROOFS)}")
     return PROOFS[text]

@@ -286,7 +286,12 @@ _AGENT = record(
                     {"type": "string", "pattern": r"^spiffe://[a-z0-9._-]+(/[A-Za-z0-9._-]+)+$"},
                     "SPIFFE ids its client certificates bear, each of no other agent.",
                     empty=True,
-                )
+                ),
+                "source": listing(
+                    {"type": "string", "pattern": r"^[!-.0-~]{1,15} [0-9A-Fa-f:.]+( [0-9A-Za-z._-]{1,64})?$"},
+                    "Where it is, in transparent mode: interface, address and perhaps a generation.",
+                    empty=True,
+                ),
             },
             needed=(),
             description="By what else than its keys the agent is known.",

@@ -16,14 +16,18 @@ from proxy.policy.files import read_guarded
 from proxy.policy.oidc import OIDC, OidcProvider
 from proxy.policy.secrets import SECRET, SecretSource
 from proxy.policy.values import (
+    GENERATION,
     IDENTIFIER,
     LISTEN,
+    LISTENS,
     NAME_OR_ADDRESS,
     ORIGIN,
+    OWN_LISTENS,
     PATH,
     PATHS,
     PUBLIC_KEY,
     REDIS,
+    UNDER,
     VERSION,
     Listen,
     count,
@@ -141,6 +145,32 @@ class TlsSettings(_Part):
     )
 
 
+class DnsSettings(_Part):
+    """The DNS stub of transparent mode."""
+
+    listen: Annotated[tuple[Listen, ...], OWN_LISTENS] = Field(
+        default=(),
+        description="IP addresses and ports, UDP and TCP, that agents ask names at; without any, no stub runs.",
+    )
+    quota: Annotated[int, count(1, 65_536)] = _key(256, "How many names one source may have addresses for at once.")
+    absent: tuple[Annotated[str, UNDER], ...] = _key(
+        (), "Names under these do not exist (NXDOMAIN) and get no address: search domains of Kubernetes."
+    )
+
+
+class TransparentSettings(_Part):
+    """Transparent mode: connections that the network redirects here."""
+
+    listen: Annotated[tuple[Listen, ...], LISTENS] = Field(
+        default=(),
+        description="IP addresses and ports that rules redirect connections to; without any, the mode is off.",
+    )
+    generation: Annotated[str | None, GENERATION] = _optional(
+        "What tells this network from an earlier one, such as the pod's UID; else the inode of the network namespace."
+    )
+    dns: DnsSettings = Field(default_factory=DnsSettings, description="The DNS stub.")
+
+
 class DeskSettings(_Part):
     """The review desk: the pages where people decide about held calls."""
 
@@ -208,6 +238,9 @@ class Settings(_Part):
         (), "PEM files of CAs trusted for upstream TLS besides the system's."
     )
     tls: TlsSettings = Field(default_factory=TlsSettings, description="TLS to the proxy itself.")
+    transparent: TransparentSettings = Field(
+        default_factory=TransparentSettings, description="Connections that the network redirects here."
+    )
     desk: DeskSettings = Field(default_factory=DeskSettings, description="The review desk.")
     lifetimes: LifetimeSettings = Field(default_factory=LifetimeSettings, description="How long authority may live.")
     limits: LimitSettings = Field(default_factory=LimitSettings, description="How large a request may be.")

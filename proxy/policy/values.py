@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from proxy.policy.document import (
 )
 from proxy.policy.faults import shown
 
+_GENERATION = "[0-9A-Za-z._-]{1,64}"
 _LISTEN = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<ipv4>[0-9.]+)):(?P<port>[0-9]{1,5})")
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _ORIGIN = (
@@ -186,6 +187,38 @@ def _listen(value: object, _: Path) -> Listen:
     return Listen(host=str(host), port=int(parts["port"]))
 
 
+def _listens(value: object, file: Path) -> tuple[Listen, ...]:
+    if not isinstance(value, tuple) or not value:
+        raise ValueError(f"expected a list of at least one IP address and port, got {_said(value)}")
+    found = tuple(_listen(item, file) for item in value)
+    if len(set(found)) != len(found):
+        raise ValueError("expected each address once")
+    return found
+
+
+def _own_listens(value: object, file: Path) -> tuple[Listen, ...]:
+    found = _listens(value, file)
+    for each in found:
+        if ip_address(each.host).is_unspecified:
+            raise ValueError(f"expected an address of this machine, not every one of them, got {each}")
+    return found
+
+
+def _under(value: object, _: Path) -> str:
+    text = _text(value)
+    if not _NAME.fullmatch(text) or ip_literal(text) is not None:
+        raise ValueError(f"expected a name in lower case such as svc.cluster.local, got {shown(text)}")
+    return text
+
+
+def _generation(value: object, _: Path) -> str:
+    text = _text(value)
+    if not re.fullmatch(_GENERATION, text):
+        wanted = "at most 64 letters, digits, dots, dashes and underscores, such as a pod's UID"
+        raise ValueError(f"expected {wanted}, got {shown(text)}")
+    return text
+
+
 def _name_or_address(value: object, _: Path) -> str:
     text = _text(value)
     if (ip_literal(text) is None or "%" in text) and not _NAME.fullmatch(text):
@@ -238,6 +271,16 @@ PATHS = Written(
     },
 )
 LISTEN = Written(read=_listen, schema={"type": "string", "pattern": "^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$"})
+_LISTENS_SCHEMA: Mapping[str, Json] = {
+    "type": "array",
+    "items": dict(LISTEN.schema),
+    "minItems": 1,
+    "uniqueItems": True,
+}
+LISTENS = Written(read=_listens, schema=_LISTENS_SCHEMA)
+OWN_LISTENS = Written(read=_own_listens, schema=_LISTENS_SCHEMA)
+UNDER = Written(read=_under, schema={"type": "string", "pattern": "^[0-9a-z._-]{1,253}$"})
+GENERATION = Written(read=_generation, schema={"type": "string", "pattern": f"^{_GENERATION}$"})
 NAME_OR_ADDRESS = Written(read=_name_or_address, schema={"type": "string", "pattern": "^[0-9A-Za-z:.-]{1,253}$"})
 ORIGIN = Written(read=_origin, schema={"type": "string", "pattern": f"^{_ORIGIN}$"})
 REDIS = Written(read=_redis, schema={"type": "string", "pattern": f"^{_REDIS}$"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from proxy.core.codetable import page, unlisted
 from proxy.core.errors import Code
-from proxy.core.problems import GUIDES, Next
+from proxy.core.guides import GUIDES, Next
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -10,8 +10,9 @@ import pytest
 
 from proxy.core.errors import Code
 from proxy.core.grpc import PROBLEM_KEY, is_grpc, trailers_only
+from proxy.core.guides import GUIDES
 from proxy.core.model import Decision, Verdict
-from proxy.core.problems import GUIDES, Answer, Prefer, form_of, problem
+from proxy.core.problems import Answer, Prefer, form_of, problem
 
 DENIED = Decision(
     decision_id="d-1", verdict=Verdict.DENY, code=Code.NOT_COVERED, message="100 % outside, ça alors", at=identities.NOW

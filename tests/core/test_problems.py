@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from proxy.core.encoding import Json
 from proxy.core.errors import Code
+from proxy.core.guides import GUIDES, Next
 from proxy.core.model import Decision, Hold, HoldState, Intent, Mismatch, Nearest, RuleRef, Verdict
-from proxy.core.problems import GUIDES, Answer, Form, Next, Prefer, document, problem, read_prefer
+from proxy.core.problems import Answer, Form, Prefer, document, problem, read_prefer
 from proxy.core.reviewed import as_held
 
 NOW = datetime(2026, 3, 2, 9, 30, tzinfo=UTC)
@@ -294,7 +295,7 @@ def test_words_from_outside_arrive_escaped() -> None:
 
 # --- proof -----------------------------------------------------------------------------------------------------------
 
-PROOF_CODES = [code for code in Code if code.value.startswith("proof.")] + [
+PROOF_CODES = [code for code in Code if code.value.startswith("proof.") and code is not Code.PROOF_SOURCE] + [
     Code.MANIFEST_MALFORMED,
     Code.MANIFEST_SIGNATURE,
     Code.MANIFEST_UNKNOWN,

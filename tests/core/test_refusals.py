@@ -7,8 +7,9 @@ import identities
 import pytest
 
 from proxy.core.errors import Code, Rejected, Unavailable
+from proxy.core.guides import GUIDES, Next
 from proxy.core.model import Call, Decision, Verdict
-from proxy.core.problems import GUIDES, Form, Next, Prefer, problem, waits_s
+from proxy.core.problems import Form, Prefer, problem, waits_s
 from proxy.core.refusals import MAX_CHARS, cut_off, what_happened
 
 CALL = Call(

@@ -404,9 +404,9 @@ READ = 'operation "read" of cluster "invoices"'
             changed("routine", "routin"), f'5: risk {OF}: got "routin"; did you mean "routine"?', id="a misspelt risk"
         ),
         pytest.param(
-            added("proof: source"),
-            f'5: proof {OF}: "source" is not supported in this version; expected one of mtls, request, session, tunnel',
-            id="proof by source",
+            added("proof: source").replace("routine", "transformative"),
+            f"5: proof {OF}: a transformative cluster needs request proof, got source",
+            id="proof by source where calls change the world",
         ),
         pytest.param(
             added("proof: sesion"), f'5: proof {OF}: got "sesion"; did you mean "session"?', id="a misspelt proof"

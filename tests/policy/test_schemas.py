@@ -128,6 +128,11 @@ WHOLE: dict[str, dict[str, object]] = {
             "response_ttl": "1h",
         },
         "journal": {"sink": "sink.jsonl"},
+        "transparent": {
+            "listen": ["0.0.0.0:8444", "[::1]:8444"],
+            "generation": "0f8e1c1e-pod",
+            "dns": {"listen": ["127.0.0.1:5353"], "quota": 10, "absent": ["svc.cluster.local"]},
+        },
         "desk": {
             "start": False,
             "listen": "127.0.0.1:8091",
@@ -240,7 +245,7 @@ WHOLE: dict[str, dict[str, object]] = {
                 "must_declare": True,
                 "may_delegate_to": ["bot"],
                 "keys": [jwk(key("bot").public), jwk(key("bot", ES256).public)],
-                "bindings": {"spiffe": ["spiffe://example.org/bot"]},
+                "bindings": {"spiffe": ["spiffe://example.org/bot"], "source": ["eth1 10.89.0.7"]},
             }
         ],
     },

@@ -1,0 +1,40 @@
+from ipaddress import ip_address
+
+import pytest
+
+from proxy.core.errors import Code, Rejected
+from proxy.core.places import Place, read_source
+
+
+def test_a_place_says_where_it_is() -> None:
+    assert Place(interface="eth1", address=ip_address("10.89.0.7"), generation="4026").label == "eth1 10.89.0.7 4026"
+    assert Place(interface="eth1", address=None, generation="4026").label == "eth1 * 4026"
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        pytest.param("eth1 10.89.0.7", ("eth1", ip_address("10.89.0.7"), ""), id="an interface and an address"),
+        pytest.param("lo ::1 pod-1", ("lo", ip_address("::1"), "pod-1"), id="a generation, too"),
+    ],
+)
+def test_a_binding_is_read(text: str, read: object) -> None:
+    assert read_source(text) == read
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("eth1", id="no address"),
+        pytest.param("eth1 agent", id="a name for an address"),
+        pytest.param("eth1 10.89.0.7 a b", id="four words"),
+        pytest.param("eth1/x 10.89.0.7", id="no name of an interface"),
+        pytest.param("an-interface-of-17 10.89.0.7", id="a name that is too long"),
+        pytest.param("eth1 10.89.0.7 a/b", id="no generation"),
+        pytest.param("eth1 10.89.0.7 ", id="an empty generation"),
+    ],
+)
+def test_what_is_no_binding_is_refused(text: str) -> None:
+    with pytest.raises(Rejected, match="expected INTERFACE ADDRESS") as refused:
+        read_source(text)
+    assert refused.value.code is Code.CONFIG_INVALID
