@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
 from clientcerts import ClientAuthority
@@ -12,6 +13,7 @@ from proxy.core.certificates import verify_certificate
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Bindings, Evidence, Intent, Proof
+from proxy.core.places import Place
 from proxy.core.verify import Lifetimes, verify_chain
 from proxy.footing import Footings
 from proxy.identity import Identity
@@ -163,3 +165,30 @@ async def test_a_new_call_is_checked_against_the_registry_itself(ground: Ground)
     ground.store.away = True
     with pytest.raises(Unavailable):
         await ground.footings.check_now(session)
+
+
+async def test_a_place_counts_while_its_agent_alone_is_bound_there() -> None:
+    place = Place(interface="eth1", address=ip_address("10.89.0.7"), generation="1")
+    there = replace(agent(), bindings=Bindings(source=frozenset({"eth1 10.89.0.7"})))
+    agents = [there]
+    store = Store()
+    footings = Footings(
+        registry=Registry(mandates=store),
+        vault=Rings(),  # type: ignore[arg-type]
+        bundle=lambda: bundle(agents=agents),
+        clock=lambda: NOW,
+    )
+    identity = Identity(
+        mandate=verify_chain((FREE,), bundle(agents=agents), lifetimes=Lifetimes().lasting(), now=NOW),
+        evidence=Evidence(proof=Proof.SOURCE, keyid=place.label, created=NOW, nonce=None),
+        intent=Intent(),
+        manifest_field="",
+        registered=True,
+        place=place,
+    )
+    footings.check(identity)
+    for others in ([agent()], [there, replace(there, id="another")]):
+        agents[:] = others
+        with pytest.raises(Rejected) as refused:
+            footings.check(identity)
+        assert refused.value.code is Code.PROOF_SOURCE

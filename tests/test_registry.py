@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import ip_address
 
 import pytest
 from clientcerts import ClientAuthority
@@ -12,8 +13,9 @@ from proxy.core.certificates import ClientCertificate, verify_certificate
 from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.manifest import parse_manifest
 from proxy.core.model import Agent, Bindings, Bundle, Mandate
+from proxy.core.places import Place
 from proxy.core.verify import Lifetimes, verify_chain
-from proxy.registry import Certificates, Registry, check_registrable, forget, names_of
+from proxy.registry import Certificates, Registry, check_registrable, forget, names_of, of_agent
 from proxy.stores.memory import MemoryMandates
 
 SPIFFE = "spiffe://test.example/invoice-bot"
@@ -146,3 +148,57 @@ async def test_taking_away_that_was_cut_off_can_be_done_again() -> None:
     mandates.after = 9
     await forget(mandates, manifest)
     assert [await mandates.registered(name) for name in names_of(manifest)] == [(), ()]
+
+
+# --- by where a call comes from ---------------------------------------------------------------------------------------
+
+HERE = Place(interface="eth1", address=ip_address("10.89.0.7"), generation="4026")
+
+
+def placed(*names: str) -> Bundle:
+    """The usual agents, these of them bound to `HERE`."""
+    at = Bindings(source=frozenset({"eth1 10.89.0.7"}))
+    usual: Mapping[str, Agent] = bundle().agents
+    return bundle(agents=[replace(each, bindings=at if each.id in names else Bindings()) for each in usual.values()])
+
+
+async def at(place: Place, *tokens: str, within: Bundle) -> Mandate:
+    mandates = MemoryMandates()
+    for token in tokens:
+        await mandates.register(of_agent(AGENT), parse_manifest(token).id, token)
+
+    def verify(chain: tuple[str, ...]) -> Mandate:
+        return verify_chain(chain, within, lifetimes=Lifetimes().lasting(), now=NOW)
+
+    return await Registry(mandates=mandates).mandate_at(place, within, verify, now=NOW)
+
+
+async def test_a_place_stands_for_the_one_mandate_of_the_one_agent_there() -> None:
+    assert (await at(HERE, FREE, BOUND, within=placed(AGENT))).agent.id == AGENT
+
+
+@pytest.mark.parametrize(
+    ("place", "names", "tokens", "said"),
+    [
+        pytest.param(HERE, (), (FREE,), "0 agents", id="nobody is bound to it"),
+        pytest.param(HERE, (AGENT, HELPER), (FREE,), "2 agents", id="two are"),
+        pytest.param(replace(HERE, interface="eth2"), (AGENT,), (FREE,), "0 agents", id="another interface"),
+        pytest.param(replace(HERE, address=None), (AGENT,), (FREE,), "0 agents", id="somebody on that interface"),
+        pytest.param(HERE, (AGENT,), (), "0 mandates", id="no mandate is registered"),
+        pytest.param(HERE, (AGENT,), (BOUND,), "0 mandates", id="one for a certificate alone"),
+        pytest.param(HERE, (AGENT,), (FREE, root(draft(jti="b"))), "2 mandates", id="two mandates are"),
+    ],
+)
+async def test_else_a_place_stands_for_nothing(
+    place: Place, names: tuple[str, ...], tokens: tuple[str, ...], said: str
+) -> None:
+    with pytest.raises(Rejected, match=said) as refused:
+        await at(place, *tokens, within=placed(*names))
+    assert refused.value.code is Code.PROOF_SOURCE
+
+
+async def test_the_reason_is_that_it_has_ended_where_there_is_no_other_mandate() -> None:
+    ended = root(draft(iat=NOW - timedelta(days=9), exp=NOW - timedelta(days=1)))
+    with pytest.raises(Rejected) as refused:
+        await at(HERE, ended, within=placed(AGENT))
+    assert refused.value.code is Code.MANIFEST_WINDOW

@@ -12,6 +12,7 @@ _FAMILIES = {
     "delegation": "Delegations",
     "sponsor": "The sponsor",
     "intent": "The declared intent",
+    "transparent": "Connections that the network redirects",
     "url": "What is asked",
     "guard": "Guardrails",
     "policy": "The rules",

@@ -56,7 +56,6 @@ class Code(StrEnum):
     REQUEST_UNSUPPORTED = "request.unsupported"
     TRANSPARENT_DIRECT = "transparent.direct"
     TRANSPARENT_UNMAPPED = "transparent.unmapped"
-    TRANSPARENT_EXPIRED = "transparent.expired"
     TRANSPARENT_LITERAL = "transparent.literal"
     TRANSPARENT_SNI = "transparent.sni"
     TRANSPARENT_PROTOCOL = "transparent.protocol"

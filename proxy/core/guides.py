@@ -79,13 +79,13 @@ GUIDES: Mapping[Code, Guide] = {
         511,
         "Nobody is known at this source",
         Next.STOP,
-        "Sign the call, or stop and tell your user: exactly one registered mandate must belong to where you are.",
+        "Stop and tell your user, or sign the call: one registered mandate must belong to the place you call from.",
     ),
     Code.TRANSPARENT_DIRECT: Guide(
         403,
         "The connection was not redirected",
         Next.FIX,
-        "Connect to the destination itself, by its name; never to this address.",
+        "Connect again, to the destination itself, by its name; never to this address.",
     ),
     Code.TRANSPARENT_UNMAPPED: Guide(
         403,
@@ -93,29 +93,23 @@ GUIDES: Mapping[Code, Guide] = {
         Next.FIX,
         "Ask the name's address again, then connect anew.",
     ),
-    Code.TRANSPARENT_EXPIRED: Guide(
-        403,
-        "The address stands for its name no longer",
-        Next.FIX,
-        "Ask the name's address again, then connect anew.",
-    ),
     Code.TRANSPARENT_LITERAL: Guide(
         403,
         "The destination is an address, not a name",
         Next.FIX,
-        "Connect by the name of the destination, which the resolver of this network answers.",
+        "Connect again by the name of the destination, which the resolver of this network answers.",
     ),
     Code.TRANSPARENT_SNI: Guide(
         403,
         "TLS names another server",
         Next.FIX,
-        "Name in TLS (SNI) and Host the very server you connect to.",
+        "Connect again, and name in TLS (SNI) and Host the very server you connect to.",
     ),
     Code.TRANSPARENT_PROTOCOL: Guide(
         403,
         "Only TLS and HTTP pass",
         Next.FIX,
-        "Use HTTPS on port 443, or plain HTTP on another port.",
+        "Connect again with HTTPS on port 443, or plain HTTP on another port.",
     ),
     Code.MANIFEST_MALFORMED: Guide(
         407, "The manifest cannot be read", Next.FIX, "Send the call again, with the manifest exactly as issued."

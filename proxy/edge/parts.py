@@ -128,7 +128,7 @@ async def assemble(
 def _redirected(settings: Settings) -> tuple[tuple[str, int], ...]:
     """Where transparent mode listens: no agent's call goes there."""
     transparent = settings.transparent
-    return tuple((each.host, each.port) for each in (*transparent.listen, *transparent.dns.listen))
+    return tuple((each.host, each.port) for each in transparent.listen)
 
 
 async def _assemble(

@@ -1,9 +1,12 @@
+from dataclasses import replace
 from ipaddress import ip_address
 
+import identities
 import pytest
 
 from proxy.core.errors import Code, Rejected
-from proxy.core.places import Place, read_source
+from proxy.core.model import Agent, Bindings
+from proxy.core.places import Place, bound_to, read_source
 
 
 def test_a_place_says_where_it_is() -> None:
@@ -38,3 +41,16 @@ def test_what_is_no_binding_is_refused(text: str) -> None:
     with pytest.raises(Rejected, match="expected INTERFACE ADDRESS") as refused:
         read_source(text)
     assert refused.value.code is Code.CONFIG_INVALID
+
+
+def test_an_agent_is_bound_to_its_place_in_any_generation_or_in_the_one_it_names() -> None:
+    def bound(name: str, *source: str) -> Agent:
+        return replace(identities.agent(name), bindings=Bindings(source=frozenset(source)))
+
+    agents = (bound("any", "eth1 10.89.0.7"), bound("one", "eth1 10.89.0.7 pod-1", "eth0 10.0.0.1"), bound("none"))
+    bundle = identities.bundle(agents=agents)
+    place = Place(interface="eth1", address=ip_address("10.89.0.7"), generation="pod-1")
+    assert {agent.id for agent in bound_to(bundle, place)} == {"any", "one"}
+    assert {agent.id for agent in bound_to(bundle, replace(place, generation="pod-2"))} == {"any"}
+    assert bound_to(bundle, replace(place, interface="eth2")) == ()
+    assert bound_to(bundle, replace(place, address=None)) == ()

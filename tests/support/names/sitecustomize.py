@@ -54,11 +54,11 @@ if _file:
 
 if "TEST_BOOK" in os.environ:  # which name each address of the stub's stands for, while no stub runs
     import json as _json
+    from pathlib import Path as _Path
 
     from proxy.edge.transparent import NoBook
 
     async def _name_of(self, place, address, /):  # type: ignore[no-untyped-def]
-        with open(os.environ["TEST_BOOK"]) as book:
-            return _json.load(book).get(str(address))
+        return _json.loads(_Path(os.environ["TEST_BOOK"]).read_text("utf-8")).get(str(address))
 
     NoBook.name_of = _name_of
