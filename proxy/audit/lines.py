@@ -44,6 +44,7 @@ class Kind(enum.StrEnum):
     CONTROL = "control"  # a revocation, quarantine or kill switch came into force here
     GRANT = "grant"  # a route grant let one call pass
     POLICY = "policy"  # another bundle came into force here
+    DNS = "dns"  # a name got an address in transparent mode, or a place was refused one
     REVIEW = (
         "review"  # at the desk somebody signed in, read a call or signed a manifest; or a token of its API was used
     )

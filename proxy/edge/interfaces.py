@@ -2,6 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable
+from ipaddress import IPv4Address
 from pathlib import Path
 
 from proxy.core.addresses import unmapped
@@ -35,7 +36,9 @@ class Places:
         names = interfaces().get(reached, frozenset()) or (frozenset({"lo"}) if reached.is_loopback else frozenset())
         if len(names) != 1:
             raise Unavailable(Code.UNDECIDED, f"{len(names)} interfaces bear {reached}, and one must")
-        place = Place(interface=next(iter(names)), address=plain(peer), generation=self._generation)
+        # Whoever comes by loopback is on this very machine, whichever of its addresses it used.
+        where = IPv4Address("127.0.0.1") if names == {"lo"} else plain(peer)
+        place = Place(interface=next(iter(names)), address=where, generation=self._generation)
         return (
             place
             if bound_to(self._bundle(), place)

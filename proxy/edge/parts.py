@@ -6,11 +6,12 @@ import logging
 import secrets
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from addons.intake import Bodies
+from proxy.addressing import AddressBook
 from proxy.audit.journal import FileJournal
 from proxy.audit.lines import slot_of
 from proxy.audit.records import control_fields
@@ -26,7 +27,6 @@ from proxy.edge.roots import upstream_roots
 from proxy.edge.secret import secret_vault
 from proxy.edge.secrets import secret_sources
 from proxy.edge.surfaces import own_surfaces
-from proxy.edge.transparent import Book, NoBook
 from proxy.footing import Footings
 from proxy.gate import Gate, GateSettings
 from proxy.granting import Granting
@@ -43,6 +43,7 @@ from proxy.stores.files import StatementFile, private_dir
 from proxy.stores.followed import FollowedFile
 from proxy.stores.names import SystemResolver
 from proxy.stores.redis import RedisServer
+from proxy.stores.redis_book import RedisBook
 from proxy.stores.redis_checkpoints import RedisCheckpoints
 from proxy.stores.redis_control import RedisControl, RedisMandates
 from proxy.stores.redis_grants import RedisGrants
@@ -81,7 +82,7 @@ class Parts:
     proofs_count_from: datetime  # earlier proofs may have been spent in a store now forgotten
     died: asyncio.Future[Unavailable]  # done when the journal can no longer be trusted
     servers: tuple[RedisServer, ...]
-    book: Book = field(default_factory=NoBook)  # which name each address of the DNS stub stands for
+    book: AddressBook  # which name each address of the DNS stub stands for
 
     async def close(self) -> None:
         """Seal the journal and let go of the stores."""
@@ -128,7 +129,7 @@ async def assemble(
 def _redirected(settings: Settings) -> tuple[tuple[str, int], ...]:
     """Where transparent mode listens: no agent's call goes there."""
     transparent = settings.transparent
-    return tuple((each.host, each.port) for each in transparent.listen)
+    return tuple((each.host, each.port) for each in (*transparent.listen, *transparent.dns.listen))
 
 
 async def _assemble(
@@ -290,6 +291,7 @@ async def _assemble(
         proofs_count_from=await replays.ready(),
         died=died,
         servers=(store,) if fast is store else (store, fast),
+        book=RedisBook(store, secret=vault.keyed_hash("address book").encode()),
     )
 
 

@@ -251,7 +251,7 @@ async def run_proxy(
         tls = None if settings.tls.listen is None else (settings.tls.listen.host, settings.tls.listen.port)
         if tls is not None:
             tls = tls[0], held.enter_context(contextlib.closing(reserve(*tls))).getsockname()[1]
-        for each in settings.transparent.listen:
+        for each in (*settings.transparent.listen, *settings.transparent.dns.listen):
             held.enter_context(contextlib.closing(reserve(each.host, each.port)))
         held.enter_context(_alone(settings.state))
         embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None

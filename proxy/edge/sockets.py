@@ -21,6 +21,20 @@ def reserve(host: str, port: int) -> socket.socket:
     return shared_socket(host, port)
 
 
+def shared_datagrams(host: str, port: int) -> socket.socket:
+    """The same for datagrams: the kernel gives each worker some of the peers.
+
+    Raises:
+        Rejected(CONFIG_INVALID): the address is taken or is not ours to bind.
+    """
+    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_DGRAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    _bind(bound, host, port)
+    bound.setblocking(False)
+    return bound
+
+
 def shared_socket(host: str, port: int) -> socket.socket:
     """A bound socket that several processes may listen on; the kernel spreads connections over them.
 

@@ -3,30 +3,15 @@
 import ipaddress
 import socket
 import struct
-from typing import Protocol
 
+from proxy.addressing import AddressBook
 from proxy.core.model import IPAddress
-from proxy.core.places import Place
 from proxy.core.transparent import check_mapped, check_redirected, check_stubbed
 from proxy.edge.interfaces import Places, plain
 from proxy.identity import Tunnel
 
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST is the same number
 _SOCKADDR_BYTES = 28
-
-
-class Book(Protocol):
-    """The part of the address book that is read here."""
-
-    async def name_of(self, place: Place, address: ipaddress.IPv4Address, /) -> str | None:
-        """The name an address was given for at a place; None: unknown or expired."""
-
-
-class NoBook:
-    """Where no DNS stub gives addresses out: none stands for a name."""
-
-    async def name_of(self, place: Place, address: ipaddress.IPv4Address, /) -> str | None:
-        return None
 
 
 def original_destination(sock: socket.socket) -> tuple[IPAddress, int] | None:
@@ -51,7 +36,7 @@ def original_destination(sock: socket.socket) -> tuple[IPAddress, int] | None:
 class Redirections:
     """Makes of a redirected connection the tunnel that a CONNECT would have opened."""
 
-    def __init__(self, book: Book, places: Places) -> None:
+    def __init__(self, book: AddressBook, places: Places) -> None:
         self._book = book
         self._places = places
 

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Coroutine
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,18 @@ os.environ.pop("MITMPROXY_SSLKEYLOGFILE", None)
 # Before the first look-up: a dead name server must not keep the few threads that ask it for long.
 os.environ.setdefault("RES_OPTIONS", "timeout:1 attempts:1")
 
+from proxy.audit.lines import Kind
 from proxy.audit.records import policy_fields
 from proxy.core.errors import Rejected, Unavailable
 from proxy.core.model import Bundle
 from proxy.edge.deliver import Deliverer
+from proxy.edge.dns import DnsStub
 from proxy.edge.interfaces import Places
 from proxy.edge.listen import END_WITHIN_S, Listener
 from proxy.edge.master import EdgeMaster
 from proxy.edge.parts import Parts, assemble, now
 from proxy.edge.secrets import secret_faults
-from proxy.edge.sockets import shared_socket
+from proxy.edge.sockets import shared_datagrams, shared_socket
 from proxy.edge.transparent import Redirections
 
 logger = logging.getLogger(__name__)
@@ -70,12 +73,23 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     deliverer = Deliverer(master, parts.deliveries)
     tls_sock = shared_socket(*_tls_address(arguments)) if arguments.tls_host else None
     transparent = parts.settings.transparent
+    places = Places(lambda: parts.policy().bundle, transparent.generation)
+    stub = DnsStub(
+        parts.book,
+        places,
+        note=partial(parts.journal.note, Kind.DNS),
+        quota=transparent.dns.quota,
+        absent=transparent.dns.absent,
+    )
+    asked_at = [
+        (shared_datagrams(each.host, each.port), shared_socket(each.host, each.port)) for each in transparent.dns.listen
+    ]
     listener = Listener(
         master,
         shared_socket(arguments.host, arguments.port),
         tls_sock,
         redirected=tuple(shared_socket(each.host, each.port) for each in transparent.listen),
-        redirections=Redirections(parts.book, Places(lambda: parts.policy().bundle, transparent.generation)),
+        redirections=Redirections(parts.book, places),
         gate=parts.gate,
     )
     loop = asyncio.get_running_loop()
@@ -87,6 +101,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     running = asyncio.ensure_future(master.run())
     await _until(parts.proofs_count_from)
     await listener.start()
+    await stub.start(asked_at)
     gc.collect()
     gc.freeze()  # what is here stays: nobody need look at it again
     gc.set_threshold(*GARBAGE_THRESHOLDS)
@@ -100,6 +115,7 @@ async def serve(arguments: argparse.Namespace, stores: dict[str, str]) -> int:
     if parts.died.done():
         await asyncio.sleep(REFUSE_S)  # whoever asks is refused; then the supervisor says so
     listener.stop_accepting()
+    await stub.stop()
     if status == 0:
         await _drain(listener, deliverer)
     await asyncio.gather(listener.end_all(), _settled(deliverer))

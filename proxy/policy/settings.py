@@ -22,10 +22,12 @@ from proxy.policy.values import (
     LISTENS,
     NAME_OR_ADDRESS,
     ORIGIN,
+    OWN_LISTENS,
     PATH,
     PATHS,
     PUBLIC_KEY,
     REDIS,
+    UNDER,
     VERSION,
     Listen,
     count,
@@ -143,6 +145,19 @@ class TlsSettings(_Part):
     )
 
 
+class DnsSettings(_Part):
+    """The DNS stub of transparent mode."""
+
+    listen: Annotated[tuple[Listen, ...], OWN_LISTENS] = Field(
+        default=(),
+        description="IP addresses and ports, UDP and TCP, that agents ask names at; without any, no stub runs.",
+    )
+    quota: Annotated[int, count(1, 65_536)] = _key(256, "How many names one source may have addresses for at once.")
+    absent: tuple[Annotated[str, UNDER], ...] = _key(
+        (), "Names under these do not exist (NXDOMAIN) and get no address: search domains of Kubernetes."
+    )
+
+
 class TransparentSettings(_Part):
     """Transparent mode: connections that the network redirects here."""
 
@@ -153,6 +168,7 @@ class TransparentSettings(_Part):
     generation: Annotated[str | None, GENERATION] = _optional(
         "What tells this network from an earlier one, such as the pod's UID; else the inode of the network namespace."
     )
+    dns: DnsSettings = Field(default_factory=DnsSettings, description="The DNS stub.")
 
 
 class DeskSettings(_Part):

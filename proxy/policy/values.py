@@ -196,6 +196,21 @@ def _listens(value: object, file: Path) -> tuple[Listen, ...]:
     return found
 
 
+def _own_listens(value: object, file: Path) -> tuple[Listen, ...]:
+    found = _listens(value, file)
+    for each in found:
+        if ip_address(each.host).is_unspecified:
+            raise ValueError(f"expected an address of this machine, not every one of them, got {each}")
+    return found
+
+
+def _under(value: object, _: Path) -> str:
+    text = _text(value)
+    if not _NAME.fullmatch(text) or ip_literal(text) is not None:
+        raise ValueError(f"expected a name in lower case such as svc.cluster.local, got {shown(text)}")
+    return text
+
+
 def _generation(value: object, _: Path) -> str:
     text = _text(value)
     if not re.fullmatch(_GENERATION, text):
@@ -263,6 +278,8 @@ _LISTENS_SCHEMA: Mapping[str, Json] = {
     "uniqueItems": True,
 }
 LISTENS = Written(read=_listens, schema=_LISTENS_SCHEMA)
+OWN_LISTENS = Written(read=_own_listens, schema=_LISTENS_SCHEMA)
+UNDER = Written(read=_under, schema={"type": "string", "pattern": "^[0-9a-z._-]{1,253}$"})
 GENERATION = Written(read=_generation, schema={"type": "string", "pattern": f"^{_GENERATION}$"})
 NAME_OR_ADDRESS = Written(read=_name_or_address, schema={"type": "string", "pattern": "^[0-9A-Za-z:.-]{1,253}$"})
 ORIGIN = Written(read=_origin, schema={"type": "string", "pattern": f"^{_ORIGIN}$"})

@@ -1,7 +1,8 @@
 """An agent with no proxy settings: what it connects to is redirected, and decided like any other call."""
 
-import json
 import os
+import socket
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from towns import Town, open_town
 
 pytestmark = pytest.mark.system
 
-GIVEN = "198.18.7.7"
 RULES = """
 table ip t { chain o { type nat hook output priority -100;
   ip daddr 198.18.0.0/15 tcp dport 1-65535 redirect to :8444
@@ -21,7 +21,12 @@ table ip t { chain o { type nat hook output priority -100;
 }
 }
 """
-SETTINGS = 'transparent: {listen: ["127.0.0.1:8444"]}\n'
+SETTINGS = 'transparent: {listen: ["127.0.0.1:8444"], dns: {listen: ["127.0.0.1:5353"]}}\n'
+
+
+def question(name: str, kind: int = 1) -> bytes:
+    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.split("."))
+    return struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", kind, 1)
 
 
 class Street:
@@ -36,7 +41,23 @@ class Street:
         done = self.place.run([*command, "--cacert", str(self.town.house.ca), *words], environment=os.environ)
         return done.stdout
 
-    def connect(self, way: str, path: str, *words: str, host: str = "erp.example", to: str = GIVEN) -> str:
+    def ask(self, name: str, kind: int = 1) -> bytes:
+        """What the stub answers."""
+
+        def asked() -> bytes:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+                sock.settimeout(5)
+                sock.sendto(question(name, kind), ("127.0.0.1", 5353))
+                return sock.recv(512)
+
+        return self.place.inside(asked)
+
+    def given(self, name: str) -> str:
+        """The address that the stub gives a name."""
+        return socket.inet_ntoa(self.ask(name)[-4:])
+
+    def connect(self, way: str, path: str, *words: str, host: str = "erp.example", to: str = "") -> str:
+        to = to or self.given("erp.example")
         port = self.town.origin(way).port
         scheme = "https" if way == "tls" else "http"
         return self.curl("--resolve", f"{host}:{port}:{to}", f"{scheme}://{host}:{port}{path}", *words)
@@ -48,13 +69,10 @@ class Street:
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
     folder = tmp_path_factory.mktemp("transparent")
-    book = folder / "book.json"
-    book.write_text(json.dumps({GIVEN: "erp.example"}))
     rules = folder / "rules.nft"
     rules.write_text(RULES)
-    os.environ["TEST_BOOK"] = str(book)
-    try:
-        with enclosure() as place:
+    with enclosure() as place:
+        if True:
             place.ip("addr", "add", "10.99.0.1/32", "dev", "lo")
             place.ip("route", "add", "default", "dev", "lo", "src", "10.99.0.1")
             done = place.run(["nft", "-f", rules], environment=os.environ)
@@ -65,8 +83,6 @@ def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
                 yield Street(town, place, folder)
             finally:
                 place.inside(lambda: opening.__exit__(None, None, None))
-    finally:
-        del os.environ["TEST_BOOK"]
 
 
 @pytest.mark.parametrize("way", ["plain", "tls"])
@@ -91,7 +107,7 @@ def test_a_signed_call_from_a_place_that_is_nobodys_passes(street: Street, way: 
 @pytest.mark.parametrize(
     ("way", "host", "to", "code"),
     [
-        pytest.param("tls", "evil.example", GIVEN, "transparent.sni", id="TLS that names another server"),
+        pytest.param("tls", "evil.example", "", "transparent.sni", id="TLS that names another server"),
         pytest.param("tls", "erp.example", "192.0.2.9", "transparent.literal", id="an address with an allowed name"),
         pytest.param("plain", "erp.example", "198.18.9.9", "transparent.unmapped", id="an address given to nobody"),
         pytest.param("plain", "erp.example", "127.0.0.1:8444", "transparent.direct", id="the listener itself"),
@@ -114,3 +130,14 @@ def test_another_host_inside_is_refused(street: Street) -> None:
 
 def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
+
+
+def test_the_stub_gives_a_name_one_address_and_nothing_else_and_the_journal_says_so(street: Street) -> None:
+    first = street.given("crm.example")
+    assert first.startswith(("198.18.", "198.19.")) and street.given("crm.example") == first
+    assert street.given("erp.example") != first
+    lines = [each for each in street.town.house.journal("dns") if each.get("name") == "crm.example"]
+    assert [each["address"] for each in lines] == [first]
+    assert street.ask("crm.example", 28)[3] & 0x0F == 0
+    assert street.ask("crm.example", 16)[3] & 0x0F == 5
+    wait_for(lambda: any("something else" in str(each.get("refused")) for each in street.town.house.journal("dns")), "")

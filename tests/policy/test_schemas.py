@@ -131,6 +131,7 @@ WHOLE: dict[str, dict[str, object]] = {
         "transparent": {
             "listen": ["0.0.0.0:8444", "[::1]:8444"],
             "generation": "0f8e1c1e-pod",
+            "dns": {"listen": ["127.0.0.1:5353"], "quota": 10, "absent": ["svc.cluster.local"]},
         },
         "desk": {
             "start": False,

@@ -51,14 +51,3 @@ def _getaddrinfo(host, port, family=0, type=0, proto=0, flags=0):
 
 if _file:
     socket.getaddrinfo = _getaddrinfo
-
-if "TEST_BOOK" in os.environ:  # which name each address of the stub's stands for, while no stub runs
-    import json as _json
-    from pathlib import Path as _Path
-
-    from proxy.edge.transparent import NoBook
-
-    async def _name_of(self, place, address, /):  # type: ignore[no-untyped-def]
-        return _json.loads(_Path(os.environ["TEST_BOOK"]).read_text("utf-8")).get(str(address))
-
-    NoBook.name_of = _name_of
