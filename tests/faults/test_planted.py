@@ -40,6 +40,7 @@ CLAIM = "proxy.claims:Claims.claim"
 """From here on a hold is spent, or must be given back."""
 
 AFTERWARDS = {
+    "addons.admit:Admit.tls_clienthello": "it judges redirected connections, which get no TLS without its word",
     "addons.dial:Dial.server_connected": "the connection to the judged address stands, the decision is on disk",
     "addons.dial:Dial.tls_start_server": "the connection stands, but without TLS no byte of the call follows",
     "addons.dial:Dial.server_disconnected": "the origin's connection ends",
