@@ -10,7 +10,8 @@ import logging
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 
 from proxy.addressing import AddressBook
 from proxy.core.dnswire import Query, Rcode, Wanted, address_of, nothing_of, read_query, wanted
@@ -58,7 +59,7 @@ class DnsStub:
         loop = asyncio.get_running_loop()
         for datagrams, streams in sockets:
             local = str(datagrams.getsockname()[0])
-            transport, _ = await loop.create_datagram_endpoint(lambda at=local: _Datagrams(self, at), sock=datagrams)
+            transport, _ = await loop.create_datagram_endpoint(partial(_Datagrams, self, local), sock=datagrams)
             self._transports.append(transport)
             self._servers.append(await asyncio.start_server(self._stream, sock=streams, limit=_LONGEST))
         if sockets:
@@ -67,8 +68,10 @@ class DnsStub:
 
     async def stop(self) -> None:
         """Answer nothing any more, and write down what was refused."""
-        for each in (*self._transports, *self._servers):
-            each.close()
+        for transport in self._transports:
+            transport.close()
+        for server in self._servers:
+            server.close()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -174,7 +177,7 @@ class DnsStub:
             await asyncio.sleep(seconds)
             do()
 
-    def _keep(self, coroutine: "asyncio._CoroutineLike[None]") -> None:
+    def _keep(self, coroutine: Coroutine[object, object, None]) -> None:
         task = asyncio.ensure_future(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
