@@ -99,7 +99,7 @@ def _alike(warrant: Warrant, asked: "Asked", declared: str | None) -> tuple[str 
     Where no grant is constrained and every cluster is as it was approved, they are for one destination and permitted by
     the same operations.
     """
-    if not (warrant.is_plain and asked.reading.empty):
+    if not (warrant.is_plain and asked.reading.empty) or not (declared is None or declared in warrant.declarable):
         return None
     permitting = [each for cluster in warrant.clusters for each in asked.matching(cluster)]
     if any(each.body.reads for each in permitting):

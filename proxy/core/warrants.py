@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from proxy.core.terms import Terms
 
 
-MOST = 1024
+MOST = 256
 """How many answers of one kind are kept for a mandate; destinations below a wildcard, for one, are without number."""
 
 
@@ -69,7 +69,7 @@ class Warrant:
 class Warrants:
     """The warrants of one policy, for the mandates that are in use."""
 
-    def __init__(self, most: int = 4096) -> None:
+    def __init__(self, most: int = 1024) -> None:
         self._most = most
         self._known: dict[int, Warrant] = {}
 

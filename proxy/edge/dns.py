@@ -13,12 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
-from proxy.addressing import AddressBook
 from proxy.core.dnswire import Query, Rcode, Wanted, address_of, nothing_of, read_query, wanted
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
 from proxy.core.places import Place
 from proxy.edge.interfaces import Places
+from proxy.stores.book import AddressBook
 
 logger = logging.getLogger(__name__)
 

@@ -211,8 +211,10 @@ class Listener:
         assert self._gate is not None
         detail = f"nothing that could be told for TLS or HTTP came within {SPEAK_WITHIN_S:g} s"
         leg = self._master.tunnels.leg_of(client)
-        await self._gate.refuse_wire(leg, Rejected(Code.TRANSPARENT_PROTOCOL, detail))
-        connection.end("nothing was said")
+        try:
+            await self._gate.refuse_wire(leg, Rejected(Code.TRANSPARENT_PROTOCOL, detail))
+        finally:
+            connection.end("nothing was said")
 
     async def _handle(
         self,

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from addons.intake import Bodies
-from proxy.addressing import AddressBook
 from proxy.audit.journal import FileJournal
 from proxy.audit.lines import slot_of
 from proxy.audit.records import control_fields
@@ -37,6 +36,7 @@ from proxy.internal import Internal
 from proxy.policy.inforce import PolicyInForce
 from proxy.policy.settings import Settings, load_settings
 from proxy.registry import Certificates
+from proxy.stores.book import AddressBook
 from proxy.stores.clockwatch import ClockWatch
 from proxy.stores.consumed import ConsumedFile
 from proxy.stores.files import StatementFile, private_dir

@@ -107,6 +107,19 @@ def _look(standing: set[tuple[str, int]], meant: set[tuple[str, int]]) -> None:
 
 
 def _run(words: list[str], text: str = "") -> str:
+    done = _called(words, text)
+    if done.returncode:
+        first = " ".join(done.stderr.split())[:300] or "it does not say why"
+        raise Rejected(Code.CONFIG_INVALID, f"{words[0]} did not take the rules, and changed none of them: {first}")
+    return done.stdout
+
+
+def _silently(words: list[str]) -> bool:
+    """Whether it did what it was told; it says no where what it was asked about is not there."""
+    return _called(words).returncode == 0
+
+
+def _called(words: list[str], text: str = "") -> "subprocess.CompletedProcess[str]":
     found = shutil.which(words[0], path=_PLACES)
     if found is None:
         package = "nftables" if words[0] == "nft" else "iptables"
@@ -118,23 +131,7 @@ def _run(words: list[str], text: str = "") -> str:
         )
     except subprocess.TimeoutExpired:
         raise Rejected(Code.CONFIG_INVALID, f"{words[0]} did not end within {_WITHIN_S} s") from None
-    if done.returncode:
-        raise Rejected(Code.CONFIG_INVALID, _why(words[0], done.stderr))
-    return done.stdout
-
-
-def _silently(words: list[str]) -> bool:
-    try:
-        _run(words)
-    except Rejected as fault:
-        if "may not" in fault.detail or "is not in" in fault.detail:
-            raise
-        return False
-    return True
-
-
-def _why(program: str, said: str) -> str:
-    if "ermission" in said or "not permitted" in said:
-        return f"this process may not set packet rules: run it as root with CAP_NET_ADMIN ({program} was refused)"
-    first = " ".join(said.split())[:300]
-    return f"{program} did not take the rules, and nothing of them was changed: {first or 'it does not say why'}"
+    if done.returncode and ("ermission" in done.stderr or "not permitted" in done.stderr):
+        detail = f"this process may not set packet rules: run it as root with CAP_NET_ADMIN ({words[0]} was refused)"
+        raise Rejected(Code.CONFIG_INVALID, detail)
+    return done

@@ -4,11 +4,11 @@ import ipaddress
 import socket
 import struct
 
-from proxy.addressing import AddressBook
 from proxy.core.model import IPAddress
 from proxy.core.transparent import check_mapped, check_redirected, check_stubbed
 from proxy.edge.interfaces import Places, plain
 from proxy.identity import Tunnel
+from proxy.stores.book import AddressBook
 
 _SO_ORIGINAL_DST = 80  # linux/netfilter_ipv4.h; IP6T_SO_ORIGINAL_DST is the same number
 _SOCKADDR_BYTES = 28

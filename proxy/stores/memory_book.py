@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Address
 
-from proxy.addressing import AddressBook, Allotment
 from proxy.core.addressbook import KEPT_S, VALID_S, candidates
 from proxy.core.places import Place
+from proxy.stores.book import AddressBook, Allotment
 from proxy.stores.memory import Clock, system_clock
 
 

@@ -3,11 +3,11 @@
 import hashlib
 from ipaddress import IPv4Address
 
-from proxy.addressing import AddressBook, Allotment
 from proxy.core.addressbook import KEPT_S, VALID_S, candidates
 from proxy.core.errors import Code, Unavailable
 from proxy.core.places import Place
 from proxy.core.transparent import STUB_NETWORK
+from proxy.stores.book import AddressBook, Allotment
 from proxy.stores.redis import PREFIX, RedisServer, Reply, script
 
 _ALLOT = script("book_allot")

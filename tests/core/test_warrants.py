@@ -96,6 +96,15 @@ def test_of_destinations_without_number_only_so_many_are_kept() -> None:
     assert len(first.policy.warrant(first.mandate).coverages) == 1
 
 
+def test_names_that_nobody_granted_fill_nothing() -> None:
+    first = questions(HOUSE, compile_policy(HOUSE))[0]
+    for number in range(3):
+        told = decide(replace(first, intent=replace(first.intent, cluster=f"made-up-{number}")))
+        assert told.code is Code.INTENT_NOT_GRANTED
+    assert first.mandate is not None
+    assert not first.policy.warrant(first.mandate).coverages
+
+
 def test_what_is_kept_is_no_part_of_a_policy() -> None:
     policy = compile_policy(HOUSE)
     decide(questions(HOUSE, policy)[0])

@@ -10,7 +10,6 @@ from ipaddress import IPv4Address
 import pytest
 from mitmproxy import dns
 
-from proxy.addressing import Allotment
 from proxy.core.encoding import Json
 from proxy.core.errors import Code, Unavailable
 from proxy.core.places import Place
@@ -18,6 +17,7 @@ from proxy.core.transparent import STUB_NETWORK
 from proxy.edge import dns as stub_module
 from proxy.edge.dns import DnsStub
 from proxy.edge.sockets import shared_datagrams, shared_socket
+from proxy.stores.book import Allotment
 from proxy.stores.memory_book import MemoryBook
 
 HERE = Place(interface="lo", address=None, generation="1")
