@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from ipaddress import IPv4Address
 
 from proxy.audit.lines import stamp
 from proxy.core.control import Statement
@@ -18,6 +19,7 @@ from proxy.core.encoding import Json, b64u, sha256_b64u
 from proxy.core.grants import RouteGrant
 from proxy.core.hiding import masked_decision, masked_path
 from proxy.core.model import Bundle, Call, Decision, Evidence, Hold, Leg, Mandate, Manifest, Mismatch, Nearest, RuleRef
+from proxy.core.places import Place
 from proxy.core.shown import is_plain_name
 
 type KeyedHash = Callable[[str], str]
@@ -212,6 +214,16 @@ def grant_fields(grant: RouteGrant, number: int, *, decision_id: str) -> dict[st
 def policy_fields(bundle: Bundle) -> dict[str, Json]:
     """The fields of a `policy` line: another bundle came into force on this worker."""
     return {"bundle_sha256": bundle.sha256, "bundle_version": bundle.version, "bundle_signed": bundle.signed}
+
+
+def allotment_fields(place: Place, name: str, address: IPv4Address) -> dict[str, Json]:
+    """The fields of a `dns` line: from now on this address stands for this name at this place."""
+    return {"place": place.label, "name": name, "address": str(address)}
+
+
+def unanswered_fields(place: str, why: str, count: int) -> dict[str, Json]:
+    """The fields of a `dns` line: so many questions from a place (its label, "" for any) got no address."""
+    return {"place": place, "refused": why, "count": count}
 
 
 def review_fields(

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 
+from proxy.audit.records import allotment_fields, unanswered_fields
 from proxy.core.dnswire import Query, Rcode, Wanted, address_of, nothing_of, read_query, wanted
 from proxy.core.encoding import Json
 from proxy.core.errors import Unavailable
@@ -130,7 +131,7 @@ class DnsStub:
             self._count(place.label, "more names than it may have")
             return nothing_of(query, Rcode.REFUSED)
         if given.created:
-            self._note({"place": place.label, "name": name, "address": str(given.address)})
+            self._note(allotment_fields(place, name, given.address))
         return address_of(query, given.address)
 
     async def _stream(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -164,12 +165,12 @@ class DnsStub:
         """Write down what was refused: the first time at once, then with how often it was."""
         self._refused[place, why] += 1
         if self._refused[place, why] == 1:
-            self._note({"place": place, "refused": why, "count": 1})
+            self._note(unanswered_fields(place, why, 1))
 
     def _tell(self) -> None:
         for (place, why), count in self._refused.items():
             if count > 1:
-                self._note({"place": place, "refused": why, "count": count - 1})
+                self._note(unanswered_fields(place, why, count - 1))
         self._refused.clear()
 
     async def _every(self, seconds: float, do: Callable[[], None]) -> None:

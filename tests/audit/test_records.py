@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from proxy.audit.lines import RESERVED, JournalFile, Kind, boot_name, compose, r
 from proxy.audit.records import (
     MAX_PATH_CHARS,
     MAX_QUERY_PARAMETERS,
+    allotment_fields,
     control_fields,
     decision_fields,
     grant_fields,
@@ -27,6 +29,7 @@ from proxy.audit.records import (
     policy_fields,
     review_fields,
     session_fields,
+    unanswered_fields,
 )
 from proxy.audit.starts import Previous, compose_start
 from proxy.core.control import Act, read_statement, state
@@ -51,6 +54,7 @@ from proxy.core.model import (
     RuleRef,
     Verdict,
 )
+from proxy.core.places import Place
 from proxy.core.routes import Route
 
 RULE = RuleRef(id="supplier-invoices.read-invoice", file="clusters.yaml", line=12)
@@ -363,6 +367,8 @@ A_GRANT = RouteGrant(
     not_after=NOW,
 )
 
+HERE = Place(interface="eth1", address=IPv4Address("10.89.0.7"), generation="1")
+
 EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     Kind.START: a_start(),
     Kind.DECISION: {
@@ -385,6 +391,10 @@ EVERY_KIND: dict[Kind, Mapping[str, Json]] = {
     Kind.GRANT: grant_fields(A_GRANT, 2, decision_id="d-1"),
     Kind.POLICY: policy_fields(bundle()),
     Kind.REVIEW: review_fields("read", "ada", session="s" * 43, token="ab" * 8, hold=hold()),
+    Kind.DNS: {
+        **allotment_fields(HERE, "erp.example", IPv4Address("198.18.7.7")),
+        **unanswered_fields(HERE.label, "more names than it may have", 3),
+    },
     Kind.STOP: {},
 }
 

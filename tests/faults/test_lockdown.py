@@ -21,6 +21,7 @@ from towns import Town, open_town
 
 from addons.intake import Bodies
 from addons.lockdown import PINNED, check
+from addons.plain import Closed
 from proxy.core.model import HoldState, Verdict
 from proxy.delivering import Deliveries
 from proxy.edge.ca import load_authority
@@ -178,7 +179,7 @@ def is_killed(subject: http.HTTPFlow) -> bool:
 
 
 def leads_nowhere(subject: layer.NextLayer) -> bool:
-    return subject.layer is None or type(subject.layer).__module__.startswith("proxy.")
+    return subject.layer is None or isinstance(subject.layer, Closed)
 
 
 def a_dial() -> server_hooks.ServerConnectionHookData:
