@@ -348,10 +348,11 @@ def house(
     start: bool = True,
     command: Sequence[str] = (),
     spiffe: Mapping[str, str] | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> Iterator[House]:
     """Build a deployment in `folder`, run it, and stop it. `extra` goes into proxy.yaml as it is; `spiffe` names the
-    SPIFFE ids of agents."""
-    built = build(folder, clusters=clusters, extra=extra, names=names, spiffe=spiffe)
+    SPIFFE ids of agents, `source` the places they are bound to."""
+    built = build(folder, clusters=clusters, extra=extra, names=names, spiffe=spiffe, source=source)
     try:
         if start:
             built.start(workers=workers, command=command)
@@ -378,6 +379,7 @@ def build(
     extra: str = "",
     names: Mapping[str, Sequence[object]] | None = None,
     spiffe: Mapping[str, str] | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> House:
     """Write and sign everything; nothing runs yet."""
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -392,7 +394,7 @@ def build(
     _write(folder / "proxy.yaml", dedent(head) + dedent(extra))
     _write(folder / "clusters.yaml", clusters)
     _write(folder / "people.yaml", _people())
-    _write(folder / "agents.yaml", _agents(spiffe or {}))
+    _write(folder / "agents.yaml", _agents(spiffe or {}, source or {}))
     settings = load_settings(folder / "proxy.yaml")
     sign_bundle(settings, operator, now=datetime.now(UTC))
     bundle = load_bundle(settings, dev=False, floor=0)
@@ -422,7 +424,7 @@ def _people() -> str:
     return f"version: 1\n{desk}people:\n" + indent("".join(dedent(entry) for entry in entries), "  ")
 
 
-def _agents(spiffe: Mapping[str, str]) -> str:
+def _agents(spiffe: Mapping[str, str], source: Mapping[str, str]) -> str:
     entries = [
         f"""\
         - id: {name}
@@ -431,7 +433,7 @@ def _agents(spiffe: Mapping[str, str]) -> str:
           class: {kind}
           may_delegate_to: [{", ".join(children)}]
           keys: [{json.dumps(jwk(identities.key(name).public))}]
-          bindings: {{spiffe: [{spiffe.get(name, "")}]}}
+          bindings: {{spiffe: [{spiffe.get(name, "")}], source: [{source.get(name, "")}]}}
         """
         for name, kind, children in (
             (identities.AGENT, "augmenting", (identities.HELPER,)),

@@ -77,11 +77,12 @@ def open_town(
     clusters: str = CLUSTERS,
     extra: str = "",
     spiffe: Mapping[str, str] | None = None,
+    source: Mapping[str, str] | None = None,
 ) -> Iterator[Town]:
     """Build and run one; caps are out of the way unless `extra` says otherwise."""
     authority = Authority()
     with Origin() as plain, Origin(tls=authority.server("erp.example")) as tls:
         text = clusters.format(http=plain.port, https=tls.port)
         settings = f"upstream_cas: [{authority.write(folder)}]\n{extra or ROOMY}"
-        with house(folder, clusters=text, extra=settings, workers=workers, spiffe=spiffe) as running:
+        with house(folder, clusters=text, extra=settings, workers=workers, spiffe=spiffe, source=source) as running:
             yield Town(house=running, plain=plain, tls=tls, authority=authority)
