@@ -172,11 +172,11 @@ class Cordon:
         command = ["curl", "-s", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}", "--cacert", str(self.ca)]
         return self.run(*command, *words, user=user).stdout
 
-    def python(self, text: str, *, user: int = AGENT) -> str:
+    def python(self, text: str, *, user: int = AGENT, within_s: float = 5) -> str:
         """What a few lines of Python print, or the name of what they raise."""
         body = "\n".join(f"    {line}" for line in text.splitlines())
         script = (
-            f"import socket, ssl, urllib.request\nsocket.setdefaulttimeout(3)\ntry:\n{body}\n"
+            f"import socket, ssl, urllib.request\nsocket.setdefaulttimeout({within_s})\ntry:\n{body}\n"
             "except OSError as fault:\n    print(type(fault).__name__)"
         )
         return self.run(sys.executable, "-c", script, user=user).stdout.strip()
