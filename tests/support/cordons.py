@@ -144,9 +144,9 @@ class Cordon:
                 ready.set()
         ready.set()
 
-    def register(self) -> str:
-        """The agent's one mandate, for everything, in the registry. Returns its token."""
-        token = self.house.root()
+    def register(self, *clusters: str) -> str:
+        """The agent's one mandate, for these clusters or all, in the registry. Returns its token."""
+        token = self.house.root(grants=self.house.grants(*clusters))
         manifest = parse_manifest(token)
         for name in names_of(manifest):
             self.house.with_store(
@@ -162,10 +162,12 @@ class Cordon:
 
     def run(self, *words: str, user: int = AGENT) -> "subprocess.CompletedProcess[str]":
         """A program of the agent's: no capability over the network, no proxy settings, a resolver somewhere outside."""
+        return self.agent.run(*self.lived_in(*words, user=user))
+
+    def lived_in(self, *words: str, user: int = AGENT) -> list[str]:
+        """That program's whole command, for whoever starts it in the agent's place."""
         # What is installed may lie where only root reads.
-        return self.agent.run(
-            *self._lived_in("9.9.9.9", user, words, SSL_CERT_FILE=self.ca, NODE_EXTRA_CA_CERTS=self.ca)
-        )
+        return self._lived_in("9.9.9.9", user, words, SSL_CERT_FILE=self.ca, NODE_EXTRA_CA_CERTS=self.ca)
 
     def curl(self, *words: str, user: int = AGENT) -> str:
         """The status that curl tells; "000" for none."""
