@@ -1,4 +1,4 @@
-"""config/compose/explicit.yaml, as it is committed: an agent that strays, in a network that leads to the proxy alone."""
+"""config/compose/explicit.yaml as it is committed: an agent that strays, in a network that leads to the proxy alone."""
 
 import json
 from collections.abc import Iterator

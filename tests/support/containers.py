@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -124,7 +125,15 @@ class Composed:
     environment: Mapping[str, str]
 
     def compose(self, *words: str, check: bool = True) -> str:
-        command_line = ("podman-compose", "--no-ansi", "-p", self.project, "-f", self.file, *words)
+        command_line = (
+            Path(sys.executable).with_name("podman-compose"),
+            "--no-ansi",
+            "-p",
+            self.project,
+            "-f",
+            self.file,
+            *words,
+        )
         return command(*command_line, check=check, environment=self.environment).stdout
 
     def name(self, service: str) -> str:
