@@ -48,6 +48,7 @@ class Trial:
     address: str
     port: int
     speaks: bool = False  # whether whoever really is there is known to answer what is said
+    part: bool = False  # whether even the proxy's own words are too much: it is a part of the proxy's
     tls: bool | None = None  # None: as is usual at this port
     said: bytes | None = None  # None: as is usual at this port
     name: str | None = None  # the server to name in TLS
@@ -141,7 +142,13 @@ def _by_words(trial: Trial, sock: socket.socket) -> Seen | bytes:
     if said:
         sock.sendall(said)
     first = sock.recv(4096)
+    if first and trial.part:
+        return _reached(trial)
     return judge(trial.where, first + _rest(sock, first)) if first else b""
+
+
+def _reached(trial: Trial) -> Seen:
+    return leads_out(f"{trial.where} answers: it can be reached directly")
 
 
 def _rest(sock: socket.socket, first: bytes) -> bytes:
@@ -208,6 +215,8 @@ def _by_tls(trial: Trial, sock: socket.socket) -> Seen | bytes:
                 part = b""
             if not part:
                 return _broken(trial, heard) if heard else b""
+            if trial.part:
+                return _reached(trial)
             heard += part
             coming.write(part)
         except ssl.SSLCertVerificationError:

@@ -69,7 +69,7 @@ def _who_refused(sock: socket.socket) -> str | None:
             with suppress(ValueError):
                 by = str(address(socket.inet_ntop(family, raw)))
                 return None if by in own else by
-    return sock.getpeername()[0]  # nobody says: whoever is there
+    return str(sock.getpeername()[0])  # nobody says: whoever is there
 
 
 def _near_refusal(to: str, port: int, packet: bytes) -> bool:
@@ -101,12 +101,17 @@ class Reply:
     addresses: tuple[str, ...]  # of records of type A
 
 
+class NotDns(ValueError):
+    """What answered is no name server."""
+
+
 def ask_name(
     server: str, name: str, kind: int, timeout_s: float, *, stream: bool = False, near: bool = False
 ) -> Reply | None:
-    """One question, by UDP or TCP, and the answer if one comes.
+    """One question, by UDP or TCP, and its answer; None where the connection was closed without a word.
 
     Raises:
+        NotDns: what came was no answer.
         OSError, ValueError: it could not be asked, or none came.
     """
     number = secrets.token_bytes(2)
@@ -116,13 +121,17 @@ def ask_name(
         sock.connect((server, 53))
         sock.sendall(struct.pack(">H", len(question)) + question if stream else question)
         answer = sock.recv(4096)
-    return read_reply(answer[2:] if stream else answer, number)
+    return read_reply(answer[2:] if stream else answer, number) if answer else None
 
 
-def read_reply(answer: bytes, number: bytes) -> Reply | None:
-    """The answer to the question with this number; None when it is none."""
+def read_reply(answer: bytes, number: bytes) -> Reply:
+    """The answer to the question with this number.
+
+    Raises:
+        NotDns: it is none.
+    """
     if len(answer) < 12 or answer[:2] != number or not answer[2] & 0x80:
-        return None
+        raise NotDns
     questions, answers, authority = struct.unpack_from(">3H", answer, 4)
     found: list[str] = []
     with suppress(IndexError, struct.error):
@@ -163,10 +172,14 @@ def question(server: str, name: str, kind: int, timeout_s: float, *, stream: boo
         reply = ask_name(server, name, kind, timeout_s, stream=stream)
     except TimeoutError:
         return closed(f"{where}: no answer")
+    except NotDns:
+        return leads_out(f"{where}: something answers that is no name server")
+    except ConnectionRefusedError:
+        return closed(f"{where}: refused") if own or stream else datagram(server, 53, bytes(12), timeout_s)
     except (OSError, ValueError) as fault:
         return closed(f"{where}: {getattr(fault, 'strerror', None) or type(fault).__name__}")
-    if reply is None:  # closed without a word, or no DNS
-        return closed(f"{where}: no answer")
+    if reply is None:
+        return closed(f"{where}: closed without a word")
     if kind == A and (given := stands_for(reply)):
         return closed(f"{where}: the proxy's stub answers {given}")
     if reply.answers or reply.authority:  # only who asked the world knows whose zone a name is in
