@@ -196,8 +196,8 @@ def _by_tls(trial: Trial, sock: socket.socket) -> Seen | bytes:
     else:
         try:
             context.load_verify_locations(cafile=str(trial.ca))
-        except OSError:
-            return untold(f"{trial.where}: {trial.ca} holds no certificate to compare with")
+        except OSError as fault:
+            return untold(f"{trial.where}: {trial.ca} cannot be read ({fault.strerror or 'no certificate'})")
     coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = context.wrap_bio(coming, going, server_hostname=trial.name)
     heard = b""

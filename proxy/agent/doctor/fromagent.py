@@ -70,9 +70,8 @@ def from_agent(place: Place | None, asked: Questions, *, papers: Callable[[], It
     """Every finding. `papers` yields what is asked of a proxy that agents know of."""
     ends = monotonic() + DEADLINE_S
     stub = Stub(resolvers=asked.resolvers, ca=asked.ca, timeout_s=asked.timeout_s)
-    names = tuple(name for _, name in RESOLVERS[1:2])
     said = _Side(lambda: [*papers()])
-    refused = _Side(lambda: [*refusals(place, stub, names)])
+    refused = _Side(lambda: [*refusals(place, stub)])
     waiting = [(row, [_Side(job) for job in row.jobs]) for row in rows(asked)]
     for side, name in ((said, "proxy"), (refused, "refusal")):
         found = side.result(ends)
