@@ -134,7 +134,7 @@ def read_reply(answer: bytes, number: bytes) -> Reply:
         raise NotDns
     questions, answers, authority = struct.unpack_from(">3H", answer, 4)
     found: list[str] = []
-    with suppress(IndexError, struct.error):
+    with suppress(IndexError, struct.error, OSError):  # it is cut off
         at = 12
         for _ in range(questions):
             at = _after_name(answer, at) + 4

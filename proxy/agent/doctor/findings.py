@@ -83,8 +83,7 @@ def as_json(findings: Iterable[Finding]) -> str:
                 "text": each.text,
                 "mend": each.mend or None,
                 "lines": list(each.lines),
-                "tried": each.tried or None,
-                "expected": each.expected or None,
+                **({"tried": each.tried, "expected": each.expected} if each.tried else {}),
             }
             for each in shown
         ],
