@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from bare import NONE, bare
 from cordons import AGENT, BELL, DESK, EXPLICIT, PROXY, REDIS, Cordon, cordon
+from nodes import wait_for
 from walled import Host, Town, apply, walled
 
 pytestmark = pytest.mark.system
@@ -139,7 +140,10 @@ def open_place() -> Iterator[tuple[Host, Host, Host]]:
         agent, router = town.host("agent"), town.host("router")
         town.wire(agent, router, 1)
         agent.reach(router, 1)
-        yield agent, router, far_host(town, router)
+        far = far_host(town, router)
+        for there in FAR.values():
+            wait_for(lambda there=there: agent.tcp(there, 443, user=AGENT) == "reached", there)  # type: ignore[misc]
+        yield agent, router, far
 
 
 HOLES = {"TCP, IPv4", "TCP, IPv6", "UDP", "DNS", "DNS, other servers", "ICMP", "refusal"}

@@ -17,6 +17,11 @@ STUB_NETWORK = ipaddress.ip_network("198.18.0.0/15")
 A, TXT = 1, 16
 NTP = b"\x23" + bytes(47)  # a client's question (RFC 5905 §7.3)
 _RECVERR = {socket.AF_INET: (socket.IPPROTO_IP, 11), socket.AF_INET6: (socket.IPPROTO_IPV6, 25)}  # IP(V6)_RECVERR
+_HOPS_LEFT = {  # told with an error, too
+    socket.AF_INET: (socket.IPPROTO_IP, 12),  # IP_RECVTTL
+    socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT),
+}
+_UNROUTED = frozenset({64, 128, 255})  # what packets begin with: no router has counted one down
 _HOPS = {
     socket.AF_INET: (socket.IPPROTO_IP, socket.IP_TTL),
     socket.AF_INET6: (socket.IPPROTO_IPV6, socket.IPV6_UNICAST_HOPS),
@@ -33,10 +38,10 @@ def datagram(to: str, port: int, packet: bytes, timeout_s: float) -> Seen:
             try:
                 sock.recv(4096)
             except ConnectionRefusedError:
-                by = _who_refused(sock)
-                if by != to or _near_refusal(to, port, packet):
+                by, near = _who_refused(sock)
+                if by != to or (near and beyond(to)):  # rules that redirect refuse in the name of whoever was meant
                     return closed(f"{where} is refused on the way")
-                if not beyond(to):
+                if near:
                     return untold(f"{where} is refused, perhaps by whoever is there")
                 return leads_out(f"{where}: the host itself says that nobody listens")
     except TimeoutError:
@@ -53,39 +58,24 @@ def _socket(to: str, kind: socket.SocketKind, timeout_s: float, *, near: bool = 
     sock.settimeout(timeout_s)
     if kind is socket.SOCK_DGRAM:
         sock.setsockopt(*_RECVERR[family], 1)
+        sock.setsockopt(*_HOPS_LEFT[family], 1)
     if near:
         sock.setsockopt(*_HOPS[family], 1)
     return sock
 
 
-def _who_refused(sock: socket.socket) -> str | None:
-    """The address that sent the error; None when it is a part of this place (ip(7), IP_RECVERR)."""
-    own = {sock.getsockname()[0], *gateways()}
-    with suppress(OSError):
+def _who_refused(sock: socket.socket) -> tuple[str | None, bool]:
+    """The address that sent the error (ip(7), IP_RECVERR), None for a part of this place; and whether it is near."""
+    own, by, near = {sock.getsockname()[0], *gateways()}, str(sock.getpeername()[0]), False
+    with suppress(OSError, ValueError, struct.error):
         _, control, *_ = sock.recvmsg(2048, 512, socket.MSG_ERRQUEUE)
-        for _, _, data in control:
-            family = struct.unpack_from("=H", data, 16)[0]
-            raw = data[20:24] if family == socket.AF_INET else data[24:40]
-            with suppress(ValueError):
-                by = str(address(socket.inet_ntop(family, raw)))
-                return None if by in own else by
-    return str(sock.getpeername()[0])  # nobody says: whoever is there
-
-
-def _near_refusal(to: str, port: int, packet: bytes) -> bool:
-    """Whether a packet that passes no router is refused just so."""
-    if not beyond(to):
-        return False
-    with suppress(OSError), _socket(to, socket.SOCK_DGRAM, NEAR_S, near=True) as sock:
-        sock.connect((to, port))
-        if sock.getsockname()[0] == to:
-            return False
-        sock.send(packet)
-        try:
-            sock.recv(4096)
-        except ConnectionRefusedError:
-            return True
-    return False
+        for _, kind, data in control:
+            if kind in (socket.IP_TTL, socket.IPV6_HOPLIMIT):
+                near = struct.unpack_from("=i", data)[0] in _UNROUTED
+            elif kind in (11, 25):
+                family = struct.unpack_from("=H", data, 16)[0]
+                by = str(address(socket.inet_ntop(family, data[20:24] if family == socket.AF_INET else data[24:40])))
+    return None if by in own else by, near
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from proxy.agent.doctor import kernel
 from proxy.agent.doctor.around import ping, quic_packet
@@ -22,6 +22,7 @@ from proxy.agent.doctor.place import Place
 from proxy.agent.doctor.privileges import PROXY_PORTS, privileges
 
 DEADLINE_S = 10.0
+SETTLE_S = 2.0  # the kernel needs one to see that an address is nobody else's
 
 OUTSIDE = (("1.1.1.1", 443), ("2606:4700:4700::1111", 443))
 """Cloudflare's resolver, which answers everywhere; others may be named."""
@@ -73,6 +74,8 @@ def from_agent(place: Place | None, asked: Questions, *, papers: Callable[[], It
     stub = Stub(resolvers=asked.resolvers, ca=asked.ca, timeout_s=asked.timeout_s)
     said = _Side(lambda: [*papers()])
     refused = _Side(lambda: [*refusals(place, stub)])
+    while not kernel.settled() and monotonic() < ends - DEADLINE_S + SETTLE_S:
+        sleep(0.1)
     waiting = [(row, [_Side(job) for job in row.jobs]) for row in rows(asked)]
     for side, name in ((said, "proxy"), (refused, "refusal")):
         found = side.result(ends)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 PROC = Path("/proc")
 _REJECTED = 0x0200  # RTF_REJECT: the kernel answers by itself that there is no way
+_TENTATIVE = 0x40  # IFA_F_TENTATIVE
 LISTENING = 10  # TCP_LISTEN in the kernel's tables
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -137,6 +138,15 @@ def routes(proc: Path = PROC) -> Iterator[Route]:
             net = ipaddress.IPv6Network((bytes.fromhex(words[0]), int(words[1], 16)))
             by = ipaddress.IPv6Address(bytes.fromhex(words[4]))
             yield Route(network=net, gateway=by if int(by) else None)
+
+
+def settled(proc: Path = PROC) -> bool:
+    """Whether every IPv6 address of this place may be used yet: a way that opens in a second looks closed before."""
+    try:
+        lines = (proc / "net" / "if_inet6").read_text("ascii").splitlines()
+        return not any(int(line.split()[4], 16) & _TENTATIVE for line in lines)
+    except (OSError, ValueError, IndexError):
+        return True  # no IPv6
 
 
 def gateways(proc: Path = PROC) -> tuple[str, ...]:
