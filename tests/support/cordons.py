@@ -100,6 +100,7 @@ class Cordon:
     """One of them, running."""
 
     kind: str
+    town: Town
     agent: Host
     gate: Host  # where the proxy runs; for a sidecar the same
     world: Host
@@ -252,6 +253,7 @@ desk: {{listen: 127.0.0.1:{DESK}}}
         _set(running, explicit=own[4], transparent=[own[4], f"[{own[6]}]"])
         it = Cordon(
             kind=kind,
+            town=town,
             agent=agent,
             gate=gate,
             world=world,

@@ -104,7 +104,7 @@ class Host:
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 
-    def set(self, switch: str, value: int) -> None:
+    def set(self, switch: str, value: object) -> None:
         """One of its kernel's switches below /proc/sys/net."""
         self.inside(lambda: (Path("/proc/sys/net") / switch).write_text(str(value)))
 

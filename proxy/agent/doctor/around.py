@@ -111,10 +111,14 @@ def other_ports(address: str, timeout_s: float) -> str:
 
 
 def quic(address: str, timeout_s: float) -> str:
-    """A packet with a version that nobody speaks: whoever speaks QUIC answers with those it does (RFC 9000 §6)."""
+    """The first packet of a client."""
+    return "answers over QUIC" if _exchange(address, 443, quic_packet(), timeout_s) is not None else ""
+
+
+def quic_packet() -> bytes:
+    """One with a version that nobody speaks: whoever speaks QUIC answers with those it does (RFC 9000 §6)."""
     head = b"\xc0" + bytes.fromhex("1a2a3a4a") + b"\x08" + secrets.token_bytes(8) + b"\x08" + secrets.token_bytes(8)
-    packet = head.ljust(_QUIC_INITIAL_BYTES, b"\0")
-    return "answers over QUIC" if _exchange(address, 443, packet, timeout_s) is not None else ""
+    return head.ljust(_QUIC_INITIAL_BYTES, b"\0")
 
 
 def dns(address: str, name: str, timeout_s: float) -> str:

@@ -13,22 +13,25 @@ class State(enum.StrEnum):
 
     OK = "ok"
     FAIL = "fail"
+    UNKNOWN = "unknown"  # it was asked, and the answer proves nothing: not a pass
     SKIP = "skip"  # it could not be asked, or there was nothing to ask about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The answer to one question. A failure has its mend."""
+    """The answer to one question. A failure has its mend, and so has what could not be told."""
 
     name: str
     state: State
     text: str
     mend: str = ""
     lines: tuple[str, ...] = ()  # what more there is to say
+    tried: str = ""
+    expected: str = ""
 
     @property
     def fails(self) -> bool:
-        return self.state is State.FAIL
+        return self.state in (State.FAIL, State.UNKNOWN)
 
 
 def ok(name: str, text: str, *lines: str) -> Finding:
@@ -39,16 +42,20 @@ def fail(name: str, text: str, mend: str) -> Finding:
     return Finding(name=name, state=State.FAIL, text=text, mend=mend)
 
 
+def unknown(name: str, text: str, mend: str) -> Finding:
+    return Finding(name=name, state=State.UNKNOWN, text=text, mend=mend)
+
+
 def skip(name: str, text: str) -> Finding:
     return Finding(name=name, state=State.SKIP, text=text)
 
 
-_MARKS = {State.OK: ("ok", "32"), State.FAIL: ("FAIL", "1;31"), State.SKIP: ("-", "2")}
+_MARKS = {State.OK: ("ok", "32"), State.FAIL: ("FAIL", "1;31"), State.UNKNOWN: ("?", "1;33"), State.SKIP: ("-", "2")}
 _INDENT = " " * 6
 
 
 def as_text(findings: Iterable[Finding], *, colours: bool) -> str:
-    """For people: `ok`, `FAIL` or `-`, the question, the answer; below it the mend."""
+    """For people: `ok`, `FAIL`, `?` or `-`, the question, the answer; below it the mend."""
     shown = tuple(findings)
     width = max((len(each.name) for each in shown), default=0)
     lines: list[str] = []
@@ -57,6 +64,8 @@ def as_text(findings: Iterable[Finding], *, colours: bool) -> str:
         mark = f"{mark:<6}"
         lines.append(f"{f'\x1b[{colour}m{mark}\x1b[0m' if colours else mark}{each.name:<{width}}  {plain(each.text)}")
         lines += [f"{_INDENT}{'':<{width}}  {plain(line)}" for line in each.lines]
+        if each.tried:
+            lines.append(f"{_INDENT}{'':<{width}}  tried: {plain(each.tried)}; expected: {plain(each.expected)}")
         if each.mend:
             lines.append(f"{_INDENT}{'':<{width}}  mend: {plain(each.mend)}")
     return "\n".join(lines) + "\n"
@@ -74,6 +83,7 @@ def as_json(findings: Iterable[Finding]) -> str:
                 "text": each.text,
                 "mend": each.mend or None,
                 "lines": list(each.lines),
+                **({"tried": each.tried, "expected": each.expected} if each.tried else {}),
             }
             for each in shown
         ],

@@ -10,7 +10,8 @@ from pathlib import Path
 from proxy.agent.doctor import papers, proxyside
 from proxy.agent.doctor.around import ADDRESSES_4, ADDRESSES_6, QUESTION, Targets, around, own_resolvers
 from proxy.agent.doctor.findings import Finding, as_json, as_text, skip
-from proxy.agent.doctor.place import Lines, Place, find_proxy
+from proxy.agent.doctor.fromagent import Questions, from_agent
+from proxy.agent.doctor.place import VARIABLES, Lines, Place, find_proxy
 from proxy.agent.signer import Signer
 from proxy.core.errors import Rejected
 
@@ -18,17 +19,21 @@ HEALTHY, AILING, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 _ABOUT = """\
 Find what is wrong where an agent runs. Run it from the agent's place: its machine or container, its user, its
-environment. Each line is ok, FAIL with its mend, or "-" for what could not be asked.
+environment. Each line is ok, FAIL with its mend, "?" for what nobody could tell, or "-" for what could not be asked.
 
 It asks whether the proxy can be reached, whether the variables lead to it, whether its CA is trusted here, whether the
 clock is right, whether manifest and key fit and for how long, what the agent may do, and whether there is a way to the
 Internet around the proxy. For the last it makes one connection, one question for a name and one ping to public
 resolvers; --no-around leaves that out.
+
+With --from-agent it is a deployment's own test: it tries every way out that an agent might, asks the proxy for what it
+must refuse, and says what this process may do. Then "?" is no pass either. It ends within ten seconds.
 """
 _EXAMPLES = """\
 Examples:
   intent-proxy doctor --proxy http://127.0.0.1:8080 --manifest robot.jws --key robot.pem --ca ca.pem
   intent-proxy doctor --json          # the proxy from HTTPS_PROXY, with its session
+  intent-proxy doctor --from-agent --ca ca.pem --store 10.0.0.3:6379      # may this place count as closed?
   python -m proxy.agent.doctor        # the same, where only the base distribution is installed
 
 Exit codes: 0 nothing fails, 1 something does, 2 wrong usage.
@@ -62,8 +67,23 @@ def parser(program: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--question", metavar="NAME", type=_name, default=QUESTION, help=f"the name to ask for ({QUESTION})"
     )
-    made.add_argument("--timeout", metavar="SECONDS", type=_seconds, default=3.0, help="to wait for each answer (3)")
+    made.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, help="to wait for each answer (3; with --from-agent 2)"
+    )
     made.add_argument("--json", action="store_true", help="print JSON")
+    inside = made.add_argument_group("from the inside, before a deployment counts as ready")
+    inside.add_argument(
+        "--from-agent", action="store_true", help="prove that there is no way out but the proxy, as the agent's user"
+    )
+    for option, what in (
+        ("--outside", "who answers there, as you know, and must not be reached; instead of public resolvers"),
+        ("--store", "the proxy's Redis, which must not be reached"),
+        ("--desk", "the review desk, which must not be reached"),
+    ):
+        inside.add_argument(option, metavar="IP:PORT", type=_end, action="append", default=[], help=what)
+    inside.add_argument(
+        "--proxy-uid", metavar="UID", type=int, action="append", default=[], help="the proxy's user, not to be this one"
+    )
     return made
 
 
@@ -73,22 +93,19 @@ def main(words: Sequence[str], *, program: str) -> int:
         options = parser(program).parse_args(words)
     except SystemExit as end:  # --help, or wrong usage, of which it has told
         return end.code if isinstance(end.code, int) else HEALTHY
+    if options.timeout is None:
+        options.timeout = 2.0 if options.from_agent else 3.0
     try:
-        proxy, said_by = find_proxy(options.proxy, os.environ)
+        place = _place(options)
     except Rejected as fault:
         sys.stderr.write(f"{program}: {fault.detail}\n")
         return WRONG_USAGE
-    place = Place(
-        proxy=proxy,
-        said_by=said_by,
-        environment=os.environ,
-        manifest=options.manifest,
-        key=options.key,
-        ca=options.ca,
-        timeout_s=options.timeout,
-    )
     try:
-        findings = tuple(look(place, None if options.no_around else _targets(options)))
+        if options.from_agent:
+            findings = tuple(from_agent(place, _questions(options), papers=lambda: look(place, None) if place else ()))
+        else:
+            assert place is not None
+            findings = tuple(look(place, None if options.no_around else _targets(options)))
     except KeyboardInterrupt:
         sys.stderr.write(f"{program}: stopped\n")
         return INTERRUPTED
@@ -98,6 +115,26 @@ def main(words: Sequence[str], *, program: str) -> int:
         colours = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
         sys.stdout.write(as_text(findings, colours=colours))
     return AILING if any(each.fails for each in findings) else HEALTHY
+
+
+def _place(options: argparse.Namespace) -> Place | None:
+    """Where the proxy is, as agents know it. From the inside there may be nothing to know: the network leads to it.
+
+    Raises:
+        Rejected(CONFIG_INVALID): nobody said where, or what was said is no proxy's URL.
+    """
+    if options.from_agent and not options.proxy and not any(os.environ.get(name) for name in VARIABLES):
+        return None
+    proxy, said_by = find_proxy(options.proxy, os.environ)
+    return Place(
+        proxy=proxy,
+        said_by=said_by,
+        environment=os.environ,
+        manifest=options.manifest,
+        key=options.key,
+        ca=options.ca,
+        timeout_s=options.timeout,
+    )
 
 
 def look(place: Place, targets: Targets | None) -> Iterator[Finding]:
@@ -143,6 +180,28 @@ def _targets(options: argparse.Namespace) -> Targets:
         question=options.question,
         timeout_s=options.timeout,
     )
+
+
+def _questions(options: argparse.Namespace) -> Questions:
+    return Questions(
+        outside=options.outside,
+        stores=options.store,
+        desks=options.desk,
+        proxy_uids=options.proxy_uid,
+        resolvers=own_resolvers() if options.resolver is None else options.resolver,
+        name=options.question,
+        ca=options.ca,
+        timeout_s=options.timeout,
+    )
+
+
+def _end(text: str) -> tuple[str, int]:
+    """A name would be asked for here, where it means what the proxy's stub says."""
+    host, _, port = text.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65_536):
+        raise argparse.ArgumentTypeError(f"{text!a} is not IP:PORT, such as 10.0.0.3:6379 or [2001:db8::3]:6379")
+    return _address(host), int(port)
 
 
 def _address(text: str) -> str:
