@@ -27,15 +27,15 @@ def say(*words: object) -> None:
 
 
 def ready() -> None:
-    """Wait until something answers: everything starts at once here."""
+    """Wait until the proxy knows us: everything starts at once here."""
     for _ in range(120):
         try:
-            if get("http://intent.internal/health")[0] == 200:
+            if get("http://intent.internal/mandate")[0] == 200:
                 return
         except (OSError, ValueError):
             pass
         time.sleep(0.5)
-    raise SystemExit("agent: no proxy answers")
+    raise SystemExit("agent: no proxy knows this agent")
 
 
 def main() -> None:
