@@ -24,9 +24,13 @@ for host, port in zip(sys.argv[1::2], map(int, sys.argv[2::2])):
     except OSError as fault:
         print(host, port, "no")
 """
-ASK = (
-    "import urllib.request; print(urllib.request.urlopen('https://erp.example:8443/v1/invoices/18', timeout=5).status)"
-)
+ASK = """
+import urllib.request
+try:
+    print(urllib.request.urlopen("https://erp.example:8443/v1/invoices/18", timeout=5).status)
+except OSError as fault:
+    print("no network:", fault)
+"""
 
 
 @pytest.fixture(scope="module", params=["explicit.yaml", "transparent.yaml"])
