@@ -13,13 +13,19 @@ ERP = "https://erp.example:8443"
 
 
 def get(url: str) -> tuple[int, dict[str, Any]]:
-    """Status and document, whether it is the server's or a refusal."""
-    try:
-        answer = urllib.request.urlopen(url, timeout=30)
-    except urllib.error.HTTPError as refused:
-        answer = refused
-    with answer:
-        return answer.status, json.load(answer)
+    """Status and document, whether it is the server's or a refusal. Where that says try again, this does."""
+    for _ in range(5):
+        try:
+            answer = urllib.request.urlopen(url, timeout=30)
+        except urllib.error.HTTPError as refused:
+            answer = refused
+        with answer:
+            told = json.load(answer)
+        retry = told.get("retry", {})
+        if retry.get("action") != "retry":
+            break
+        time.sleep(retry["after_s"] or 1)
+    return answer.status, told
 
 
 def say(*words: object) -> None:
