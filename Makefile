@@ -14,7 +14,7 @@ PYTEST := $(BIN)/pytest
 UV ?= uv
 KEEP ?=
 
-.PHONY: help demo test test-system test-long torture bench lint coverage mutants check lock clean
+.PHONY: help demo test test-system image image-test test-long torture bench lint coverage mutants check lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -28,6 +28,14 @@ test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes 
 test-system: $(STAMP) $(CLIENTS_STAMP) ## tests with networks, foreign programs, faults and the whole demo (≤ 10 minutes)
 	@$(PYTEST) -m "system and alone and not long" -n 2 --dist loadfile --no-loadscope-reorder
 	@$(PYTEST) -m "system and not alone and not long" -n 3 --dist loadfile --no-loadscope-reorder
+
+image: ## the container image, by docker, podman or buildah: intent-proxy
+	@for program in docker podman buildah; do \
+		if command -v $$program >/dev/null; then exec $$program build -t intent-proxy .; fi; \
+	done; echo "make image needs docker, podman or buildah" >&2; exit 1
+
+image-test: $(STAMP) ## build the image and run it: by itself, and by the Compose files; part of test-system
+	@$(PYTEST) tests/image
 
 test-long: $(STAMP) ## torture, soak, image and mutants
 	@HYPOTHESIS_PROFILE=long $(PYTEST) -m long --timeout 3600 || [ $$? -eq 5 ]

@@ -35,12 +35,13 @@ def desk_origins(settings: Settings, port: int) -> tuple[str, ...]:
     """
     url, listen = settings.desk.url, settings.desk.listen
     local = ipaddress.ip_address(listen.host).is_loopback
-    if url is not None and url.startswith("https://"):
-        return (url,)
+    if url is not None and (url.startswith("https://") or not local):
+        return (url,)  # http://localhost of a container is a port that its machine publishes on its own loopback
     if not local:
         detail = (
             f"desk.url: other machines reach the desk at {listen}: say https://NAME there, and let TLS end before it; "
-            "or let it listen on 127.0.0.1"
+            "in a container whose port is published on 127.0.0.1 alone, http://localhost and that port; or let it "
+            "listen on 127.0.0.1"
         )
         raise Rejected(Code.CONFIG_INVALID, detail, field="desk.url")
     host = f"[{listen.host}]" if ":" in listen.host else listen.host

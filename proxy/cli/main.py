@@ -28,6 +28,7 @@ _START, _POLICY, _MANDATES, _REVIEW = "Set up and run", "Policy and people", "Ma
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": (_START, "init:init", "Make a deployment: configuration, CA, keys, signed policy."),
     "run": (_START, "run:run", "Run the proxy."),
+    "health": (_START, "health:health", "Does the running proxy still refuse? For health checks."),
     "demo": (_START, "demo:demo", "See the whole story on this machine."),
     "transparent": (_START, "transparent:app", "Packet rules: no way out for agents but through the proxy."),
     "ca": (_START, "ca:app", "The proxy's certificate authority."),

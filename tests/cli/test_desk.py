@@ -74,6 +74,9 @@ def test_a_link_is_never_made_where_others_may_look_in(home: Path, port: int) ->
         pytest.param(
             'listen: "0.0.0.0:8091", url: "https://desk.example"', ("https://desk.example",), id="another machine"
         ),
+        pytest.param(
+            'listen: "0.0.0.0:8091", url: "http://localhost:9000"', ("http://localhost:9000",), id="a published port"
+        ),
     ],
 )
 def test_it_answers_under_its_own_names(home: Path, text: str, origins: tuple[str, ...]) -> None:

@@ -1,0 +1,107 @@
+"""Makes what the sample deployment needs, at its first start: each part's papers in a volume of its own.
+
+python3 setup.py explicit|transparent
+
+For anything real the operator's and the people's keys are made elsewhere, by those they belong to.
+"""
+
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+HERE = Path(__file__).parent
+DEPLOYMENT = Path("/var/lib/intent-proxy")
+PAPERS, PEOPLE, STORE, SERVER = (Path("/srv", name) for name in ("papers", "people", "store", "server"))
+AGENT = "invoice-bot"
+
+COMMON = """
+redis_url: redis://:{password}@{store}:6379/0
+upstream_cas: [origin-ca.pem]
+tls: {{listen: 0.0.0.0:8443, names: [proxy]}}
+desk: {{start: false, listen: 0.0.0.0:8090, url: "http://localhost:{desk}"}}
+"""
+VALKEY = """
+bind * -::*
+requirepass {password}
+dir /srv/store
+appendonly yes
+appendfsync always
+no-appendfsync-on-rewrite no
+maxmemory-policy noeviction
+save ""
+"""
+
+
+def intent_proxy(*words: object) -> None:
+    subprocess.run(["intent-proxy", *map(str, words)], check=True)
+
+
+def certificate(folder: Path, *names: str) -> bytes:
+    """A server's key and certificate in `folder`; returns the certificate, which is its own CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=365))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = made.public_bytes(serialization.Encoding.PEM)
+    (folder / "cert.pem").write_bytes(pem)
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return pem
+
+
+def main(kind: str) -> None:
+    if (DEPLOYMENT / "proxy.yaml").exists():
+        print("there already")
+        return
+    password = secrets.token_urlsafe(24)
+    mine = Path("/tmp/mine")  # noqa: S108 - a tmpfs of this container's own
+    intent_proxy("init", mine, "--deployment", "compose", "--agent", AGENT, "--listen", "0.0.0.0:8080")
+    ca = certificate(SERVER, "erp.example", "payroll.example")
+    (mine / "origin-ca.pem").write_bytes(ca)
+    with (mine / "proxy.yaml").open("a") as settings:
+        settings.write(COMMON.format(password=password, store="store", desk=os.environ.get("DESK_PORT", "8090")))
+    shutil.copy(HERE / "clusters.yaml", mine / "clusters.yaml")
+    agents = mine / "agents.yaml"
+    agents.write_text(agents.read_text().replace("class: embedded", "class: augmenting"))  # need not say why each time
+    intent_proxy("bundle", "sign", "-c", mine)
+    words = ["--agent", AGENT, "--cluster", "supplier-invoices", "--purpose", "Match the invoices of suppliers."]
+    intent_proxy("manifest", "sign", "-c", mine, *words, "--yes")
+
+    shutil.copy(mine / "keys" / f"{AGENT}.pem", PAPERS / "agent.pem")
+    shutil.copy(mine / "manifests" / f"{AGENT}.jws", PAPERS / "agent.jws")
+    shutil.copy(mine / "state" / "ca" / "ca.pem", PAPERS / "ca.pem")
+    shutil.copytree(mine / "keys", PEOPLE, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f"{AGENT}.pem"))
+    (STORE / "valkey.conf").write_text(VALKEY.format(password=password))
+    (STORE / "valkey.conf").chmod(0o600)
+    shutil.rmtree(mine / "keys")
+    settings_last = shutil.ignore_patterns("proxy.yaml")
+    shutil.copytree(mine, DEPLOYMENT, dirs_exist_ok=True, ignore=settings_last)
+    (DEPLOYMENT / "keys").mkdir(mode=0o700)
+    shutil.copy(mine / "proxy.yaml", DEPLOYMENT / "proxy.yaml")
+    (DEPLOYMENT / "proxy.yaml").chmod(0o600)
+    print("made")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
