@@ -146,19 +146,58 @@ def open_place() -> Iterator[tuple[Host, Host, Host]]:
         yield agent, router, far
 
 
-HOLES = {"TCP, IPv4", "TCP, IPv6", "UDP", "DNS", "DNS, other servers", "ICMP", "refusal"}
+HOLES = {"TCP, IPv4", "TCP, IPv6", "UDP", "DNS", "DNS, other servers", "DNS over HTTPS and TLS", "ICMP", "refusal"}
+HOLES |= {"metadata", "store", "desk", "listener"}
 
 
-def test_an_open_place_has_every_hole_and_each_is_named() -> None:
-    with open_place() as (agent, router, _):
+@pytest.fixture(scope="module")
+def hollow() -> Iterator[tuple[Host, Host]]:
+    """An open place with everything in it that must not be reached."""
+    with open_place() as (agent, router, far):
         agent.set("ipv4/ping_group_range", "0 2147483647")
         router.must("ip", "addr", "add", "169.254.169.254/32", "dev", "lo")
         router.stand(8444, 0, 80, 6379, 8090, user=0)
-        words = (*OUTSIDE, "--store", "10.77.1.2:6379", "--desk", "[fd77:1::2]:8090")
-        rows = look(agent, *words, resolver=FAR[4])
-        assert states(rows, "fail") == {*HOLES, "metadata", "store", "desk", "listener"}, rows
-        assert "somebody else is there" in str(rows["TCP, IPv4"]["text"])
-        assert "uid" in states(rows, "ok") and "capabilities" in states(rows, "ok")
+        far.must("ip", "addr", "add", "9.9.9.9/32", "dev", "lo")
+        router.must("ip", "route", "add", "9.9.9.9/32", "via", "10.77.4.2")
+        yield agent, far
+
+
+def test_an_open_place_has_every_hole_and_each_is_named(hollow: tuple[Host, Host]) -> None:
+    agent, _ = hollow
+    agent.must("nft", "table inet wall {}; delete table inet wall")
+    words = (*OUTSIDE, "--store", "10.77.1.2:6379", "--desk", "[fd77:1::2]:8090")
+    rows = look(agent, *words, resolver=FAR[4])
+    assert states(rows, "fail") == HOLES
+    assert "somebody else is there" in str(rows["TCP, IPv4"]["text"])
+    assert {"uid", "capabilities", "raw sockets", "container runtime"} == states(rows, "ok")
+
+
+@pytest.mark.parametrize(
+    ("opened", "row"),
+    [
+        pytest.param("ip daddr 10.77.4.2 tcp dport 22", "TCP, IPv4", id="one port of IPv4"),
+        pytest.param("ip6 daddr fd77:4::2 tcp dport 8080", "TCP, IPv6", id="one port of IPv6"),
+        pytest.param("ip daddr 10.77.4.2 udp dport 123", "UDP", id="a datagram"),
+        pytest.param("ip6 daddr fd77:4::2 udp dport 443", "UDP", id="a datagram of IPv6"),
+        pytest.param("ip daddr 10.77.4.2 udp dport 53", "DNS, other servers", id="a name server"),
+        pytest.param("ip daddr 10.77.4.2 tcp dport 53", "DNS, other servers", id="a name server over TCP"),
+        pytest.param("ip daddr 10.77.4.2 icmp type echo-request", "ICMP", id="a ping"),
+        pytest.param("ip daddr 169.254.169.254 tcp dport 80", "metadata", id="metadata"),
+        pytest.param("ip daddr 10.77.1.2 tcp dport 6379", "store", id="the store"),
+        pytest.param("ip6 daddr fd77:1::2 tcp dport 8090", "desk", id="the desk"),
+        pytest.param("ip daddr 10.77.1.2 tcp dport 8444", "listener", id="the listener"),
+        pytest.param("ip daddr 9.9.9.9 tcp dport 853", "DNS over HTTPS and TLS", id="a resolver over TLS"),
+    ],
+)
+def test_a_single_hole_is_found(hollow: tuple[Host, Host], opened: str, row: str) -> None:
+    agent, _ = hollow
+    rules = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept; oif lo accept"
+    table = f"table inet wall {{ chain out {{ type filter hook output priority 0; policy drop; {rules}; "
+    agent.must("nft", f"table inet wall {{}}; delete table inet wall; {table}}}; }}")
+    words = (*OUTSIDE, "--store", "10.77.1.2:6379", "--desk", "[fd77:1::2]:8090")
+    assert set(wrong(look(agent, *words, resolver="10.77.9.9"))) == {"refusal"}
+    agent.must("nft", f"delete table inet wall; {table}{opened} accept; }}; }}")
+    assert set(wrong(look(agent, *words, resolver="10.77.9.9"))) == {"refusal", row}
 
 
 @pytest.mark.parametrize(
