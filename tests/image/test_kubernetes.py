@@ -235,7 +235,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pod, str
             "python3",
             IMAGE,
             "-c",
-            conf,
+            VALKEY,
             files["valkey.conf"].decode(),
         )
         for path in (folder / "server", *(folder / "server").iterdir()):
