@@ -13,13 +13,19 @@ ERP = "https://erp.example:8443"
 
 
 def get(url: str) -> tuple[int, dict[str, Any]]:
-    """Status and document, whether it is the server's or a refusal."""
-    try:
-        answer = urllib.request.urlopen(url, timeout=30)
-    except urllib.error.HTTPError as refused:
-        answer = refused
-    with answer:
-        return answer.status, json.load(answer)
+    """Status and document, whether it is the server's or a refusal. Where that says try again, this does."""
+    for _ in range(5):
+        try:
+            answer = urllib.request.urlopen(url, timeout=30)
+        except urllib.error.HTTPError as refused:
+            answer = refused
+        with answer:
+            told = json.load(answer)
+        retry = told.get("retry", {})
+        if retry.get("action") != "retry":
+            break
+        time.sleep(retry["after_s"] or 1)
+    return answer.status, told
 
 
 def say(*words: object) -> None:
@@ -27,15 +33,15 @@ def say(*words: object) -> None:
 
 
 def ready() -> None:
-    """Wait until something answers: everything starts at once here."""
+    """Wait until the proxy knows us: everything starts at once here."""
     for _ in range(120):
         try:
-            if get("http://intent.internal/health")[0] == 200:
+            if get("http://intent.internal/mandate")[0] == 200:
                 return
         except (OSError, ValueError):
             pass
         time.sleep(0.5)
-    raise SystemExit("agent: no proxy answers")
+    raise SystemExit("agent: no proxy knows this agent")
 
 
 def main() -> None:

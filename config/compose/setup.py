@@ -24,11 +24,14 @@ PAPERS, PEOPLE, STORE, SERVER = (Path("/srv", name) for name in ("papers", "peop
 AGENT = "invoice-bot"
 
 COMMON = """
-redis_url: redis://:{password}@{store}:6379/0
+redis_url: redis://:{password}@store:6379/0
 upstream_cas: [origin-ca.pem]
-tls: {{listen: 0.0.0.0:8443, names: [proxy]}}
 desk: {{start: false, listen: 0.0.0.0:8090, url: "http://localhost:{desk}"}}
 """
+BY_KIND = {
+    "explicit": "tls: {listen: 0.0.0.0:8443, names: [proxy]}\n",
+    "transparent": "transparent: {listen: [127.0.0.1:8444], dns: {listen: [127.0.0.1:5353]}}\n",
+}
 VALKEY = """
 bind * -::*
 requirepass {password}
@@ -75,29 +78,36 @@ def main(kind: str) -> None:
         print("there already")
         return
     password = secrets.token_urlsafe(24)
-    mine = Path("/tmp/mine")  # noqa: S108 - a tmpfs of this container's own
-    intent_proxy("init", mine, "--deployment", "compose", "--agent", AGENT, "--listen", "0.0.0.0:8080")
-    ca = certificate(SERVER, "erp.example", "payroll.example")
-    (mine / "origin-ca.pem").write_bytes(ca)
+    mine = Path("/tmp/mine")  # in a tmpfs of this container's own
+    listen = "0.0.0.0:8080" if kind == "explicit" else "127.0.0.1:8080"
+    intent_proxy("init", mine, "--deployment", "compose", "--agent", AGENT, "--listen", listen)
+    (mine / "origin-ca.pem").write_bytes(certificate(SERVER, "erp.example", "payroll.example"))
     with (mine / "proxy.yaml").open("a") as settings:
-        settings.write(COMMON.format(password=password, store="store", desk=os.environ.get("DESK_PORT", "8090")))
-    shutil.copy(HERE / "clusters.yaml", mine / "clusters.yaml")
-    agents = mine / "agents.yaml"
-    agents.write_text(agents.read_text().replace("class: embedded", "class: augmenting"))  # need not say why each time
+        settings.write(COMMON.format(password=password, desk=os.environ.get("DESK_PORT", "8090")) + BY_KIND[kind])
+    agents, clusters = (mine / "agents.yaml").read_text(), (HERE / "clusters.yaml").read_text()
+    agents = agents.replace("class: embedded", "class: augmenting")  # need not say why each time
+    if kind == "transparent":  # where it is stands for who it is
+        agents = agents.replace("class:", 'bindings: {source: ["lo 127.0.0.1"]}\n    class:')
+        clusters = clusters.replace("risk: routine", "risk: routine\n    proof: source")
+    (mine / "agents.yaml").write_text(agents)
+    (mine / "clusters.yaml").write_text(clusters)
     intent_proxy("bundle", "sign", "-c", mine)
     words = ["--agent", AGENT, "--cluster", "supplier-invoices", "--purpose", "Match the invoices of suppliers."]
     intent_proxy("manifest", "sign", "-c", mine, *words, "--yes")
 
-    shutil.copy(mine / "keys" / f"{AGENT}.pem", PAPERS / "agent.pem")
-    shutil.copy(mine / "manifests" / f"{AGENT}.jws", PAPERS / "agent.jws")
     shutil.copy(mine / "state" / "ca" / "ca.pem", PAPERS / "ca.pem")
+    if kind == "explicit":
+        shutil.copy(mine / "keys" / f"{AGENT}.pem", PAPERS / "agent.pem")
+        shutil.copy(mine / "manifests" / f"{AGENT}.jws", PAPERS / "agent.jws")
+    else:
+        PAPERS.chmod(0o755)  # the agent is another user here
     shutil.copytree(mine / "keys", PEOPLE, dirs_exist_ok=True, ignore=shutil.ignore_patterns(f"{AGENT}.pem"))
     (STORE / "valkey.conf").write_text(VALKEY.format(password=password))
     (STORE / "valkey.conf").chmod(0o600)
     shutil.rmtree(mine / "keys")
     settings_last = shutil.ignore_patterns("proxy.yaml")
     shutil.copytree(mine, DEPLOYMENT, dirs_exist_ok=True, ignore=settings_last)
-    (DEPLOYMENT / "keys").mkdir(mode=0o700)
+    (DEPLOYMENT / "keys").mkdir(mode=0o700, exist_ok=True)
     shutil.copy(mine / "proxy.yaml", DEPLOYMENT / "proxy.yaml")
     (DEPLOYMENT / "proxy.yaml").chmod(0o600)
     print("made")
