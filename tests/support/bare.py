@@ -22,8 +22,9 @@ def bare(user: int, *words: object, resolver: str = "", privileges: str = NONE, 
     script.append(f"printf %s {shlex.quote(conf)} > $T/resolv.conf && mount --bind $T/resolv.conf /etc/resolv.conf")
     script.append(f"cd {ROOT}")
     become = f"setpriv --reuid {user} --regid {user} --clear-groups {privileges}" if user or privileges else ""
-    given = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in variables.items())
-    script.append(f"exec env -i PATH=/usr/bin:/bin:/usr/sbin {given} {become} {shlex.join(map(str, words))}")
+    given = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin:/usr/sbin:/sbin", **variables}
+    shown = " ".join(f"{name}={shlex.quote(str(value))}" for name, value in given.items())
+    script.append(f"exec env -i {shown} {become} {shlex.join(map(str, words))}")
     return ["unshare", "--mount", "sh", "-ec", "\n".join(["T=/mnt", "mount -t tmpfs -o mode=755 t $T", *script])]
 
 

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,8 +73,9 @@ clusters:
 class Resolver:
     """The name server that the proxy asks. `asked` is every question it got, whoever sent it."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, names: Mapping[str, str] = NAMES) -> None:
         self.asked: list[str] = []
+        self._names = names
         self._sock = sock
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -88,9 +89,9 @@ class Resolver:
                     at += 1 + length
                 name, kind = ".".join(labels).lower(), packet[at + 2]
                 self.asked.append(name)
-                address = NAMES.get(name) if kind == 1 else None
+                address = self._names.get(name) if kind == 1 else None
                 answer = b"" if address is None else b"\xc0\x0c\0\1\0\1\0\0\0\1\0\4" + socket.inet_aton(address)
-                head = packet[:2] + (b"\x81\x80" if name in NAMES else b"\x81\x83") + b"\0\1"
+                head = packet[:2] + (b"\x81\x80" if name in self._names else b"\x81\x83") + b"\0\1"
                 count = b"\0\1" if answer else b"\0\0"
                 self._sock.sendto(head + count + bytes(4) + packet[12 : at + 5] + answer, sender)
 
