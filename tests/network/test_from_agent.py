@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import monotonic
 
 import pytest
 from bare import NONE, bare
@@ -262,3 +263,17 @@ def test_what_a_stranger_accepts_or_refuses_and_says_nothing_to_is_no_proof() ->
             assert "TCP, IPv4" in states(rows, "unknown")
             told = " ".join(map(str, wrong(rows)["TCP, IPv4"]))
             assert f"{FAR[4]}:22 accepts, and closes" in told and f"{FAR[4]}:80 is refused, perhaps" in told
+
+
+def test_where_everything_is_accepted_and_nothing_answers_it_ends_in_time_and_passes_nothing() -> None:
+    with walled() as town:
+        agent, router = town.host("agent"), town.host("router")
+        town.wire(agent, router, 1)
+        agent.reach(router, 1)
+        lead = "type nat hook prerouting priority dstnat; meta l4proto tcp redirect to :4445"
+        router.must("nft", f"table inet tar {{ chain pit {{ {lead}; }}; }}")
+        with router.inside(lambda: socket.create_server(("", 4445), backlog=500)):  # the kernel accepts by itself
+            began = monotonic()
+            rows = look(agent, "--timeout", "30", "--proxy", "http://10.77.1.2:8080", resolver="10.77.1.2")
+            assert monotonic() - began < 10 + 2  # the interpreter has to start and to end
+    assert {"proxy", "refusal", "TCP, IPv4", "metadata"} <= states(rows, "unknown")

@@ -97,7 +97,8 @@ def attempt(trial: Trial) -> Seen:
             return found
     end = "accepts, and says nothing" if found is None else "accepts, and closes without a word"
     if here is not None:
-        return closed(f"{trial.where} was caught in this network namespace, by uid {here.uid}")
+        by = "" if here.owner is None else f", by uid {here.owner}"
+        return closed(f"{trial.where} was caught in this network namespace{by}")
     if _near(trial) is socket.socket:
         return closed(f"{trial.where} was caught by the next hop")
     if found is not None and trial.speaks:

@@ -14,6 +14,7 @@ from pathlib import Path
 PROC = Path("/proc")
 _REJECTED = 0x0200  # RTF_REJECT: the kernel answers by itself that there is no way
 _TENTATIVE = 0x40  # IFA_F_TENTATIVE
+_OWNED = frozenset({1, 8, 10})  # TCP_ESTABLISHED, TCP_CLOSE_WAIT, TCP_LISTEN: a program holds it
 LISTENING = 10  # TCP_LISTEN in the kernel's tables
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -80,6 +81,11 @@ class Entry:
     remote: tuple[Address, int]
     state: int
     uid: int
+
+    @property
+    def owner(self) -> int | None:
+        """Whose it is; None for what the kernel alone still keeps, which it lists as root's."""
+        return self.uid if self.state in _OWNED else None
 
 
 def sockets(proc: Path = PROC) -> Iterator[Entry]:
