@@ -26,11 +26,11 @@ def install() -> bool:
         except ModuleNotFoundError as fault:
             if fault.name != f"{_PACKAGE}.{name}" or name.startswith("__"):
                 raise AttributeError(name) from None
-        del package.__getattr__  # type: ignore[attr-defined]
+        del package.__getattr__
         load(package)
         return getattr(package, name)
 
-    package.__getattr__ = ask  # type: ignore[method-assign, assignment]
+    package.__getattr__ = ask  # type: ignore[method-assign]
     sys.modules[_PACKAGE] = package
     parent, _, name = _PACKAGE.partition(".")
     setattr(sys.modules[parent], name, package)
