@@ -6,6 +6,7 @@ are in: a pod's UID, or the inode of the proxy's network namespace. No forwardin
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from proxy.core.errors import Code, Rejected
 from proxy.core.model import Agent, Bundle, IPAddress
@@ -29,6 +30,7 @@ class Place:
         return f"{self.interface} {'*' if self.address is None else self.address} {self.generation}"
 
 
+@lru_cache(maxsize=4096)
 def read_source(text: str) -> tuple[str, IPAddress, str]:
     """A binding as agents.yaml has it, `INTERFACE ADDRESS [GENERATION]`; the generation "" when it is not named.
 

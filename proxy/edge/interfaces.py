@@ -9,7 +9,7 @@ from proxy.core.addresses import unmapped
 from proxy.core.errors import Code, Unavailable
 from proxy.core.model import Bundle, IPAddress
 from proxy.core.places import Place, bound_to
-from proxy.edge.surfaces import interfaces
+from proxy.edge.netlink import Interfaces
 
 
 def generation_of_network() -> str:
@@ -25,15 +25,19 @@ class Places:
     def __init__(self, bundle: Callable[[], Bundle], generation: str | None) -> None:
         self._bundle = bundle
         self._generation = generation or generation_of_network()
+        self._interfaces = Interfaces()
 
     def place_of(self, peer: str, local: str) -> Place:
         """The place of `peer` by the address it reached. Whom no agent is bound to shares one place per interface.
 
         Raises:
-            Unavailable(UNDECIDED): no single interface bears that address.
+            Unavailable(UNDECIDED): no single interface bears that address, or the kernel does not say.
         """
         reached = plain(local)
-        names = interfaces().get(reached, frozenset()) or (frozenset({"lo"}) if reached.is_loopback else frozenset())
+        try:  # all of 127.0.0.0/8 is loopback's, though it bears the first alone
+            names = self._interfaces.bearing(reached) or frozenset({"lo"} if reached.is_loopback else ())
+        except OSError as fault:
+            raise Unavailable(Code.UNDECIDED, f"the interfaces cannot be read: {fault.strerror}") from None
         if len(names) != 1:
             raise Unavailable(Code.UNDECIDED, f"{len(names)} interfaces bear {reached}, and one must")
         # Whoever comes by loopback is on this very machine, whichever of its addresses it used.

@@ -23,7 +23,7 @@ from proxy.edge.door import Door
 from proxy.edge.door_tls import door_context
 from proxy.edge.parts import load_policy, prepare
 from proxy.edge.secrets import secret_faults
-from proxy.edge.sockets import reserve
+from proxy.edge.sockets import check_datagrams, reserve
 from proxy.policy.settings import load_settings
 from proxy.stores.embedded import EmbeddedStore, keep_up
 from proxy.stores.redis import RedisServer
@@ -253,6 +253,8 @@ async def run_proxy(
             tls = tls[0], held.enter_context(contextlib.closing(reserve(*tls))).getsockname()[1]
         for each in (*settings.transparent.listen, *settings.transparent.dns.listen):
             held.enter_context(contextlib.closing(reserve(each.host, each.port)))
+        for each in settings.transparent.dns.listen:
+            check_datagrams(each.host, each.port)
         held.enter_context(_alone(settings.state))
         embedded = EmbeddedStore(settings.state) if settings.redis_url is None else None
         url = embedded.start() if embedded is not None else str(settings.redis_url)

@@ -21,6 +21,17 @@ def reserve(host: str, port: int) -> socket.socket:
     return shared_socket(host, port)
 
 
+def check_datagrams(host: str, port: int) -> None:
+    """See that nobody else has an address for datagrams. It is not kept: who has it bound is sent some of them.
+
+    Raises:
+        Rejected(CONFIG_INVALID): the address is taken or is not ours to bind.
+    """
+    family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        _bind(probe, host, port)
+
+
 def shared_datagrams(host: str, port: int) -> socket.socket:
     """The same for datagrams: the kernel gives each worker some of the peers.
 

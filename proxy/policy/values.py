@@ -193,6 +193,9 @@ def _listens(value: object, file: Path) -> tuple[Listen, ...]:
     found = tuple(_listen(item, file) for item in value)
     if len(set(found)) != len(found):
         raise ValueError("expected each address once")
+    for each in found:
+        if each.port == 0:  # packet rules lead to it, and somebody has to say where
+            raise ValueError(f"expected a port, not any free one, got {each}")
     return found
 
 

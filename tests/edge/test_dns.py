@@ -11,7 +11,7 @@ import pytest
 from mitmproxy import dns
 
 from proxy.core.encoding import Json
-from proxy.core.errors import Code, Unavailable
+from proxy.core.errors import Code, Rejected, Unavailable
 from proxy.core.places import Place
 from proxy.core.transparent import STUB_NETWORK
 from proxy.edge import dns as stub_module
@@ -87,15 +87,26 @@ async def run() -> AsyncIterator[object]:
             quota=quota,
             absent=("cluster.local",),
         )
-        datagrams = shared_datagrams("127.0.0.1", 0)
-        port = datagrams.getsockname()[1]
-        await stub.start([(datagrams, shared_socket("127.0.0.1", port))])
+        stream, datagrams = pair()
+        port = stream.getsockname()[1]
+        await stub.start([(datagrams, stream)])
         started.append(stub)
         return Running(stub=stub, port=port, lines=lines)
 
     yield begin
     for stub in started:
         await stub.stop()
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """A port that was free for both."""
+    for _ in range(20):
+        stream = shared_socket("127.0.0.1", 0)
+        try:
+            return stream, shared_datagrams("127.0.0.1", stream.getsockname()[1])
+        except Rejected:
+            stream.close()
+    raise AssertionError("no port is free for both")
 
 
 async def test_a_name_gets_an_address_and_the_journal_one_line(run) -> None:

@@ -5,7 +5,7 @@ import socket
 import pytest
 
 from proxy.core.errors import Code, Rejected
-from proxy.edge.sockets import reserve, shared_socket
+from proxy.edge.sockets import check_datagrams, reserve, shared_datagrams, shared_socket
 
 
 def test_a_taken_port_is_one_clear_line() -> None:
@@ -32,3 +32,11 @@ def test_they_name_their_protocol_so_that_small_answers_are_not_delayed() -> Non
 def test_an_address_of_another_machine_is_one_clear_line() -> None:
     with pytest.raises(Rejected, match=r"listen: 192\.0\.2\.1:0 cannot be bound"):
         reserve("192.0.2.1", 0)
+
+
+def test_an_address_where_somebody_else_gets_datagrams_is_not_taken() -> None:
+    with shared_datagrams("127.0.0.1", 0) as theirs:
+        port = theirs.getsockname()[1]
+        with pytest.raises(Rejected, match="already in use"):
+            check_datagrams("127.0.0.1", port)
+    check_datagrams("127.0.0.1", port)

@@ -182,6 +182,11 @@ def test_passwords_are_not_in_the_repr() -> None:
         pytest.param(
             BASE + "listen: 8080", "3: listen: expected text, got 8080; put it in quotes", id="only a port to listen on"
         ),
+        pytest.param(
+            BASE + 'transparent: {listen: ["127.0.0.1:0"]}',
+            "3: transparent.listen: expected a port, not any free one, got 127.0.0.1:0",
+            id="a port that rules cannot lead to",
+        ),
         pytest.param(BASE + "workers: 0", "3: workers: expected a whole number from 1 to 64, got 0", id="no workers"),
         pytest.param(
             BASE + "workers: true",
