@@ -12,7 +12,7 @@ from addons.http1 import RefusedHead
 from addons.http_layer import GatedHttpLayer
 from addons.plain import Closed, TlsWanted
 from addons.translate import Tunnels, received, response_of, undecided
-from proxy.core.errors import Rejected
+from proxy.core.errors import Code, Rejected
 from proxy.core.transparent import check_sni, is_http
 from proxy.gate import Gate
 from proxy.identify import Tunnel
@@ -68,9 +68,18 @@ class Admit:
         try:
             check_sni(hello.client_hello.sni, tunnel.host)
         except Rejected as fault:
+            self._tunnels.refused.add(client.id)
             await self.refuse_redirected(client, fault)
         else:
             self._tunnels.named.add(client.id)
+
+    async def tls_failed_client(self, failed: tls.TlsData) -> None:
+        """A redirected connection ends before anybody could read whom its ClientHello names."""
+        client, tunnels = failed.context.client, self._tunnels
+        if tunnels.redirected(client.id) is None or client.id in tunnels.named or client.id in tunnels.refused:
+            return
+        detail = "what began as TLS is no ClientHello that could be read, or none that was finished"
+        await self.refuse_redirected(client, Rejected(Code.TRANSPARENT_PROTOCOL, detail))
 
     async def refuse_redirected(self, client: Client, fault: Rejected) -> None:
         """Write down the end of a redirected connection that no answer could be given on."""

@@ -30,6 +30,7 @@ class Tunnels:
 
     named: set[str] = field(default_factory=set)
     """Redirected connections whose ClientHello named the server it may: no other gets to TLS."""
+    refused: set[str] = field(default_factory=set)  # redirected connections whose ClientHello was refused
     spoke: set[str] = field(default_factory=set)  # redirected connections that have said what they speak
 
     def redirected(self, client_id: str) -> Tunnel | None:
@@ -43,6 +44,7 @@ class Tunnels:
         self.certificates.pop(client_id, None)
         self.tls_only.discard(client_id)
         self.named.discard(client_id)
+        self.refused.discard(client_id)
         self.spoke.discard(client_id)
 
     def leg_of(self, client: Client, *, inner_tls: bool = False, outside: bool = False) -> Leg:

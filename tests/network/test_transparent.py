@@ -1,90 +1,19 @@
 """An agent with no proxy settings: what it connects to is redirected, and decided like any other call."""
 
-import os
-import socket
-import struct
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from enclosure import Enclosure, enclosure
-from houses import CLUSTERS
+from hellos import client_hello, with_extension, with_second_name
+from ledstreets import Street, opened
 from nodes import wait_for
-from towns import Town, open_town
 
 pytestmark = pytest.mark.system
-
-RULES = """
-table ip t { chain o { type nat hook output priority -100;
-  ip daddr 198.18.0.0/15 tcp dport 1-65535 redirect to :8444
-  ip daddr 192.0.2.0/24 tcp dport 1-65535 redirect to :8444
-}
-}
-"""
-SETTINGS = 'transparent: {listen: ["127.0.0.1:8444"], dns: {listen: ["127.0.0.1:5353"]}}\n'
-
-
-def question(name: str, kind: int = 1) -> bytes:
-    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.split("."))
-    return struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", kind, 1)
-
-
-class Street:
-    """An agent beside its proxy, in a namespace of their own."""
-
-    def __init__(self, town: Town, place: Enclosure, folder: Path) -> None:
-        self.town, self.place, self.folder = town, place, folder
-
-    def curl(self, *words: str) -> str:
-        """The status that curl tells; "000" for none."""
-        command = ["curl", "-s", "-m", "8", "-o", "/dev/null", "-w", "%{http_code}", "--noproxy", "*"]
-        done = self.place.run([*command, "--cacert", str(self.town.house.ca), *words], environment=os.environ)
-        return done.stdout
-
-    def ask(self, name: str, kind: int = 1) -> bytes:
-        """What the stub answers."""
-
-        def asked() -> bytes:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(5)
-                sock.sendto(question(name, kind), ("127.0.0.1", 5353))
-                return sock.recv(512)
-
-        return self.place.inside(asked)
-
-    def given(self, name: str) -> str:
-        """The address that the stub gives a name."""
-        return socket.inet_ntoa(self.ask(name)[-4:])
-
-    def connect(self, way: str, path: str, *words: str, host: str = "erp.example", to: str = "") -> str:
-        to = to or self.given("erp.example")
-        port = self.town.origin(way).port
-        scheme = "https" if way == "tls" else "http"
-        return self.curl("--resolve", f"{host}:{port}:{to}", f"{scheme}://{host}:{port}{path}", *words)
-
-    def dns(self) -> list[dict[str, object]]:
-        return self.town.house.journal("dns")
-
-    def codes(self) -> list[object]:
-        return [each.get("code") for each in self.town.house.journal("decision")]
 
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    folder = tmp_path_factory.mktemp("transparent")
-    rules = folder / "rules.nft"
-    rules.write_text(RULES)
-    with enclosure() as place:
-        place.ip("addr", "add", "10.99.0.1/32", "dev", "lo")
-        place.ip("route", "add", "default", "dev", "lo", "src", "10.99.0.1")
-        done = place.run(["nft", "-f", rules], environment=os.environ)
-        assert done.returncode == 0, done.stderr
-        opening = open_town(folder, workers=1, clusters=CLUSTERS, extra=SETTINGS)
-        town = place.inside(opening.__enter__)
-        try:
-            yield Street(town, place, folder)
-        finally:
-            place.inside(lambda: opening.__exit__(None, None, None))
+    with opened(tmp_path_factory.mktemp("transparent")) as running:
+        yield running
 
 
 @pytest.mark.parametrize("way", ["plain", "tls"])
@@ -144,3 +73,46 @@ def test_the_stub_gives_a_name_one_address_and_nothing_else_and_the_journal_says
     assert street.ask("crm.example", 28)[3] & 0x0F == 0
     assert street.ask("crm.example", 16)[3] & 0x0F == 5
     wait_for(lambda: any("something else" in str(each.get("refused")) for each in street.dns()), "the refusal")
+
+
+# --- what TLS begins with ---------------------------------------------------------------------------------------------
+
+ECH, GREASE = 0xFE0D, bytes([0, 0, 1, 0, 1, 7, 0, 32, *range(32), 0, 16, *range(16)])
+SERVER_HELLO = b"\x16\x03\x03"
+
+
+def test_a_client_hello_may_come_in_pieces(street: Street) -> None:
+    assert street.hello([bytes([each]) for each in client_hello("erp.example")]) == SERVER_HELLO
+
+
+def test_encrypted_client_hello_is_ignored_and_what_it_names_outside_is_judged(street: Street) -> None:
+    assert street.hello([with_extension(client_hello("erp.example"), ECH, GREASE)]) == SERVER_HELLO
+    before = len(street.codes())
+    assert street.hello([with_extension(client_hello("evil.example"), ECH, GREASE)]) == b""
+    wait_for(lambda: "transparent.sni" in street.codes()[before:], "its line")
+
+
+@pytest.mark.parametrize(
+    "hello",
+    [
+        pytest.param(client_hello(None), id="no name"),
+        pytest.param(client_hello("192.0.2.1"), id="an address for a name"),
+        pytest.param(with_second_name(client_hello("erp.example"), "evil.example"), id="two names"),
+        pytest.param(with_second_name(client_hello("evil.example"), "erp.example"), id="two names, the other first"),
+        pytest.param(b"\x16\x03\x01\xff\xff" + b"\x01" + bytes(70_000), id="longer than any"),
+        pytest.param(b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00", id="another message of TLS"),
+    ],
+)
+def test_a_client_hello_that_does_not_name_the_server_is_closed(street: Street, hello: bytes) -> None:
+    before, seen = len(street.codes()), street.town.origin("tls").mark()
+    assert street.hello([hello])[:3] != SERVER_HELLO
+    wait_for(lambda: street.codes()[before:], "its line")
+    assert str(street.codes()[before]).startswith("transparent.")
+    assert street.town.origin("tls").since(seen).nothing
+
+
+def test_a_client_hello_that_never_ends_is_ended(street: Street) -> None:
+    """A byte now and then does not keep it open."""
+    before = street.town.origin("tls").mark()
+    assert street.hello([bytes([each]) for each in client_hello("erp.example")[:60]], pause_s=0.25) == b""
+    assert street.town.origin("tls").since(before).nothing

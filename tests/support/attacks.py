@@ -132,16 +132,16 @@ def _try_twin(street: Street, case: Case) -> None:
 _NAME = re.compile(r"([A-G]\d\d)-[a-z0-9-]+\.(?:yaml|py)")
 
 
-def corpus(folder: Path) -> dict[Path, list[Case]]:
-    """Every case of every file of the corpus, over every way in."""
+def corpus(folder: Path, ways: Sequence[str] = WAYS) -> dict[Path, list[Case]]:
+    """Every case of every file of the corpus, over every way in of explicit mode, or over these."""
     found: dict[Path, list[Case]] = {}
     for path in sorted(folder.iterdir()):
         if _NAME.fullmatch(path.name):
             read = _from_yaml if path.suffix == ".yaml" else _from_python
-            found[path] = [case for way in WAYS for case in read(path, way)]
+            found[path] = [case for way in ways for case in read(path, way)]
             names = [str(case) for case in found[path]]
             wrong = [str(case) for case in found[path] if case.threat != path.name[:3] or names.count(str(case)) > 1]
-            assert found[path] and not wrong, f"{path.name}: {wrong or 'no case'}"
+            assert (found[path] or ways is not WAYS) and not wrong, f"{path.name}: {wrong or 'no case'}"
     return found
 
 
@@ -150,10 +150,10 @@ def _from_python(path: Path, way: str) -> list[Case]:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return list(module.cases(way))
+    return list(module.cases(way)) if way in WAYS else []  # what is written in Python opens its own connections
 
 
-_ALSO_FOR_ALL = {"code", "ways", "looks_up"}
+_ALSO_FOR_ALL = {"code", "ways", "looks_up", "led"}
 _ENTRY = {"name", *_ALSO_FOR_ALL}
 _FILE = {"threat", "title", "call", "reaches", "attacks", *_ALSO_FOR_ALL}
 
@@ -165,18 +165,31 @@ def _from_yaml(path: Path, way: str) -> Iterator[Case]:
     for attack in document["attacks"]:
         entry = {**{name: document[name] for name in _ALSO_FOR_ALL & document.keys()}, **attack}
         changes = _shot({name: value for name, value in attack.items() if name not in _ENTRY})
-        code = entry["code"]
-        if way in entry.get("ways", WAYS):
+        if way in entry.get("ways", WAYS) or (way not in WAYS and _is_led(entry, base, changes)):
             yield against(
                 document["threat"],
                 entry["name"],
                 way,
                 base,
                 changes,
-                code=code[way] if isinstance(code, dict) else code,
+                code=_code(entry, way),
                 looks_up=entry.get("looks_up", ()),
                 reaches=document.get("reaches", "home"),
             )
+
+
+def _is_led(entry: Mapping[str, Any], base: Shot, changes: Mapping[str, Any]) -> bool:
+    """Whether an agent that knows of no proxy can do this: what a CONNECT alone has, it cannot."""
+    call = replace(base, **changes)
+    return "tls" in entry.get("ways", WAYS) and call.connect_lines is None and call.proof != "tunnel"
+
+
+def _code(entry: Mapping[str, Any], way: str) -> Any:
+    """The code of the answer; where the network leads to the proxy as inside a tunnel, unless it is named apart."""
+    code = entry["code"]
+    if way not in WAYS and "led" in entry:
+        return entry["led"]
+    return code["tls" if way not in WAYS else way] if isinstance(code, dict) else code
 
 
 def _shot(members: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,17 +3,21 @@
 import json
 import re
 import secrets
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from typing import Any
 
 import houses
 import identities
 import rawclient
+from nodes import wait_for
 from origin_replies import chunk
 from streets import Street
 
@@ -31,6 +35,12 @@ type Spoil = Callable[[Lines, str, str], Lines]
 
 CLOSED = "closed"
 """In place of a code: the connection was closed without an answer."""
+
+LED = "transparent"
+"""The way in of an agent that knows of no proxy, where the network leads to it (tests/network/test_led_attacks.py)."""
+
+NO_ADDRESS = "no address"
+"""In place of a code: the stub gave the name no address, and there is nothing to connect to."""
 
 PROMISE_S = 2.0
 """A stop reaches every worker within this time."""
@@ -118,7 +128,7 @@ class Shot:
     def target_uri(self, way: str) -> str:
         """What an honest signer of this call signs as its URL."""
         authority = self.authority if way == "plain" or self.host is None else self.host[0] if self.host else ""
-        return f"{self.scheme.lower() or ('https' if way == 'tls' else 'http')}://{authority}{self.path}"
+        return f"{self.scheme.lower() or ('http' if way == 'plain' else 'https')}://{authority}{self.path}"
 
     def _signature(self, method: str, url: str, lines: Lines, body: bytes | None) -> tuple[tuple[str, str], ...]:
         return sign_request(
@@ -163,8 +173,52 @@ def filled(shot: Shot, street: Street, way: str) -> Shot:
 
 def fire(street: Street, way: str, shot: Shot, *, house: houses.House | None = None) -> Answer:
     """Make one call over its own connection, to this node or another."""
+    if way == LED:
+        return _led(street, filled(shot, street, way))
     with closing(rawclient.connect((house or street.house).address)) as wire:
         return enter(wire, street, way, shot, house=house) or send(wire, street, way, shot)
+
+
+def _led(street: Street, shot: Shot) -> Answer:
+    """Make one call as an agent that knows of no proxy: by the address that the stub gives its name.
+
+    What the proxy closes without a word it must journal: that code stands for the answer.
+    """
+    host, _, port = (shot.connect or shot.authority).rpartition(":")
+    said = len(street.house.journal("decision"))
+    address = given(host.strip("[]"))
+    if address is None:
+        return Answer(status=0, code=NO_ADDRESS)
+    try:
+        with closing(rawclient.connect((address, int(port)))) as wire:
+            sni = host if shot.sni == "" else shot.sni
+            plain = sni is not None and _PLAIN_HOST.fullmatch(sni)
+            wire.start_tls(street.house.ca, sni=sni if plain else None, check_name=False)
+            answer = send(wire, street, LED, shot)
+    except (OSError, ssl.SSLError):
+        answer = Answer(status=0, code=CLOSED)
+    if answer.code != CLOSED:
+        return answer
+    code = wait_for(lambda: [each["code"] for each in street.house.journal("decision")[said:]], "why it was closed")[-1]
+    return replace(answer, code=str(code))
+
+
+def given(name: str) -> str | None:
+    """The address by which an agent comes to a name: as the stub says; None where it says none."""
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    labels = b"".join(bytes([len(each)]) + each.encode() for each in name.split(".") if len(each) < 64)
+    question = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(2)
+        sock.sendto(question, ("127.0.0.1", 5353))
+        try:
+            answer = sock.recv(512)
+        except TimeoutError:
+            return None
+    return socket.inet_ntoa(answer[-4:]) if answer[7] else None
 
 
 def enter(

@@ -235,7 +235,7 @@ class Street:
     _names: Mapping[str, Sequence[object]] = field(default_factory=lambda: NAMES)
 
     def port(self, way: str) -> int:
-        return self.listeners["home"][way].port
+        return self.listeners["home"]["plain" if way == "plain" else "tls"].port
 
     def chain(self, *clusters: str) -> tuple[str, str]:
         """Root and leaf for these clusters, by default the `USUAL` ones; the same tokens every time."""
@@ -328,8 +328,8 @@ class Street:
 
 
 @contextmanager
-def open_street(folder: Path) -> Iterator[Street]:
-    """Build and start everything."""
+def open_street(folder: Path, extra: str = "") -> Iterator[Street]:
+    """Build and start everything. `extra` goes into proxy.yaml."""
     authority = Authority()
     with ExitStack() as ends:
         listeners = _listeners(authority, ends)
@@ -339,7 +339,7 @@ def open_street(folder: Path) -> Iterator[Street]:
         clusters = CLUSTERS.format(http=home["plain"].port, https=home["tls"].port, proxy=port, desk=DESK)
         secrets = f"secrets:\n  vault-key: {{file: {folder / 'vault-key'}}}\n"
         desk = "desk: {url: 'https://desk.example'}\n"
-        settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{secrets}{desk}"
+        settings = f"upstream_cas: [{authority.write(folder)}]\n{ROOMY}{secrets}{desk}{extra}"
         upstream = f"http://127.0.0.1:{trap.port}"
         names = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
         variables = {name: upstream for upper in names for name in (upper, upper.lower())} | {"NO_PROXY": ""}
