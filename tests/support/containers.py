@@ -31,6 +31,7 @@ BASE = "docker.io/library/debian:trixie-slim"
 NEEDED = ("podman", "buildah", "runc", "debootstrap")
 COMPOSE = ROOT / "config" / "compose"
 SLIM = ("var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale")
+UP, DOWN = ["up", "-d"], ["down", "-v"]
 CONFIGURATION = """\
 [containers]
 default_ulimits = ["nofile=1024:1024", "nproc=1000:1000"]
@@ -125,6 +126,8 @@ class Composed:
     environment: Mapping[str, str]
 
     def compose(self, *words: str, check: bool = True) -> str:
+        if words[:2] == ("run", "--rm"):  # no terminal here
+            words = ("--profile", "review", "run", "--rm", "-T", *words[2:])
         command_line = (
             Path(sys.executable).with_name("podman-compose"),
             "--no-ansi",
@@ -146,10 +149,6 @@ class Composed:
         """A program in a running container of it."""
         return command("podman", "exec", self.name(service), *words, check=check)
 
-    def once(self, service: str, *words: str) -> str:
-        """A service that is not started with the others."""
-        return self.compose("--profile", "review", "run", "--rm", "-T", service, *words)
-
 
 @contextmanager
 def composed(name: str) -> Iterator[Composed]:
@@ -158,7 +157,7 @@ def composed(name: str) -> Iterator[Composed]:
     port = str(free_port())
     it = Composed(file=COMPOSE / name, project=f"test{os.getpid()}{name[0]}", environment={"DESK_PORT": port})
     try:
-        it.compose("up", "-d")
+        it.compose(*UP)
         yield it
     finally:
-        it.compose("down", "-v", "-t", "2", check=False)
+        it.compose(*DOWN, "-t", "2", check=False)

@@ -199,7 +199,9 @@ def _led(street: Street, shot: Shot) -> Answer:
         answer = Answer(status=0, code=CLOSED)
     if answer.code != CLOSED:
         return answer
-    code = wait_for(lambda: [each["code"] for each in street.house.journal("decision")[said:]], "why it was closed")[-1]
+    code = wait_for(
+        lambda: [each["code"] for each in street.house.journal("decision")[said:]], "why it was closed", within_s=2
+    )[-1]
     return replace(answer, code=str(code))
 
 
