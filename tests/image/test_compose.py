@@ -110,11 +110,13 @@ def test_where_the_agent_is_nothing_else_answers(it: Composed) -> None:
 
 
 @pytest.mark.parametrize("service", PARTS)
-def test_every_part_has_a_root_it_cannot_write_and_no_privilege(it: Composed, service: str) -> None:
+def test_every_part_has_a_root_it_cannot_write_no_privilege_and_its_limits(it: Composed, service: str) -> None:
     found = inspected(it.name(service))
     assert found["HostConfig"]["ReadonlyRootfs"] is True
     assert found["EffectiveCaps"] in (None, [])
     assert "no-new-privileges" in str(found["HostConfig"]["SecurityOpt"])
+    limits = (2 * 1024**3, 2048) if service == "proxy" else (512 * 1024**2, 256)
+    assert (found["HostConfig"]["Memory"], found["HostConfig"]["PidsLimit"]) == limits
     alone = service == "agent" and it.file.name == "transparent.yaml"
     assert found["Config"]["User"] == ("20001:20001" if alone else "10001:10001")
 
