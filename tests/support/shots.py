@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,16 @@ CLOSED = "closed"
 
 LED = "transparent"
 """The way in of an agent that knows of no proxy, where the network leads to it (tests/network/test_led_attacks.py)."""
+
+LED_CODES = frozenset(
+    {
+        "no address",
+        "url.ambiguous",
+        "proof.source",
+        *(f"transparent.{why}" for why in ("literal", "unmapped", "sni", "protocol")),
+    }
+)
+"""What may come of an attack there before anything else does: names that do not agree are refused first."""
 
 NO_ADDRESS = "no address"
 """In place of a code: the stub gave the name no address, and there is nothing to connect to."""
@@ -185,32 +195,44 @@ def _led(street: Street, shot: Shot) -> Answer:
     What the proxy closes without a word it must journal: that code stands for the answer.
     """
     host, _, port = (shot.connect or shot.authority).rpartition(":")
-    said = len(street.house.journal("decision"))
+    said = {each["decision_id"] for each in street.house.journal("decision")}
     address = given(host.strip("[]"))
-    if address is None:
+    if address is None or not (port.isascii() and port.isdigit()):
         return Answer(status=0, code=NO_ADDRESS)
     try:
-        with closing(rawclient.connect((address, int(port)))) as wire:
+        opened = rawclient.connect((address, int(port)))
+    except OSError:  # it leads nowhere, not even here
+        return Answer(status=0, code=NO_ADDRESS)
+    try:
+        with closing(opened) as wire:
             sni = host if shot.sni == "" else shot.sni
             plain = sni is not None and _PLAIN_HOST.fullmatch(sni)
             wire.start_tls(street.house.ca, sni=sni if plain else None, check_name=False)
             answer = send(wire, street, LED, shot)
     except (OSError, ssl.SSLError):
         answer = Answer(status=0, code=CLOSED)
-    if answer.code != CLOSED:
-        return answer
-    code = wait_for(
-        lambda: [each["code"] for each in street.house.journal("decision")[said:]], "why it was closed", within_s=2
-    )[-1]
-    return replace(answer, code=str(code))
+    return replace(answer, code=_journaled(street, said)) if answer.code == CLOSED else answer
+
+
+def _journaled(street: Street, said: Collection[object]) -> str:
+    """Why a connection was closed, of which nothing was said: as soon as the journal has more than this."""
+
+    def look() -> str | None:
+        lines = [each for each in street.house.journal("decision") if each["decision_id"] not in said]
+        return next((str(each["code"]) for each in lines if each["code"] in LED_CODES), None)
+
+    return wait_for(look, "why it was closed", within_s=5)
 
 
 def given(name: str) -> str | None:
     """The address by which an agent comes to a name: as the stub says; None where it says none."""
     try:
-        return str(ip_address(name))
+        address = ip_address(name)
     except ValueError:
         pass
+    else:  # an agent's own loopback is nobody else's (tests/network/test_rules.py)
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        return None if mapped.is_loopback or mapped.is_unspecified else str(address)
     labels = b"".join(bytes([len(each)]) + each.encode() for each in name.split(".") if len(each) < 64)
     question = struct.pack("!6H", 7, 0x0100, 1, 0, 0, 0) + labels + b"\0" + struct.pack("!2H", 1, 1)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
