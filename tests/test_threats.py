@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from attacks import Case, corpus
 from houses import WAYS
+from shots import LED
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "threats.md"
@@ -47,6 +48,7 @@ def rows() -> dict[str, Row]:
 ROWS = rows()
 FILES: dict[Path, list[Case]] = corpus(CORPUS)
 CASES = Counter((case.threat, case.way) for cases in FILES.values() for case in cases)
+CASES += Counter((case.threat, LED) for cases in corpus(CORPUS, ways=(LED,)).values() for case in cases)
 
 
 def reason_given(cell: str) -> bool:
@@ -69,7 +71,7 @@ def test_what_is_due_by_now_is_there_whole_or_has_a_reason(threat: str, way: str
     assert cell == "whole" or reason_given(cell)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", (*WAYS, LED))
 @pytest.mark.parametrize("threat", IDS)
 def test_a_claim_has_cases_and_cases_are_claimed(threat: str, way: str) -> None:
     claimed = ROWS[threat].cells[way] in ("whole", "part")

@@ -15,6 +15,8 @@ from streets import Street
 
 from proxy.core.errors import Rejected
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 OWN = '"*.partner.example"'
 WILDCARDS = (
     "*",

@@ -9,6 +9,8 @@ from streets import Street
 
 from proxy.core.model import Constraints
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 
 def constrained(street: Street) -> Sequence[str]:
     """A mandate for the catalogue, and in it for offers of one region alone."""

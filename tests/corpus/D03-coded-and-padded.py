@@ -9,6 +9,8 @@ from dataclasses import replace
 from attacks import Case, against
 from shots import Shot
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 MALFORMED, NOT_INSPECTED, NOT_COVERED = "body.malformed", "body.not_inspected", "mandate.not_covered"
 JSON = (("Content-Type", "application/json"),)
 GOOD, BAD = b'{"amount": 5, "payee": {"id": 88}}', b'{"amount": 900, "payee": {"id": 99}}'

@@ -14,6 +14,8 @@ from streets import Street
 from proxy.core.encoding import b64u, unb64u
 from proxy.core.errors import Code
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 PARTS = ("header", "payload", "signature")
 FLIPS = 5  # of each part of each link
 CODES = frozenset(

@@ -9,6 +9,8 @@ from shots import Lines, Shot
 
 from proxy.core.errors import Code
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 FLIPS = 3  # of each thing that is signed
 CODES = frozenset(
     code.value

@@ -16,6 +16,8 @@ from streets import Street
 from proxy.core.encoding import b64u
 from proxy.core.keys import ED25519, ES256, PrivateKey, sign
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 SPONSOR, OTHER, AGENT = identities.SPONSOR, "cleo", identities.AGENT
 MALFORMED, SIGNATURE = "manifest.malformed", "manifest.signature"
 

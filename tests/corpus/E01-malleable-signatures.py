@@ -11,6 +11,8 @@ from streets import Street
 
 from proxy.core.keys import ES256
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 LEAF = identities.key("leaf", ES256)
 

@@ -7,6 +7,8 @@ from attacks import Case, against
 from shots import Shot, leaf_under
 from streets import Street
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 HOUR = timedelta(hours=1)
 
 

@@ -10,6 +10,8 @@ from streets import Street
 
 from proxy.core.manifest import parse_manifest
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 DAY, HOUR, MINUTE, SECOND = timedelta(days=1), timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
 
 ROOTS: dict[str, tuple[dict[str, object], str]] = {  # the attack's changes in the draft; times count from now

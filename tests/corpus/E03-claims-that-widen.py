@@ -11,6 +11,8 @@ from streets import Street
 from proxy.core.keys import jwk
 from proxy.core.manifest import parse_manifest
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 WIDENED, PARENT, DEPTH, MALFORMED = (
     "delegation.widened",
     "delegation.parent",

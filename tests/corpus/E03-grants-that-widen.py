@@ -15,6 +15,8 @@ from streets import Street
 from proxy.core.manifest import detail_claims
 from proxy.core.model import Constraints, Grant
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 WIDENED = "delegation.widened"
 INVOICES, PARTNERS = "supplier-invoices", "partner-services"
 

@@ -11,6 +11,8 @@ from shots import Lines, Shot, Spoil
 
 from proxy.core.keys import sign
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 COMPONENTS, MALFORMED, WINDOW = "proof.components", "proof.malformed", "proof.window"
 CALL = Shot(
     method="POST",

@@ -10,6 +10,8 @@ from shots import Lines, Shot
 
 from proxy.core.content_digest import content_digest
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 DIGEST = "proof.digest"
 CALL = Shot(method="POST", path="/v1/invoices", body='{"total": 12}', headers=(("Content-Type", "application/json"),))
 CHUNKED = replace(CALL, chunked=True)

@@ -10,6 +10,7 @@ from streets import Street
 from proxy.core.encoding import Json
 from proxy.core.keys import jwk
 
+
 OWN, OTHER = "A" * 43, "B" * 43
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from attacks import Case, against
 from shots import Shot
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 SIGNATURE = "proof.signature"
 READ = Shot(path="/v1/invoices/17", declares="supplier-invoices", headers=(("Accept", "*/*"),))
 WRITE = Shot(

@@ -13,6 +13,8 @@ from streets import Street
 from proxy.core.encoding import b64u
 from proxy.core.keys import ES256, PrivateKey, jwk, sign
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 MALLORY, HELPER, AGENT = (identities.key(name) for name in ("mallory", identities.HELPER, identities.AGENT))
 LEAF = identities.leaf_key()
 

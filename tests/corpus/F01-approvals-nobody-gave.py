@@ -15,6 +15,8 @@ from proxy.core.model import Hold, Verdict
 from proxy.core.release import state_release
 from proxy.stores.redis import PREFIX
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 
 def held(street: Street, way: str, call: Shot) -> Hold:
     """The hold of a call outside the mandate."""

@@ -10,6 +10,8 @@ from payloads import MARKUP, ODD, UNSEEN
 from shots import Answer, Shot, fire
 from streets import Street
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 TEXTS = (*MARKUP[::14], *UNSEEN[::4], *ODD[::12])
 
 

@@ -13,6 +13,8 @@ from streets import Street
 
 from proxy.core.model import Verdict
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 HELD_ANEW = "mandate.not_covered"
 CALL = Shot(
     method="POST",

@@ -30,6 +30,8 @@ from proxy.stores.redis import PREFIX
 from proxy.stores.redis_grants import RedisGrants
 from proxy.stores.vault import open_vault
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 DESK_KEY = identities.key("desk")
 NOT_PERMITTED, INVALID = "hold.not_permitted", "release.invalid"
 HELD, ASKED = "mandate.not_covered", "cluster.review_required"

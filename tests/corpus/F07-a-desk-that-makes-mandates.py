@@ -24,6 +24,8 @@ from proxy.core.passkeys import WEBAUTHN, Assertion
 from proxy.core.release import RELEASE_TYP
 from proxy.core.sponsoring import sponsored_challenge
 
+ANY_WAY = True  # also as an agent that knows of no proxy
+
 DESK_KEY, STICK = identities.key("desk"), authenticator(SPONSOR)
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 SIGNATURE = "manifest.signature"

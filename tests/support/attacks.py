@@ -151,7 +151,9 @@ def _from_python(path: Path, way: str) -> list[Case]:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return list(module.cases(way)) if way in WAYS else []  # what is written in Python opens its own connections
+    if way == LED and not getattr(module, "ANY_WAY", False):  # it opens its own connections
+        return []
+    return list(module.cases(way))
 
 
 _ALSO_FOR_ALL = {"code", "ways", "looks_up", "led"}
