@@ -23,11 +23,11 @@ demo: $(STAMP) ## the story of an agent that strays, on real parts; KEEP=DIR kee
 	@$(BIN)/intent-proxy demo $(if $(KEEP),--keep "$(KEEP)")
 
 test: $(STAMP) ## tests that need no root and no system packages (≤ 6 minutes on two cores)
-	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "not system and not long" -n 2 --dist loadfile --no-loadscope-reorder --durations=15
 
 test-system: $(STAMP) $(CLIENTS_STAMP) ## tests with networks, foreign programs, faults and the whole demo (≤ 10 minutes)
-	@$(PYTEST) -m "system and alone and not long" -n 2 --dist loadfile --no-loadscope-reorder
-	@$(PYTEST) -m "system and not alone and not long" -n 3 --dist loadfile --no-loadscope-reorder
+	@$(PYTEST) -m "system and alone and not long" -n 2 --dist loadfile --no-loadscope-reorder --durations=15
+	@$(PYTEST) -m "system and not alone and not long" -n 3 --dist loadfile --no-loadscope-reorder --durations=15
 
 image: ## the container image, by docker, podman or buildah: intent-proxy
 	@for program in docker podman buildah; do \

@@ -10,7 +10,6 @@ from streets import Street
 from proxy.core.encoding import Json
 from proxy.core.keys import jwk
 
-
 OWN, OTHER = "A" * 43, "B" * 43
 
 
