@@ -10,10 +10,11 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import rawclient
 from enclosure import Enclosure, enclosure
 from houses import CLUSTERS
 from towns import Town, open_town
@@ -47,14 +48,7 @@ class Street:
 
     def ask(self, name: str, kind: int = 1) -> bytes:
         """What the stub answers."""
-
-        def asked() -> bytes:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                sock.settimeout(5)
-                sock.sendto(question(name, kind), ("127.0.0.1", 5353))
-                return sock.recv(512)
-
-        return self.place.inside(asked)
+        return self.place.inside(lambda: _asked(name, kind))
 
     def given(self, name: str) -> str:
         """The address that the stub gives a name."""
@@ -65,6 +59,16 @@ class Street:
         port = self.town.origin(way).port
         scheme = "https" if way == "tls" else "http"
         return self.curl("--resolve", f"{host}:{port}:{to}", f"{scheme}://{host}:{port}{path}", *words)
+
+    def lead(self) -> None:
+        """From now on every signed call of the house's goes in by the way of this agent, with TLS (`House.open`)."""
+        self.town.house.open = self._open  # type: ignore[method-assign]
+
+    def _open(self, url: str, *, timeout_s: float = 10.0, alpn: Sequence[str] = ()) -> rawclient.Wire:
+        host, _, port = url.partition("://")[2].partition("/")[0].partition(":")
+        wire = rawclient.connect((_given(host), int(port)), timeout_s=timeout_s)
+        wire.start_tls(self.town.house.ca, sni=host, alpn=tuple(alpn))
+        return wire
 
     def hello(self, parts: list[bytes], *, pause_s: float = 0.0) -> bytes:
         """At most three bytes of what a connection to the TLS origin that begins so gets; b"" if it is ended."""
@@ -88,6 +92,17 @@ class Street:
 
     def codes(self) -> list[object]:
         return [each.get("code") for each in self.town.house.journal("decision")]
+
+
+def _asked(name: str, kind: int = 1) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(5)
+        sock.sendto(question(name, kind), ("127.0.0.1", 5353))
+        return sock.recv(512)
+
+
+def _given(name: str) -> str:
+    return socket.inet_ntoa(_asked(name)[-4:])
 
 
 @contextmanager

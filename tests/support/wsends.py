@@ -143,11 +143,11 @@ class Origin(End):
 class Listener:
     """Where the proxy dials to. Nothing happens here but in `accept`."""
 
-    def __init__(self, tls: Leaf | None = None) -> None:
+    def __init__(self, tls: Leaf | None = None, port: int = 0) -> None:
         self._context: ssl.SSLContext | None = None
         if tls:
             self.use(tls)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
 
     def __enter__(self) -> Self:
