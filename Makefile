@@ -31,7 +31,7 @@ test-system: $(STAMP) $(CLIENTS_STAMP) ## tests with networks, foreign programs,
 
 image: ## the container image, by docker, podman or buildah: intent-proxy
 	@for program in docker podman buildah; do \
-		if $$program info >/dev/null 2>&1; then exec $$program build -t intent-proxy .; fi; \
+		if $$program info >/dev/null 2>&1; then exec $$program build --build-arg "REVISION=$$(git rev-parse HEAD 2>/dev/null)" -t intent-proxy .; fi; \
 	done; echo "make image needs docker with its daemon running, podman, or buildah" >&2; exit 1
 
 image-test: $(STAMP) ## build the image and run it: by itself, and by the Compose files; part of test-system

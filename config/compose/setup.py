@@ -39,6 +39,7 @@ dir /srv/store
 appendonly yes
 appendfsync always
 no-appendfsync-on-rewrite no
+maxmemory 384mb
 maxmemory-policy noeviction
 save ""
 """

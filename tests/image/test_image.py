@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from importlib.metadata import version
 
 import pytest
 from containers import IMAGE, command, image, inspected, podman, run
@@ -37,7 +38,8 @@ def test_it_runs_as_nobody_special_and_says_what_it_is() -> None:
     assert found["Entrypoint"] == ["intent-proxy"]
     assert made["Healthcheck"]["Test"] == ["CMD", "intent-proxy", "health"]
     labels = {name.removeprefix("org.opencontainers.image.") for name in found["Labels"] if "opencontainers" in name}
-    assert {"title", "description", "licenses", "documentation", "base.name"} <= labels
+    assert {"title", "description", "version", "revision", "licenses", "documentation", "base.name"} <= labels
+    assert found["Labels"]["org.opencontainers.image.version"] == version("intent-proxy")
 
 
 def test_it_is_small() -> None:
