@@ -26,7 +26,7 @@ from authenticators import authenticator
 from clientcerts import ClientAuthority, Shown
 from clirun import cli
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from nodes import wait_for
+from nodes import wait_for_version
 from origin_replies import Gate, Reply
 from rawclient import Response, Wire, connect, request_bytes
 from shots import PROMISE_S
@@ -226,8 +226,7 @@ def in_force(gated: Gated, people: str) -> None:
     """Sign this people.yaml, and wait for the proxy to take it up."""
     house = gated.town.house
     house.settings.people.write_text(people)
-    version = sign_bundle(house.settings, identities.key("operator"), now=datetime.now(UTC)).version
-    wait_for(lambda: any(f"version {version} is in force" in line for line in house.output), "the policy is in force")
+    wait_for_version(house, sign_bundle(house.settings, identities.key("operator"), now=datetime.now(UTC)))
 
 
 def test_what_a_passkey_signed_ends_with_it_however_it_is_proven(gated: Gated) -> None:

@@ -10,7 +10,7 @@ import identities
 import pytest
 from desks import HouseDesk
 from houses import WAYS
-from nodes import wait_for, wait_for_state
+from nodes import wait_for, wait_for_state, wait_for_version
 from origin_replies import Gate, Reply
 from rawclient import Response
 from towns import Town
@@ -285,15 +285,10 @@ deny:
 """
     rules = town.house.folder / "clusters.yaml"
     rules.write_text(rules.read_text() + denied)
-    sign_bundle(town.house.settings, identities.key("operator"), now=datetime.now(UTC))
+    wait_for_version(town.house, sign_bundle(town.house.settings, identities.key("operator"), now=datetime.now(UTC)))
     lines = [("Content-Type", "application/json")]
-    wait_for(
-        lambda: (
-            json.loads(town.house.call("POST", url, chain=chain, headers=lines, body=BODY, intent="").body)["code"]
-            == "policy.denied"
-        ),
-        "the rule is in force",
-    )
+    refused = town.house.call("POST", url, chain=chain, headers=lines, body=BODY, intent="")
+    assert json.loads(refused.body)["code"] == "policy.denied"
     town.house.decide(hold, Verdict.ALLOW)
     wait_for(lambda: lapses(town, hold), "the release is taken back")
     released(town, pay(town, twin, chain))

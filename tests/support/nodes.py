@@ -19,6 +19,7 @@ from valkeys import Valkey
 from workers import workers
 
 from proxy.core.model import HoldState
+from proxy.policy.bundle import Signed
 from proxy.stores.files import private_dir
 from proxy.stores.vault import SECRET_BYTES
 
@@ -83,6 +84,12 @@ def wait_for[T](look: Callable[[], T | None], what: str, within_s: float = WAIT_
             return found
         assert time.monotonic() < deadline_s, f"not within {within_s} s: {what}"
         time.sleep(0.05)
+
+
+def wait_for_version(house: House, bundle: Signed) -> None:
+    """Until every worker of a node says that this policy is in force: each takes it up by itself, within a second."""
+    said = f"version {bundle.version} is in force"
+    wait_for(lambda: sum(said in line for line in house.output) >= len(workers(house)), said)
 
 
 def wait_for_state(house: House, hold_id: str, *states: HoldState, within_s: float = WAIT_S) -> HoldState:
